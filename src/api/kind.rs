@@ -1,0 +1,224 @@
+//! What a kind is: its names and verbs, and its strategy. The API's generic path calls a kind
+//! only through [`Descriptor`] and [`Strategy`]; a built-in kind implements the typed [`Kind`]
+//! in its own file under `api/kinds/`, a custom resource will bring a dynamic strategy.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::api::{Status, status::Cause};
+
+/// A resource's API group and plural name: what storage, RBAC rules and caches go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupResource<'a> {
+    /// API group; empty for core.
+    pub group: &'a str,
+    /// Plural name in lower case, such as `pods`.
+    pub resource: &'a str,
+}
+
+/// Whether objects live in a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// One set of objects per namespace.
+    Namespaced,
+    /// One set of objects for the cluster.
+    Cluster,
+}
+
+/// How a kind uses its subresources beyond those that only the server implements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subresource {
+    /// `/status`: written apart from the spec.
+    Status,
+    /// `/scale`: autoscaling/v1 Scale over `spec.replicas`.
+    Scale,
+    /// Any other, by its name; the server has a handler of its own (log, exec, binding, token…).
+    Custom(&'static str),
+}
+
+impl Subresource {
+    /// The path segment.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Custom(name) => name,
+        }
+    }
+}
+
+/// A kind as the server knows it.
+#[derive(Clone)]
+pub struct Descriptor {
+    /// API group; empty for core.
+    pub group: &'static str,
+    /// API version, such as `v1`.
+    pub version: &'static str,
+    /// `Pod`
+    pub kind: &'static str,
+    /// `pods`
+    pub plural: &'static str,
+    /// `pod`
+    pub singular: &'static str,
+    /// `po`
+    pub short_names: &'static [&'static str],
+    /// `all`
+    pub categories: &'static [&'static str],
+    /// Namespaced or cluster-wide.
+    pub scope: Scope,
+    /// Verbs of the main resource, as discovery lists them; kinds that are only ever posted
+    /// (reviews) have `create` alone and are never stored.
+    pub verbs: &'static [&'static str],
+    /// Subresources.
+    pub subresources: &'static [Subresource],
+    /// Behaviour.
+    pub strategy: Arc<dyn Strategy>,
+}
+
+impl Descriptor {
+    /// `apps/v1`, or `v1` for core.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Group and plural.
+    pub fn group_resource(&self) -> GroupResource<'_> {
+        GroupResource { group: self.group, resource: self.plural }
+    }
+}
+
+/// All verbs of a stored kind.
+pub const STORED: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// A column of a kind's table (`metav1.TableColumnDefinition`).
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Heading, such as `Ready`.
+    pub name: &'static str,
+    /// OpenAPI type: `string`, `integer`, `date`…
+    pub kind: &'static str,
+    /// OpenAPI format; `name` marks the primary column.
+    pub format: &'static str,
+    /// What the column shows.
+    pub description: &'static str,
+    /// 0 is always shown, 1 only with `-o wide`.
+    pub priority: i32,
+}
+
+/// Behaviour of a kind over untyped objects. All functions are pure.
+pub trait Strategy: Send + Sync {
+    /// Checks that `object` has the kind's types, and fills in defaults. Errors with 400, as
+    /// decoding does upstream. Unknown fields were dealt with before (`api::schema`) and are gone
+    /// from the result.
+    fn decode(&self, object: Value) -> Result<Value, Status>;
+    /// What the server decides itself on create: clears status, sets `metadata.generation`…
+    fn prepare_for_create(&self, object: Value) -> Result<Value, Status>;
+    /// Likewise on update: keeps what this endpoint may not change (status on the main resource),
+    /// raises `metadata.generation` when the spec changed.
+    fn prepare_for_update(&self, new: Value, old: &Value) -> Result<Value, Status>;
+    /// Likewise on an update of `/status`: keeps everything but status (and metadata the kind allows).
+    fn prepare_for_status_update(&self, new: Value, old: &Value) -> Result<Value, Status>;
+    /// Every problem of the object, metadata included. Empty when valid.
+    fn validate(&self, object: &Value) -> Vec<Cause>;
+    /// Every problem of the change, immutability included. Called after [`Strategy::validate`].
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Cause>;
+    /// Problems of a status update.
+    fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<Cause>;
+    /// Selectable fields beyond `metadata.name` and `metadata.namespace`, by path.
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)>;
+    /// Names of the fields that [`Strategy::selectable_fields`] gives.
+    fn selectable_field_names(&self) -> &'static [&'static str];
+    /// Columns of the table form.
+    fn columns(&self) -> &'static [Column];
+    /// One row: a cell per column. `now` is the server's time, for ages.
+    fn cells(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value>;
+    /// Seconds of grace with which an object is deleted when the caller names none; `None` for
+    /// kinds that are deleted at once. (Pods: `spec.terminationGracePeriodSeconds`, or 0 before
+    /// they are bound to a node.)
+    fn grace_period_seconds(&self, object: &Value) -> Option<u64>;
+    /// Adds the kind's type, and all it refers to, to a schema generator and returns its schema
+    /// (for OpenAPI and strict decoding).
+    fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
+}
+
+/// A built-in kind, typed. Default bodies are those of a plain kind without status.
+///
+/// `apiVersion`, `kind`, `metadata.name` rules shared by all kinds, immutability of identity
+/// metadata and the like are done by [`Typed`] for every kind; an implementation adds its own.
+pub trait Kind: Send + Sync + 'static {
+    /// The k8s-openapi type.
+    type Object: Serialize + DeserializeOwned + schemars::JsonSchema + Clone + Send + Sync;
+    /// Names, scope, verbs, subresources.
+    const NAMES: Names;
+    /// Selectable fields beyond name and namespace.
+    const FIELDS: &'static [&'static str] = &[];
+
+    /// Fills in defaults.
+    fn default(_object: &mut Self::Object) {}
+    /// See [`Strategy::prepare_for_create`].
+    fn prepare_for_create(_object: &mut Self::Object) {}
+    /// See [`Strategy::prepare_for_update`].
+    fn prepare_for_update(_new: &mut Self::Object, _old: &Self::Object) {}
+    /// See [`Strategy::prepare_for_status_update`].
+    fn prepare_for_status_update(_new: &mut Self::Object, _old: &Self::Object) {}
+    /// Problems beyond those of metadata.
+    fn validate(_object: &Self::Object) -> Vec<Cause> {
+        Vec::new()
+    }
+    /// Problems of the change beyond those of metadata.
+    fn validate_update(_new: &Self::Object, _old: &Self::Object) -> Vec<Cause> {
+        Vec::new()
+    }
+    /// Problems of a status update beyond those of metadata.
+    fn validate_status_update(_new: &Self::Object, _old: &Self::Object) -> Vec<Cause> {
+        Vec::new()
+    }
+    /// Values of [`Kind::FIELDS`], in their order.
+    fn field_values(_object: &Self::Object) -> Vec<String> {
+        Vec::new()
+    }
+    /// Table columns.
+    const COLUMNS: &'static [Column];
+    /// A cell per column.
+    fn cells(object: &Self::Object, now: jiff::Timestamp) -> Vec<Value>;
+    /// See [`Strategy::grace_period_seconds`].
+    fn grace_period_seconds(_object: &Self::Object) -> Option<u64> {
+        None
+    }
+}
+
+/// The constant part of a [`Descriptor`].
+#[derive(Debug, Clone, Copy)]
+pub struct Names {
+    /// See [`Descriptor::group`].
+    pub group: &'static str,
+    /// See [`Descriptor::version`].
+    pub version: &'static str,
+    /// See [`Descriptor::kind`].
+    pub kind: &'static str,
+    /// See [`Descriptor::plural`].
+    pub plural: &'static str,
+    /// See [`Descriptor::singular`].
+    pub singular: &'static str,
+    /// See [`Descriptor::short_names`].
+    pub short_names: &'static [&'static str],
+    /// See [`Descriptor::categories`].
+    pub categories: &'static [&'static str],
+    /// See [`Descriptor::scope`].
+    pub scope: Scope,
+    /// See [`Descriptor::verbs`].
+    pub verbs: &'static [&'static str],
+    /// See [`Descriptor::subresources`].
+    pub subresources: &'static [Subresource],
+}
+
+/// Turns a typed [`Kind`] into an untyped [`Strategy`].
+pub struct Typed<K>(PhantomData<fn() -> K>);
+
+impl<K> Default for Typed<K> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}

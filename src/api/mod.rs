@@ -1,0 +1,8 @@
+//! Kubernetes itself, without IO: what objects are, how they are decoded, defaulted, validated,
+//! patched and shown. Objects travel as `serde_json::Value` between generic code, and as
+//! k8s-openapi types inside a kind's own file.
+
+pub mod kind;
+pub mod status;
+
+pub use status::Status;

@@ -1,0 +1,5 @@
+//! The API: routing, authentication, authorization, admission, the generic registry over the store,
+//! the watch cache, discovery, OpenAPI, proxying to nodes.
+
+pub mod attributes;
+pub mod reader;

@@ -1,0 +1,1 @@
+//! Flags, configuration file and environment become one validated configuration per component; roles and start order.

@@ -1,0 +1,1 @@
+//! Controllers, one folder or file each: a pure plan and its apply.

@@ -1,0 +1,5 @@
+//! TLS and HTTP glue between hyper and the rest: bodies, the identity of a peer, server and client
+//! connections, limits, WebSocket and SPDY channel streams.
+
+pub mod body;
+pub mod identity;

@@ -1,0 +1,1 @@
+//! The kubelet: from pods bound to this node to running containers and their reported status.

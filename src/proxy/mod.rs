@@ -1,0 +1,1 @@
+//! The service proxy: from Services and EndpointSlices to the service program.

@@ -1,0 +1,1 @@
+//! The kernel, the only place with unsafe code: mounts, namespaces, processes, cgroups, netlink, nf_tables, seccomp.
