@@ -1,5 +1,7 @@
 //! The API: routing, authentication, authorization, admission, the generic registry over the store,
 //! the watch cache, discovery, OpenAPI, proxying to nodes.
 
+pub mod admission;
 pub mod attributes;
+pub mod handler;
 pub mod reader;
