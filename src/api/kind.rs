@@ -2,12 +2,14 @@
 //! only through [`Descriptor`] and [`Strategy`]; a built-in kind implements the typed [`Kind`]
 //! in its own file under `api/kinds/`, a custom resource will bring a dynamic strategy.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::api::{Status, status::Cause};
+use crate::api::{Status, status::Cause, validation::name};
+
+pub use crate::api::typed::Typed;
 
 /// A resource's API group and plural name: what storage, RBAC rules and caches go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -143,6 +145,53 @@ pub trait Strategy: Send + Sync {
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
 }
 
+/// What names of a kind look like (`ValidateNameFunc` upstream).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameRule {
+    /// An RFC 1123 subdomain: most kinds.
+    Subdomain,
+    /// An RFC 1123 label: namespaces.
+    Label,
+    /// An RFC 1035 label: services.
+    Dns1035,
+    /// Anything that fits into a URL path: roles and bindings.
+    PathSegment,
+    /// Anything at all, for kinds that are never stored.
+    Any,
+}
+
+impl NameRule {
+    /// Problems of a name.
+    pub fn check(self, value: &str) -> Vec<String> {
+        match self {
+            Self::Subdomain => name::dns1123_subdomain(value),
+            Self::Label => name::dns1123_label(value),
+            Self::Dns1035 => name::dns1035_label(value),
+            Self::PathSegment => name::path_segment(value),
+            Self::Any => Vec::new(),
+        }
+    }
+
+    /// Problems of a `generateName`, to which a random suffix is appended.
+    pub fn check_prefix(self, value: &str) -> Vec<String> {
+        match self {
+            Self::PathSegment => name::path_segment_prefix(value),
+            rule => rule.check(&name::without_trailing_dash(value)),
+        }
+    }
+}
+
+/// When `metadata.generation` is raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// The kind has no generations.
+    Never,
+    /// It begins at 1 and is raised when anything but metadata and status changes.
+    Spec,
+    /// As [`Generation::Spec`], and also when annotations change (Deployments).
+    SpecAndAnnotations,
+}
+
 /// A built-in kind, typed. Default bodies are those of a plain kind without status.
 ///
 /// `apiVersion`, `kind`, `metadata.name` rules shared by all kinds, immutability of identity
@@ -152,6 +201,10 @@ pub trait Kind: Send + Sync + 'static {
     type Object: Serialize + DeserializeOwned + schemars::JsonSchema + Clone + Send + Sync;
     /// Names, scope, verbs, subresources.
     const NAMES: Names;
+    /// What names of this kind look like.
+    const NAME_RULE: NameRule = NameRule::Subdomain;
+    /// When `metadata.generation` is raised.
+    const GENERATION: Generation = Generation::Never;
     /// Selectable fields beyond name and namespace.
     const FIELDS: &'static [&'static str] = &[];
 
@@ -214,11 +267,27 @@ pub struct Names {
     pub subresources: &'static [Subresource],
 }
 
-/// Turns a typed [`Kind`] into an untyped [`Strategy`].
-pub struct Typed<K>(PhantomData<fn() -> K>);
+impl Names {
+    /// `apps/v1`, or `v1` for core.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
 
-impl<K> Default for Typed<K> {
-    fn default() -> Self {
-        Self(PhantomData)
+/// The descriptor of a built-in kind.
+pub fn descriptor<K: Kind>() -> Descriptor {
+    let names = K::NAMES;
+    Descriptor {
+        group: names.group,
+        version: names.version,
+        kind: names.kind,
+        plural: names.plural,
+        singular: names.singular,
+        short_names: names.short_names,
+        categories: names.categories,
+        scope: names.scope,
+        verbs: names.verbs,
+        subresources: names.subresources,
+        strategy: Arc::new(Typed::<K>::default()),
     }
 }

@@ -2,7 +2,12 @@
 //! patched and shown. Objects travel as `serde_json::Value` between generic code, and as
 //! k8s-openapi types inside a kind's own file.
 
+pub mod encode;
+pub mod field;
 pub mod kind;
+pub mod meta;
 pub mod status;
+pub mod typed;
+pub mod validation;
 
 pub use status::Status;
