@@ -1,1 +1,5 @@
 //! The kernel, the only place with unsafe code: mounts, namespaces, processes, cgroups, netlink, nf_tables, seccomp.
+
+pub mod mount;
+pub mod namespace;
+pub mod process;
