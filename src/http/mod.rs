@@ -2,4 +2,6 @@
 //! connections, limits, WebSocket and SPDY channel streams.
 
 pub mod body;
+pub mod client;
 pub mod identity;
+pub mod server;

@@ -1,0 +1,304 @@
+//! A TLS listener: accepts, proves who connects, and serves HTTP/1.1 and HTTP/2 with upgrades, all of
+//! it within limits, so that no peer can hold more than its share of memory or sockets.
+
+use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use rustls::{ServerConfig, pki_types::UnixTime};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    base::task::{OnFailure, Supervisor},
+    http::body::Body,
+    pki::{authority, identity::Identity, tls::ClientVerifier},
+};
+
+/// Pause after an accept that failed for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a listener allows its peers.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Time for the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Time for the header of an HTTP/1.1 request, from its first byte or the end of the last answer.
+    pub header_timeout: Duration,
+    /// Bytes of a request's header.
+    pub header_bytes: u32,
+    /// HTTP/2 streams at once per connection.
+    pub streams: u32,
+    /// Time between HTTP/2 pings on an otherwise quiet connection.
+    pub ping_interval: Duration,
+    /// Time that running requests get when the process shuts down.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(90),
+            header_bytes: 64 * 1024,
+            streams: 250,
+            ping_interval: Duration::from_secs(60),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// In a request's extensions: where it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteAddress(pub SocketAddr);
+
+/// In a request's extensions when the peer showed a certificate in its handshake.
+#[derive(Debug, Clone)]
+pub enum PeerCertificate {
+    /// Signed by an authority that the listener believes.
+    Verified(Arc<Identity>),
+    /// Not to be believed: the request must be refused, not treated as anonymous.
+    Rejected,
+}
+
+impl PeerCertificate {
+    /// The identity, as long as its certificate has not ended since the connection was made.
+    pub fn current(&self) -> Option<&Identity> {
+        match self {
+            Self::Verified(identity) if identity.not_after > authority::seconds_now() => Some(identity),
+            _ => None,
+        }
+    }
+}
+
+/// Serves `listener` until shutdown, then drains. Every request's extensions carry a
+/// [`RemoteAddress`] and, if the client showed a certificate, a [`PeerCertificate`] as `verifier`
+/// judged it. The configuration comes from [`crate::pki::tls::server`].
+pub fn serve<S, F>(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    verifier: ClientVerifier,
+    service: S,
+    supervisor: &Supervisor,
+    limits: Limits,
+) where
+    S: Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let shared = Arc::new(Shared { acceptor: TlsAcceptor::from(tls), verifier, service, limits });
+    let token = supervisor.token();
+    let connections = supervisor.clone();
+    supervisor.spawn("listener", async move {
+        loop {
+            let permit = permits.clone().acquire_owned().await.expect("the listener never closes its semaphore");
+            let Some((stream, remote)) = accept(&listener).await else { continue };
+            let connection = shared.clone().serve_connection(stream, remote, permit, token.clone());
+            connections.spawn_draining("connection", OnFailure::Log, async move {
+                connection.await;
+                Ok::<_, Infallible>(())
+            });
+        }
+    });
+}
+
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    match listener.accept().await {
+        Ok(accepted) => Some(accepted),
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+struct Shared<S> {
+    acceptor: TlsAcceptor,
+    verifier: ClientVerifier,
+    service: S,
+    limits: Limits,
+}
+
+impl<S, F> Shared<S>
+where
+    S: Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    async fn serve_connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+        _permit: OwnedSemaphorePermit,
+        shutdown: CancellationToken,
+    ) {
+        // Without this, small answers would wait for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        let handshake = tokio::time::timeout(self.limits.handshake_timeout, self.acceptor.accept(stream));
+        let stream = tokio::select! {
+            () = shutdown.cancelled() => return,
+            result = handshake => match result {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return tracing::debug!(%remote, %error, "TLS handshake failed"),
+                Err(_) => return tracing::debug!(%remote, "TLS handshake took too long"),
+            },
+        };
+        let peer = judge(&stream, &self.verifier);
+        self.serve_http(stream, remote, peer, shutdown).await;
+    }
+
+    async fn serve_http(
+        &self,
+        stream: TlsStream<TcpStream>,
+        remote: SocketAddr,
+        peer: Option<PeerCertificate>,
+        shutdown: CancellationToken,
+    ) {
+        let service = self.service.clone();
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let answer = service(prepare(request, remote, peer.clone()));
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let builder = protocol(&self.limits);
+        let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(self.limits.drain, connection.as_mut()).await {
+                    Ok(result) => result,
+                    Err(_) => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%remote, error, "connection ended");
+        }
+    }
+}
+
+fn prepare(request: Request<Incoming>, remote: SocketAddr, peer: Option<PeerCertificate>) -> Request<Body> {
+    let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+    request.extensions_mut().insert(RemoteAddress(remote));
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    request
+}
+
+/// Judged once per connection: a chain costs two signature checks, requests are many.
+fn judge(stream: &TlsStream<TcpStream>, verifier: &ClientVerifier) -> Option<PeerCertificate> {
+    let (leaf, intermediates) = stream.get_ref().1.peer_certificates()?.split_first()?;
+    let verified = verifier.verify_client_cert(leaf, intermediates, UnixTime::now());
+    Some(match verified.ok().and_then(|_| Identity::from_der(leaf).ok()) {
+        Some(identity) => PeerCertificate::Verified(Arc::new(identity)),
+        None => PeerCertificate::Rejected,
+    })
+}
+
+fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.header_bytes as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(limits.header_bytes)
+        .max_concurrent_streams(limits.streams)
+        .keep_alive_interval(limits.ping_interval);
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        http::{body, client},
+        pki::{self, tls},
+    };
+
+    struct Fixture {
+        _directory: tempfile::TempDir,
+        pki: pki::Server,
+        address: SocketAddr,
+        supervisor: Supervisor,
+    }
+
+    async fn fixture() -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let pki = pki::Server::open(directory.path(), &pki::server::Options::default()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let supervisor = Supervisor::new();
+        let (tls, verifier) = (pki.api_tls().unwrap(), pki.client_verifier().unwrap());
+        serve(listener, tls, verifier, whoami, &supervisor, Limits::default());
+        Fixture { _directory: directory, pki, address, supervisor }
+    }
+
+    async fn whoami(request: Request<Body>) -> Response<Body> {
+        let text = match request.extensions().get::<PeerCertificate>() {
+            None => "nobody".to_owned(),
+            Some(PeerCertificate::Rejected) => "rejected".to_owned(),
+            Some(PeerCertificate::Verified(identity)) => identity.common_name.clone(),
+        };
+        Response::new(body::full(text))
+    }
+
+    async fn ask(fixture: &Fixture, identity: Option<&authority::Issued>) -> String {
+        let tls = tls::client(fixture.pki.server_authority(), identity, tls::HTTP1_PROTOCOLS).unwrap();
+        let url = format!("https://{}/", fixture.address);
+        let request = Request::get(&url).body(body::empty()).unwrap();
+        let answer = client::request(tls, request, &fixture.supervisor).await.unwrap();
+        String::from_utf8(client::collect(answer, 1000).await.unwrap().into_body().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn knows_who_connects() {
+        let fixture = fixture().await;
+        assert_eq!(ask(&fixture, None).await, "nobody");
+        assert_eq!(ask(&fixture, Some(&fixture.pki.admin().unwrap())).await, "system:admin");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_another_cluster_is_rejected_but_answered() {
+        let fixture = fixture().await;
+        let other = tempfile::tempdir().unwrap();
+        let other = pki::Server::open(other.path(), &pki::server::Options::default()).unwrap();
+        assert_eq!(ask(&fixture, Some(&other.admin().unwrap())).await, "rejected");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_know_the_authority_refuses() {
+        let fixture = fixture().await;
+        let other = tempfile::tempdir().unwrap();
+        let other = pki::Server::open(other.path(), &pki::server::Options::default()).unwrap();
+        let tls = tls::client(other.server_authority(), None, tls::HTTP1_PROTOCOLS).unwrap();
+        let request = Request::get(format!("https://{}/", fixture.address)).body(body::empty()).unwrap();
+        let error = client::request(tls, request, &fixture.supervisor).await.unwrap_err();
+        assert!(matches!(error, client::Error::Tls { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn plain_rubbish_does_not_disturb_others() {
+        use tokio::io::AsyncWriteExt;
+        let fixture = fixture().await;
+        let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert_eq!(ask(&fixture, None).await, "nobody");
+    }
+}
