@@ -2,4 +2,6 @@
 
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
+pub mod nft;
 pub mod process;
