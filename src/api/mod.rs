@@ -5,6 +5,7 @@
 pub mod encode;
 pub mod field;
 pub mod kind;
+pub mod kinds;
 pub mod meta;
 pub mod status;
 pub mod typed;

@@ -1,0 +1,178 @@
+//! What tables are made of: column constructors, and the forms in which kubectl's users know ages,
+//! selectors and lists. Kinds share them so that one duration looks alike in every table.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::PodSpec,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time},
+};
+use serde_json::{Value, json};
+
+use crate::api::kind::Column;
+
+/// The primary column of every table.
+pub const NAME: Column = Column {
+    name: "Name",
+    kind: "string",
+    format: "name",
+    description: "Name of the object, unique among its kind within its namespace.",
+    priority: 0,
+};
+/// Time since creation.
+pub const AGE: Column = column("Age", "string", "Time since the object was created.");
+/// Columns of a kind that shows nothing of its own.
+pub const NAME_AND_AGE: &[Column] = &[NAME, AGE];
+/// What stands in a cell whose value is not set.
+pub const NONE: &str = "<none>";
+/// What stands in a cell whose value cannot be told.
+pub const UNKNOWN: &str = "<unknown>";
+/// What stands in a cell whose value is in nobody's hands any more.
+pub const UNSET: &str = "<unset>";
+
+/// A column that is always shown.
+pub const fn column(name: &'static str, kind: &'static str, description: &'static str) -> Column {
+    Column { name, kind, format: "", description, priority: 0 }
+}
+
+/// A column that is shown with `-o wide` only.
+pub const fn wide(name: &'static str, kind: &'static str, description: &'static str) -> Column {
+    Column { name, kind, format: "", description, priority: 1 }
+}
+
+/// The cell of [`NAME`].
+pub fn name(meta: &ObjectMeta) -> Value {
+    json!(meta.name.as_deref().unwrap_or_default())
+}
+
+/// The cell of [`AGE`].
+pub fn age(meta: &ObjectMeta, now: Timestamp) -> Value {
+    json!(since(meta.creation_timestamp.as_ref(), now))
+}
+
+/// The row of [`NAME_AND_AGE`].
+pub fn name_and_age(meta: &ObjectMeta, now: Timestamp) -> Vec<Value> {
+    vec![name(meta), age(meta, now)]
+}
+
+/// Time from `then` to `now` as ages are shown, or `<unknown>`.
+pub fn since(then: Option<&Time>, now: Timestamp) -> String {
+    then.map_or_else(|| UNKNOWN.to_owned(), |then| duration(now.as_second() - then.0.as_second()))
+}
+
+/// A duration in seconds in its two most telling units: `45s`, `5m10s`, `3h`, `12d`, `2y100d`.
+/// Two seconds into the future count as now, since clocks differ.
+pub fn duration(seconds: i64) -> String {
+    const MINUTE: i64 = 60;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    const YEAR: i64 = 365 * DAY;
+    match seconds {
+        i64::MIN..-1 => "<invalid>".to_owned(),
+        -1 => "0s".to_owned(),
+        0..120 => format!("{seconds}s"),
+        120..600 => pair(seconds, (MINUTE, "m"), (1, "s")),
+        600..10_800 => format!("{}m", seconds / MINUTE),
+        10_800..28_800 => pair(seconds, (HOUR, "h"), (MINUTE, "m")),
+        28_800..172_800 => format!("{}h", seconds / HOUR),
+        172_800..691_200 => pair(seconds, (DAY, "d"), (HOUR, "h")),
+        691_200..63_072_000 => format!("{}d", seconds / DAY),
+        63_072_000..252_288_000 => pair(seconds, (YEAR, "y"), (DAY, "d")),
+        _ => format!("{}y", seconds / YEAR),
+    }
+}
+
+/// `a=1,b=2`, or `<none>`.
+pub fn labels(labels: Option<&BTreeMap<String, String>>) -> String {
+    let pairs: Vec<String> = labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    if pairs.is_empty() { NONE.to_owned() } else { pairs.join(",") }
+}
+
+/// A label selector in the form that `-l` takes: `a=1,b in (x,y),!c`.
+pub fn selector(selector: Option<&LabelSelector>) -> String {
+    let Some(selector) = selector else { return NONE.to_owned() };
+    let equal = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
+    let other = selector.match_expressions.iter().flatten().map(|term| {
+        let values = term.values.clone().unwrap_or_default().join(",");
+        match term.operator.as_str() {
+            "In" => format!("{} in ({values})", term.key),
+            "NotIn" => format!("{} notin ({values})", term.key),
+            "DoesNotExist" => format!("!{}", term.key),
+            _ => term.key.clone(),
+        }
+    });
+    let terms: Vec<String> = equal.chain(other).collect();
+    if terms.is_empty() { NONE.to_owned() } else { terms.join(",") }
+}
+
+/// The names and the images of a pod template's containers, each joined by commas.
+pub fn containers(spec: Option<&PodSpec>) -> (String, String) {
+    let containers = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
+    let images: Vec<&str> = containers.iter().map(|container| container.image.as_deref().unwrap_or_default()).collect();
+    (names.join(","), images.join(","))
+}
+
+/// `values` joined by commas, or `<none>`.
+pub fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
+    let values: Vec<&str> = values.into_iter().collect();
+    if values.is_empty() { NONE.to_owned() } else { values.join(",") }
+}
+
+/// `value`, or `<none>` when empty.
+pub fn or_none(value: Option<&str>) -> &str {
+    value.filter(|value| !value.is_empty()).unwrap_or(NONE)
+}
+
+/// A flag in Go's spelling when set, `missing` otherwise.
+pub fn flag(value: Option<bool>, missing: &str) -> String {
+    value.map_or_else(|| missing.to_owned(), |value| value.to_string())
+}
+
+/// Whole units of the larger kind and what remains in the smaller, when anything does.
+fn pair(seconds: i64, (large, large_unit): (i64, &str), (small, small_unit): (i64, &str)) -> String {
+    let (whole, rest) = (seconds / large, seconds % large / small);
+    if rest == 0 { format!("{whole}{large_unit}") } else { format!("{whole}{large_unit}{rest}{small_unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_the_units_that_kubectl_shows() {
+        for (seconds, shown) in [
+            (-5, "<invalid>"),
+            (-1, "0s"),
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (310, "5m10s"),
+            (600, "10m"),
+            (10_799, "179m"),
+            (10_800, "3h"),
+            (3 * 3600 + 300, "3h5m"),
+            (30 * 3600, "30h"),
+            (50 * 3600, "2d2h"),
+            (8 * 86_400, "8d"),
+            (729 * 86_400, "729d"),
+            (730 * 86_400, "2y"),
+            (830 * 86_400, "2y100d"),
+            (9 * 365 * 86_400, "9y"),
+        ] {
+            assert_eq!(duration(seconds), shown, "{seconds} seconds");
+        }
+    }
+
+    #[test]
+    fn selectors_read_as_on_the_command_line() {
+        let parsed: LabelSelector = serde_json::from_value(json!({
+            "matchLabels": {"app": "web"},
+            "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}, {"key": "old", "operator": "DoesNotExist"}],
+        }))
+        .unwrap();
+        assert_eq!(selector(Some(&parsed)), "app=web,tier in (a,b),!old");
+        assert_eq!(selector(None), NONE);
+    }
+}

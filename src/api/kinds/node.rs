@@ -1,0 +1,235 @@
+//! Nodes: the machines. The kubelet writes their status and renews a Lease beside them; the
+//! controllers give them their pod network and taint them when they fall silent.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, NodeStatus, NodeSystemInfo, Taint};
+use serde_json::{Value, json};
+
+use super::{cells, names};
+use crate::api::{
+    field::{self, Path},
+    kind::{Column, Kind, Names, Subresource},
+    status::Cause,
+    validation::{name, network},
+};
+
+/// Labels of this prefix name a node's roles.
+pub const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
+/// The older label that names a node's role.
+pub const ROLE_LABEL: &str = "kubernetes.io/role";
+
+const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+/// `v1.Node`
+pub struct NodeKind;
+
+impl Kind for NodeKind {
+    type Object = Node;
+    const NAMES: Names = Names {
+        short_names: &["no"],
+        subresources: &[Subresource::Status, Subresource::Custom("proxy")],
+        ..names::cluster(names::CORE, "Node", "nodes", "node")
+    };
+    const FIELDS: &'static [&'static str] = &["spec.unschedulable"];
+    const COLUMNS: &'static [Column] = &[
+        cells::NAME,
+        cells::column("Status", "string", "Ready or not, and whether new pods are kept away."),
+        cells::column("Roles", "string", "Roles, from the node-role labels."),
+        cells::AGE,
+        cells::column("Version", "string", "Version of the kubelet."),
+        cells::wide("Internal-IP", "string", "First address of type InternalIP."),
+        cells::wide("External-IP", "string", "First address of type ExternalIP."),
+        cells::wide("OS-Image", "string", "Operating system."),
+        cells::wide("Kernel-Version", "string", "Version of the kernel."),
+        cells::wide("Container-Runtime", "string", "Name and version of the container runtime."),
+    ];
+
+    fn default(node: &mut Node) {
+        let spec = node.spec.get_or_insert_default();
+        spec.pod_cidr = spec.pod_cidr.take().filter(|cidr| !cidr.is_empty());
+        match (&spec.pod_cidr, &spec.pod_cidrs) {
+            (Some(cidr), None) => spec.pod_cidrs = Some(vec![cidr.clone()]),
+            (None, Some(cidrs)) => spec.pod_cidr = cidrs.first().cloned(),
+            _ => {}
+        }
+        let status = node.status.get_or_insert_default();
+        if status.allocatable.is_none() {
+            status.allocatable = status.capacity.clone();
+        }
+    }
+
+    fn prepare_for_create(node: &mut Node) {
+        node.spec.get_or_insert_default().config_source = None;
+        node.status.get_or_insert_with(NodeStatus::default);
+    }
+
+    fn validate(node: &Node) -> Vec<Cause> {
+        let path = Path::new("spec");
+        let Some(spec) = &node.spec else { return Vec::new() };
+        let mut causes = taints(spec.taints.as_deref().unwrap_or_default(), &path.child("taints"));
+        causes.extend(pod_cidrs(spec.pod_cidrs.as_deref().unwrap_or_default(), &path.child("podCIDRs")));
+        causes
+    }
+
+    fn validate_update(new: &Node, old: &Node) -> Vec<Cause> {
+        let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
+        let path = Path::new("spec");
+        let mut causes = Vec::new();
+        if old.pod_cidrs.as_ref().is_some_and(|cidrs| !cidrs.is_empty()) && new.pod_cidrs != old.pod_cidrs {
+            let detail = "node updates may not change podCIDR except from \"\" to valid";
+            causes.push(field::forbidden(&path.child("podCIDRs"), detail));
+        }
+        if old.provider_id.as_ref().is_some_and(|id| !id.is_empty()) && new.provider_id != old.provider_id {
+            let detail = "node updates may not change providerID except from \"\" to valid";
+            causes.push(field::forbidden(&path.child("providerID"), detail));
+        }
+        causes
+    }
+
+    fn field_values(node: &Node) -> Vec<String> {
+        vec![unschedulable(node).to_string()]
+    }
+
+    fn cells(node: &Node, now: Timestamp) -> Vec<Value> {
+        let status = node.status.clone().unwrap_or_default();
+        let info = status.node_info.clone().unwrap_or_default();
+        let mut row = vec![
+            cells::name(&node.metadata),
+            json!(condition(node)),
+            json!(roles(node)),
+            cells::age(&node.metadata, now),
+            json!(info.kubelet_version),
+            json!(address(&status, "InternalIP")),
+            json!(address(&status, "ExternalIP")),
+        ];
+        row.extend(system(&info).into_iter().map(|text| json!(text)));
+        row
+    }
+}
+
+/// Problems of a list of taints.
+pub fn taints(taints: &[Taint], path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (index, taint) in taints.iter().enumerate() {
+        let path = path.index(index);
+        causes.extend(field::invalid_each(&path.child("key"), &taint.key, &name::qualified_name(&taint.key)));
+        let value = taint.value.as_deref().unwrap_or_default();
+        causes.extend(field::invalid_each(&path.child("value"), value, &name::label_value(value)));
+        if taint.effect.is_empty() {
+            causes.push(field::required(&path.child("effect"), ""));
+        } else if !EFFECTS.contains(&taint.effect.as_str()) {
+            causes.push(field::unsupported(&path.child("effect"), &taint.effect, EFFECTS));
+        }
+        if taints[..index].iter().any(|other| (&other.key, &other.effect) == (&taint.key, &taint.effect)) {
+            causes.push(field::duplicate(&path, taint));
+        }
+    }
+    causes
+}
+
+/// One network, or one of each family.
+fn pod_cidrs(cidrs: &[String], path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (index, cidr) in cidrs.iter().enumerate() {
+        causes.extend(field::invalid_each(&path.index(index), cidr, &network::cidr(cidr)));
+    }
+    let families: Vec<bool> = cidrs.iter().filter_map(|cidr| family(cidr)).collect();
+    let dual = matches!(families.as_slice(), [] | [_] | [true, false] | [false, true]);
+    if causes.is_empty() && !dual {
+        let detail = "may specify no more than one CIDR for each IP family";
+        causes.push(field::invalid(path, cidrs, detail));
+    }
+    causes
+}
+
+fn family(cidr: &str) -> Option<bool> {
+    cidr.split('/').next().and_then(|address| address.parse::<IpAddr>().ok()).map(|address| address.is_ipv4())
+}
+
+fn unschedulable(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
+}
+
+/// `Ready`, `NotReady` or `Unknown`, and `SchedulingDisabled` for a cordoned node.
+fn condition(node: &Node) -> String {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+    let mut words = vec![match ready.map(|condition| condition.status.as_str()) {
+        Some("True") => "Ready",
+        Some(_) => "NotReady",
+        None => "Unknown",
+    }];
+    if unschedulable(node) {
+        words.push("SchedulingDisabled");
+    }
+    words.join(",")
+}
+
+fn roles(node: &Node) -> String {
+    let labels = node.metadata.labels.iter().flatten();
+    let mut roles: Vec<&str> = labels
+        .filter_map(|(key, value)| match key.strip_prefix(ROLE_PREFIX) {
+            Some(role) if !role.is_empty() => Some(role),
+            _ => (key == ROLE_LABEL && !value.is_empty()).then_some(value.as_str()),
+        })
+        .collect();
+    roles.sort_unstable();
+    roles.dedup();
+    cells::list(roles)
+}
+
+fn address<'a>(status: &'a NodeStatus, kind: &str) -> &'a str {
+    let addresses = status.addresses.as_deref().unwrap_or_default();
+    addresses.iter().find(|address| address.type_ == kind).map_or(cells::NONE, |address| address.address.as_str())
+}
+
+fn system(info: &NodeSystemInfo) -> [&str; 3] {
+    [&info.os_image, &info.kernel_version, &info.container_runtime_version]
+        .map(|text| if text.is_empty() { cells::UNKNOWN } else { text.as_str() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kind::descriptor;
+
+    fn row(object: Value) -> Vec<Value> {
+        let strategy = descriptor::<NodeKind>().strategy;
+        strategy.cells(&strategy.decode(object).unwrap(), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_cordoned_node_shows_that_it_takes_no_pods() {
+        let cells = row(json!({
+            "metadata": {"name": "n", "labels": {"node-role.kubernetes.io/control-plane": "", "kubernetes.io/role": "edge"}},
+            "spec": {"unschedulable": true},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "addresses": [{"type": "InternalIP", "address": "10.0.0.7"}],
+                "nodeInfo": {"kubeletVersion": "v1.36.0"},
+            },
+        }));
+        assert_eq!(cells[1], "Ready,SchedulingDisabled");
+        assert_eq!(cells[2], "control-plane,edge");
+        assert_eq!(cells[4], "v1.36.0");
+        assert_eq!(cells[5], "10.0.0.7");
+        assert_eq!(cells[6], "<none>");
+    }
+
+    #[test]
+    fn a_node_without_conditions_is_unknown() {
+        assert_eq!(row(json!({"metadata": {"name": "n"}}))[1], "Unknown");
+    }
+
+    #[test]
+    fn a_pod_network_is_given_once() {
+        let strategy = descriptor::<NodeKind>().strategy;
+        let node = |cidr: &str| strategy.decode(json!({"metadata": {"name": "n"}, "spec": {"podCIDR": cidr}})).unwrap();
+        assert_eq!(node("10.42.0.0/24")["spec"]["podCIDRs"], json!(["10.42.0.0/24"]));
+        assert!(strategy.validate_update(&node("10.42.0.0/24"), &node("")).is_empty());
+        let causes = strategy.validate_update(&node("10.42.1.0/24"), &node("10.42.0.0/24"));
+        assert_eq!(causes[0].message, "Forbidden: node updates may not change podCIDR except from \"\" to valid");
+    }
+}
