@@ -4,10 +4,14 @@
 
 pub mod encode;
 pub mod field;
+pub mod intstr;
 pub mod kind;
 pub mod kinds;
 pub mod meta;
+pub mod quantity;
+pub mod selector;
 pub mod status;
+pub mod time;
 pub mod typed;
 pub mod validation;
 
