@@ -1,5 +1,7 @@
 //! The kernel, the only place with unsafe code: mounts, namespaces, processes, cgroups, netlink, nf_tables, seccomp.
 
+pub mod cgroup;
+pub mod device;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
