@@ -3,5 +3,7 @@
 
 pub mod admission;
 pub mod attributes;
+pub mod authn;
+pub mod authz;
 pub mod handler;
 pub mod reader;

@@ -1,0 +1,174 @@
+//! Authentication: who makes a request. A component of this process has said so already; anybody
+//! else shows a client certificate or a bearer token, or is nobody, which is enough for a few
+//! paths only. Whoever may impersonate can then speak for somebody else.
+
+use std::sync::Arc;
+
+use http::{header, request::Parts};
+
+use crate::{
+    api::{Status, status::Reason},
+    apiserver::{authz::Authorizer, reader::Reader},
+    http::{
+        identity::{AUTHENTICATED, UNAUTHENTICATED, User},
+        server::PeerCertificate,
+    },
+    pki::{
+        self,
+        identity::Identity,
+        join::{AUTHORITY_PATH, JOIN_PATH},
+    },
+};
+
+pub mod impersonation;
+pub mod service_account;
+
+pub use service_account::Tokens;
+
+/// Name of who shows nothing.
+pub const ANONYMOUS: &str = "system:anonymous";
+/// What nobody in particular may ask for; whether they get it is up to RBAC, except for the last
+/// two, which prove their callers themselves.
+const ANONYMOUS_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", AUTHORITY_PATH, JOIN_PATH];
+
+/// Finds out who makes a request.
+pub struct Authenticator {
+    tokens: Arc<Tokens>,
+    authorizer: Arc<Authorizer>,
+}
+
+impl Authenticator {
+    /// Verifies service-account tokens with the server's key; `issuer` names it in them.
+    pub fn new(
+        reader: Arc<dyn Reader>,
+        pki: Arc<pki::Server>,
+        issuer: impl Into<String>,
+        authorizer: Arc<Authorizer>,
+    ) -> Self {
+        Self { tokens: Arc::new(Tokens::new(reader, pki, issuer.into())), authorizer }
+    }
+
+    /// The verifier and issuer of service-account tokens.
+    pub fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
+    }
+
+    /// The user on whose behalf the request is made. 401 for wrong credentials, or for none where
+    /// some are needed; 403 for an impersonation that is not allowed.
+    pub fn authenticate(&self, request: &Parts) -> Result<User, Status> {
+        let user = self.authenticate_peer(request)?;
+        impersonation::apply(user, request, &self.authorizer)
+    }
+
+    fn authenticate_peer(&self, request: &Parts) -> Result<User, Status> {
+        if let Some(user) = request.extensions.get::<User>() {
+            return Ok(user.clone());
+        }
+        let peer = request.extensions.get::<PeerCertificate>();
+        if let Some(identity) = peer.and_then(PeerCertificate::current) {
+            return from_certificate(identity);
+        }
+        if let Some(token) = bearer(request) {
+            // The join endpoint's bearer is the join token, which that endpoint checks itself.
+            if request.uri.path() != JOIN_PATH {
+                return self.tokens.authenticate(token).map_err(|_| unauthorized());
+            }
+        }
+        match peer {
+            None if is_public(request.uri.path()) => Ok(anonymous()),
+            _ => Err(unauthorized()),
+        }
+    }
+}
+
+/// 401, in the words upstream uses for every kind of wrong credentials.
+pub fn unauthorized() -> Status {
+    Status::new(Reason::Unauthorized, "Unauthorized")
+}
+
+/// The token of an `Authorization: Bearer` header.
+pub fn bearer(request: &Parts) -> Option<&str> {
+    let value = request.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+}
+
+fn from_certificate(identity: &Identity) -> Result<User, Status> {
+    if identity.common_name.is_empty() {
+        return Err(unauthorized());
+    }
+    let mut groups = identity.organizations.clone();
+    groups.push(AUTHENTICATED.into());
+    Ok(User { name: identity.common_name.clone(), groups, ..User::default() })
+}
+
+fn anonymous() -> User {
+    User { name: ANONYMOUS.into(), groups: vec![UNAUTHENTICATED.into()], ..User::default() }
+}
+
+fn is_public(path: &str) -> bool {
+    ANONYMOUS_PATHS.iter().any(|public| match path.strip_prefix(public) {
+        Some(rest) => rest.is_empty() || rest.starts_with('/'),
+        None => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::apiserver::reader::fake::FakeReader;
+
+    fn authenticator() -> (tempfile::TempDir, Authenticator) {
+        let directory = tempfile::tempdir().unwrap();
+        let pki = Arc::new(pki::Server::open(directory.path(), &pki::server::Options::default()).unwrap());
+        let reader: Arc<dyn Reader> = Arc::new(FakeReader::default());
+        let authorizer = Arc::new(Authorizer::new(reader.clone()));
+        (directory, Authenticator::new(reader, pki, "https://kubernetes.default.svc", authorizer))
+    }
+
+    fn request(path: &str) -> Parts {
+        Request::get(path).body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn nobody_sees_health_and_version_alone() {
+        let (_directory, authenticator) = authenticator();
+        for path in ["/healthz", "/readyz/store", "/version", "/v1-nauplius/cacerts"] {
+            assert_eq!(authenticator.authenticate(&request(path)).unwrap().name, ANONYMOUS, "{path}");
+        }
+        for path in ["/api/v1/pods", "/", "/versions", "/metrics", "/healthzz"] {
+            assert_eq!(authenticator.authenticate(&request(path)).unwrap_err().code(), 401, "{path}");
+        }
+    }
+
+    #[test]
+    fn wrong_credentials_are_worse_than_none() {
+        let (_directory, authenticator) = authenticator();
+        let mut parts = request("/healthz");
+        parts.headers.insert(header::AUTHORIZATION, "Bearer nonsense".parse().unwrap());
+        assert_eq!(authenticator.authenticate(&parts).unwrap_err().code(), 401);
+        let mut parts = request("/healthz");
+        parts.extensions.insert(PeerCertificate::Rejected);
+        assert_eq!(authenticator.authenticate(&parts).unwrap_err().code(), 401);
+    }
+
+    #[test]
+    fn a_certificate_names_user_and_groups() {
+        let (_directory, authenticator) = authenticator();
+        let mut identity = Identity {
+            common_name: "jane".into(),
+            organizations: vec!["devs".into()],
+            names: Vec::new(),
+            not_after: pki::authority::seconds_now() + 60,
+        };
+        let mut parts = request("/api");
+        parts.extensions.insert(PeerCertificate::Verified(Arc::new(identity.clone())));
+        let user = authenticator.authenticate(&parts).unwrap();
+        assert_eq!((user.name.as_str(), user.groups), ("jane", vec!["devs".to_owned(), AUTHENTICATED.into()]));
+        identity.not_after = pki::authority::seconds_now() - 1;
+        parts.extensions.insert(PeerCertificate::Verified(Arc::new(identity)));
+        assert_eq!(authenticator.authenticate(&parts).unwrap_err().code(), 401);
+    }
+}
