@@ -12,6 +12,7 @@ pub mod quantity;
 pub mod selector;
 pub mod status;
 pub mod time;
+pub mod toleration;
 pub mod typed;
 pub mod validation;
 

@@ -26,6 +26,9 @@ use crate::{base::task::Supervisor, client::ObjectKey};
 /// Objects asked for per page of the first list.
 const PAGE_SIZE: u32 = 500;
 
+/// Longest wait for the watch to show a write.
+pub const SETTLE_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// What an informer can hold.
 pub trait Object: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
 
@@ -58,6 +61,8 @@ struct Inner<K> {
     objects: RwLock<BTreeMap<ObjectKey, Arc<K>>>,
     handlers: Mutex<Vec<Handler<K>>>,
     synced: watch::Sender<bool>,
+    /// Raised with every difference, for those who wait for one.
+    changes: watch::Sender<u64>,
 }
 
 impl<K> Clone for Informer<K> {
@@ -84,6 +89,7 @@ impl<K: Object> Informer<K> {
                 objects: RwLock::new(BTreeMap::new()),
                 handlers: Mutex::new(Vec::new()),
                 synced: watch::channel(false).0,
+                changes: watch::channel(0).0,
             }),
         }
     }
@@ -116,6 +122,19 @@ impl<K: Object> Informer<K> {
             .collect()
     }
 
+    /// Waits until `settled` says so of the object under `key`, at most [`SETTLE_LIMIT`]: whoever has
+    /// just written waits for the watch to show it, and so never acts on what it knows to be old.
+    pub async fn settle(&self, key: &ObjectKey, settled: impl Fn(Option<&K>) -> bool) {
+        let mut changes = self.inner.changes.subscribe();
+        let seen = async {
+            while !settled(self.get(key).as_deref()) {
+                // The sender lives as long as `self`.
+                let _ = changes.changed().await;
+            }
+        };
+        let _ = tokio::time::timeout(SETTLE_LIMIT, seen).await;
+    }
+
     /// Calls `handler` for every object there is, and from then on for every difference. It runs
     /// on the informer's task: it must be quick.
     pub fn on_change(&self, handler: impl Fn(&Delta<'_, K>) + Send + Sync + 'static) {
@@ -138,6 +157,7 @@ impl<K: Object> Informer<K> {
         if let Some(old) = old {
             tell(&handlers, &Delta { old: Some(&old), new: None });
         }
+        self.inner.changes.send_modify(|count| *count += 1);
     }
 
     /// Declares the first list complete.
@@ -172,6 +192,7 @@ impl<K: Object> Informer<K> {
         let handlers = self.inner.handlers.lock();
         let old = self.inner.objects.write().insert(ObjectKey::of(&*object), object.clone());
         tell(&handlers, &Delta { old: old.as_ref(), new: Some(&object) });
+        self.inner.changes.send_modify(|count| *count += 1);
     }
 
     /// Puts a complete list in place of what is known and tells the differences: after a lost
@@ -190,6 +211,7 @@ impl<K: Object> Informer<K> {
                 tell(&handlers, &Delta { old, new: Some(new) });
             }
         }
+        self.inner.changes.send_modify(|count| *count += 1);
     }
 }
 

@@ -1,1 +1,99 @@
-//! Controllers, one folder or file each: a pure plan and its apply.
+//! Controllers, one folder or file each. A controller is a queue of keys, fed by informers; working
+//! on a key reads the present state, lets a pure `plan` say what is to be done, and does it. Each
+//! acts under the service account that upstream gives it, so RBAC binds it to its own business.
+
+use std::{future::Future, sync::Arc};
+
+use kube::Client;
+
+use crate::{
+    base::task::Supervisor,
+    client::{events::Recorder, informer::Informers},
+};
+
+mod deployment;
+mod node_ipam;
+mod owner;
+mod pods;
+mod replicaset;
+mod root_ca;
+mod service_account;
+
+/// What controllers need to know of the cluster.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Networks that nodes get their pods' addresses from, one per address family.
+    pub cluster_cidrs: Vec<ipnet::IpNet>,
+    /// Address under which the API server is reached from inside the cluster.
+    pub advertise_address: std::net::IpAddr,
+    /// Port at that address.
+    pub api_port: u16,
+    /// First address of the service network, one per family: that of the `kubernetes` Service.
+    pub kubernetes_service_ips: Vec<std::net::IpAddr>,
+    /// Certificate authority of the API server, PEM: what pods verify it with.
+    pub root_ca_pem: String,
+}
+
+/// What every controller is started with. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// Informers shared by all controllers.
+    pub informers: Informers,
+    /// The cluster.
+    pub config: Arc<Config>,
+    client_as: Arc<dyn Fn(&str) -> Client + Send + Sync>,
+}
+
+impl Context {
+    /// A context whose clients come from `client_as`, given the name of a user.
+    pub fn new(
+        informers: Informers,
+        config: Config,
+        client_as: impl Fn(&str) -> Client + Send + Sync + 'static,
+    ) -> Self {
+        Self { informers, config: Arc::new(config), client_as: Arc::new(client_as) }
+    }
+
+    /// A client that acts as the service account `kube-system/<controller>`.
+    pub fn client(&self, controller: &str) -> Client {
+        (self.client_as)(&format!("system:serviceaccount:kube-system:{controller}"))
+    }
+
+    /// A recorder of events under the controller's name.
+    pub fn recorder(&self, controller: &str) -> Recorder {
+        Recorder::new(self.informers.supervisor(), self.client(controller), controller, None)
+    }
+}
+
+/// Starts all controllers.
+pub fn start(context: &Context) {
+    let supervisor = context.informers.supervisor().clone();
+    spawn(&supervisor, "service account controller", service_account::run(context.clone()));
+    spawn(&supervisor, "root CA publisher", root_ca::run(context.clone()));
+    spawn(&supervisor, "node IPAM controller", node_ipam::run(context.clone()));
+    spawn(&supervisor, "deployment controller", deployment::run(context.clone()));
+    spawn(&supervisor, "replicaset controller", replicaset::run(context.clone()));
+}
+
+fn spawn(supervisor: &Supervisor, name: &'static str, controller: impl Future<Output = ()> + Send + 'static) {
+    supervisor.spawn(name, controller);
+}
+
+/// Whether an error says that the object is not there, which whoever deletes or looks is fine with.
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// Whether an error says that the object exists already, or was changed by somebody else.
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// Takes "not found" for success.
+fn ignore_not_found<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_not_found(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
