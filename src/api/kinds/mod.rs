@@ -7,6 +7,8 @@ pub mod lease;
 pub mod names;
 pub mod namespace;
 pub mod node;
+pub mod pod;
+pub mod pod_template;
 pub mod secret;
 pub mod service_account;
 
@@ -17,6 +19,7 @@ pub fn all() -> Vec<Descriptor> {
     vec![
         descriptor::<namespace::NamespaceKind>(),
         descriptor::<node::NodeKind>(),
+        descriptor::<pod::PodKind>(),
         descriptor::<config_map::ConfigMapKind>(),
         descriptor::<secret::SecretKind>(),
         descriptor::<service_account::ServiceAccountKind>(),

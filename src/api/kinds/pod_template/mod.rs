@@ -1,0 +1,12 @@
+//! What pods and the templates of workloads share: defaults and rules of the pod's spec.
+
+pub mod defaults;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::api::status::Cause;
+
+/// Problems of a pod's spec.
+pub fn pod(_pod: &Pod) -> Vec<Cause> {
+    Vec::new()
+}
