@@ -8,6 +8,7 @@ pub mod intstr;
 pub mod kind;
 pub mod kinds;
 pub mod meta;
+pub mod patch;
 pub mod quantity;
 pub mod schema;
 pub mod selector;

@@ -1,0 +1,106 @@
+//! Patches: what a PATCH request makes of an object. JSON patch and JSON merge patch know nothing
+//! of kinds; a strategic merge patch goes by the kind's schema. Custom resources take the first
+//! two only.
+//!
+//! A patched object is a tree like any decoded body: check it with [`crate::api::schema::check`].
+
+pub mod json;
+pub mod merge;
+pub mod strategic;
+
+use serde_json::Value;
+
+use crate::api::{
+    Status,
+    schema::{LIMIT_BYTES, Schema},
+    status::{Cause, Details, Reason},
+};
+
+/// How a patch is written: the content type of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchType {
+    /// `application/json-patch+json` (RFC 6902)
+    Json,
+    /// `application/merge-patch+json` (RFC 7386)
+    Merge,
+    /// `application/strategic-merge-patch+json`
+    Strategic,
+    /// `application/apply-patch+yaml`: server-side apply, which is not done here.
+    Apply,
+}
+
+/// The content types of [`PatchType`], in its order.
+pub const CONTENT_TYPES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
+impl PatchType {
+    /// The type that a `Content-Type` header names; parameters such as a charset are ignored.
+    pub fn from_content_type(header: &str) -> Option<Self> {
+        let media_type = header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let all = [Self::Json, Self::Merge, Self::Strategic, Self::Apply];
+        CONTENT_TYPES.iter().position(|known| *known == media_type).map(|at| all[at])
+    }
+}
+
+/// The object that `patch` makes of `object`. Not for [`PatchType::Apply`].
+///
+/// Fails with 400 for a malformed patch, 413 for one that is too large, 415 for an apply patch, and
+/// 422 for a JSON patch that does not fit the object.
+pub fn apply(kind: PatchType, object: Value, patch: &[u8], schema: &Schema) -> Result<Value, Status> {
+    if patch.len() > LIMIT_BYTES {
+        let message = format!("Request entity too large: limit is {LIMIT_BYTES}");
+        return Err(Status::new(Reason::RequestEntityTooLarge, message));
+    }
+    match kind {
+        PatchType::Json => apply_json(object, patch),
+        PatchType::Merge => {
+            let patch = parse_object(patch)?;
+            Ok(merge::apply(object, patch))
+        }
+        PatchType::Strategic => {
+            let patch = parse_object(patch)?;
+            strategic::apply(object, patch, &schema.root).map_err(|error| Status::bad_request(error.to_string()))
+        }
+        PatchType::Apply => {
+            Err(Status::new(Reason::UnsupportedMediaType, "apply patches are merged by field ownership, not here"))
+        }
+    }
+}
+
+fn apply_json(object: Value, patch: &[u8]) -> Result<Value, Status> {
+    let operations = json::parse(patch).map_err(|error| match error {
+        json::Error::TooMany { .. } => Status::new(Reason::RequestEntityTooLarge, error.to_string()),
+        error => Status::bad_request(format!("error decoding patch: {error}")),
+    })?;
+    json::apply(object, &operations).map_err(|error| does_not_fit(&error))
+}
+
+/// Upstream answers a JSON patch that does not fit in the form of an unexpected server response.
+fn does_not_fit(error: &json::Error) -> Status {
+    let cause = Cause { reason: "UnexpectedServerResponse".into(), message: error.to_string(), field: String::new() };
+    let details = Details { causes: vec![cause], ..Details::default() };
+    let message = "the server rejected our request due to an error in our request";
+    Status { reason: Reason::Invalid, message: message.into(), details: Some(Box::new(details)) }
+}
+
+fn parse_object(patch: &[u8]) -> Result<Value, Status> {
+    let patch: Value =
+        serde_json::from_slice(patch).map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    if patch.is_object() { Ok(patch) } else { Err(Status::bad_request("error decoding patch: not an object")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types_may_have_parameters() {
+        let header = "application/merge-patch+json; charset=utf-8";
+        assert_eq!(PatchType::from_content_type(header), Some(PatchType::Merge));
+        assert_eq!(PatchType::from_content_type("application/json"), None);
+    }
+}
