@@ -1,0 +1,175 @@
+//! Admission: what may still change or refuse a write after it was authorized and decoded. An
+//! ordered list of plugins, one file each, in upstream's order; all may first change the object,
+//! and then, defaulted and validated, all may refuse it.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use crate::{
+    api::{Status, kind::Descriptor, meta},
+    apiserver::{attributes::Attributes, authz::Authorizer, reader::Reader},
+};
+
+mod default_toleration_seconds;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod rbac_escalation;
+mod service_account;
+mod taint_nodes;
+
+/// Warnings for the client, each of which becomes a `Warning` header.
+pub type Warnings = Vec<String>;
+
+/// What is about to happen to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A new object.
+    Create,
+    /// A changed object.
+    Update,
+    /// A deletion.
+    Delete,
+    /// A subresource that opens a stream (exec, attach, portforward, proxy).
+    Connect,
+}
+
+/// A write under review.
+pub struct Request<'a> {
+    /// Who asks for what.
+    pub attributes: &'a Attributes,
+    /// What happens.
+    pub operation: Operation,
+    /// The kind of the object.
+    pub kind: &'a Descriptor,
+    /// The object as it is stored; `None` on create.
+    pub old: Option<&'a Value>,
+    /// Nothing will be stored.
+    pub dry_run: bool,
+}
+
+impl Request<'_> {
+    /// Whether the request is about `resource` (`pods`, `pods/status`) of `group`.
+    fn is_for(&self, group: &str, resource: &str) -> bool {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let attributes = self.attributes;
+        attributes.group == group && attributes.resource == resource && attributes.subresource == subresource
+    }
+
+    /// Whether an object of `resource` itself is created or updated.
+    fn writes(&self, group: &str, resource: &str) -> bool {
+        matches!(self.operation, Operation::Create | Operation::Update) && self.is_for(group, resource)
+    }
+
+    /// 403 `pods "web" is forbidden: …`. An object without a name yet goes by what it will begin with.
+    fn forbid(&self, object: &Value, why: &str) -> Status {
+        let attributes = self.attributes;
+        let names = [attributes.name.as_str(), meta::name(object), meta::generate_name(object), "Unknown"];
+        let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+        Status::forbidden(&attributes.group, &attributes.resource, name, why)
+    }
+}
+
+/// One concern of admission. For deletions `object` is the stored object.
+trait Plugin: Send + Sync {
+    /// Waits, for a bounded time, until what [`Plugin::mutate`] is going to look up is there.
+    fn wait<'a>(&'a self, _request: &'a Request<'_>, _object: &'a Value) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// May change the object, or refuse early what later plugins could not make sense of.
+    fn mutate(&self, _request: &Request<'_>, _object: &mut Value) -> Result<Warnings, Status> {
+        Ok(Warnings::new())
+    }
+
+    /// May refuse the object as it is going to be stored.
+    fn validate(&self, _request: &Request<'_>, _object: &Value) -> Result<Warnings, Status> {
+        Ok(Warnings::new())
+    }
+}
+
+/// All plugins.
+pub struct Admission {
+    plugins: Vec<Box<dyn Plugin>>,
+}
+
+impl Admission {
+    /// Plugins that look things up in `reader` and ask `authorizer` what the user may.
+    pub fn new(reader: Arc<dyn Reader>, authorizer: Arc<Authorizer>) -> Self {
+        Self {
+            plugins: vec![
+                Box::new(namespace_lifecycle::NamespaceLifecycle::new(reader.clone())),
+                Box::new(service_account::ServiceAccount::new(reader.clone())),
+                Box::new(node_restriction::NodeRestriction::new(reader.clone())),
+                Box::new(taint_nodes::TaintNodesByCondition),
+                Box::new(priority::Priority::new(reader)),
+                Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+                Box::new(rbac_escalation::RbacEscalation::new(authorizer)),
+            ],
+        }
+    }
+
+    /// Lets every plugin change `object`. Called for creates, updates and connects, before defaults
+    /// and validation.
+    pub async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<Warnings, Status> {
+        let mut warnings = Warnings::new();
+        for plugin in &self.plugins {
+            plugin.wait(request, object).await;
+            warnings.extend(plugin.mutate(request, object)?);
+        }
+        Ok(warnings)
+    }
+
+    /// Lets every plugin refuse `object`. Called for every write, after validation; for a deletion
+    /// `object` is the stored object.
+    pub async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<Warnings, Status> {
+        let mut warnings = Warnings::new();
+        for plugin in &self.plugins {
+            warnings.extend(plugin.validate(request, object)?);
+        }
+        Ok(warnings)
+    }
+}
+
+#[cfg(test)]
+mod fixture {
+    //! Requests for tests of plugins.
+
+    use super::*;
+    use crate::{api::kinds, http::identity::User};
+
+    pub fn user(name: &str, groups: &[&str]) -> User {
+        User { name: name.into(), groups: groups.iter().map(|group| (*group).to_owned()).collect(), ..User::default() }
+    }
+
+    pub fn attributes(user: User, verb: &str, group: &str, resource: &str, namespace: &str, name: &str) -> Attributes {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        Attributes {
+            user,
+            verb: verb.into(),
+            group: group.into(),
+            version: "v1".into(),
+            resource: resource.into(),
+            subresource: subresource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            ..Attributes::default()
+        }
+    }
+
+    /// Plugins go by the attributes; the descriptor only has to be one.
+    pub fn request<'a>(
+        attributes: &'a Attributes,
+        operation: Operation,
+        kind: &'a Descriptor,
+        old: Option<&'a Value>,
+    ) -> Request<'a> {
+        Request { attributes, operation, kind, old, dry_run: false }
+    }
+
+    pub fn any_kind() -> Descriptor {
+        kinds::all().into_iter().next().expect("there are kinds")
+    }
+}
