@@ -29,7 +29,8 @@ pub struct Link {
     pub up: bool,
 }
 
-/// A veth pair to create: one end here, one in another namespace. Both are switched on.
+/// A veth pair to create: one end here, one in another namespace. The end here is
+/// switched on; the other cannot be before the pair is complete.
 #[derive(Debug, Clone, Copy)]
 pub struct Veth<'a> {
     /// Name of the end in this namespace.
@@ -123,7 +124,6 @@ impl Connection {
             .address(veth.peer_mac.to_vec())
             .mtu(veth.mtu)
             .setns_by_fd(veth.peer_namespace.as_raw_fd())
-            .up()
             .build();
         let message = LinkVeth::new(veth.name, veth.peer_name)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))

@@ -3,14 +3,14 @@
 //! microseconds, keeps nothing between calls, and makes the namespace it works in explicit.
 
 mod link;
-mod namespace;
 mod route;
 pub mod sysctl;
 
 use std::{future::Future, net::IpAddr, path::Path};
 
+use crate::sys::namespace;
+
 pub use link::{Link, Veth, Vxlan};
-pub use namespace::{create_namespace, in_namespace, remove_namespace};
 pub use route::{Neighbour, Route};
 
 /// A hardware address.
@@ -34,17 +34,9 @@ pub enum Error {
     /// The connection ended while an answer was awaited.
     #[error("the netlink connection was closed")]
     Closed,
-    /// A network namespace could not be made, entered or removed.
-    #[error("{action} the network namespace {path}")]
-    Namespace {
-        /// "create", "enter" or "remove".
-        action: &'static str,
-        /// Its file.
-        path: String,
-        /// Why.
-        #[source]
-        source: nix::errno::Errno,
-    },
+    /// A network namespace could not be entered.
+    #[error(transparent)]
+    Namespace(#[from] namespace::Error),
     /// A kernel parameter could not be written.
     #[error("set {name}")]
     Sysctl {
@@ -72,7 +64,7 @@ impl Error {
             Self::Request { source: rtnetlink::Error::NetlinkError(message), .. } => {
                 message.code.map(|code| -code.get())
             }
-            Self::Namespace { source, .. } => Some(*source as i32),
+            Self::Namespace(error) => error.source.raw_os_error(),
             _ => None,
         }
     }
@@ -98,17 +90,17 @@ pub async fn with<T, F: Future<Output = Result<T, Error>>>(work: impl FnOnce(Con
 }
 
 /// Runs `work` with a connection in the network namespace of the file `namespace`. Only the
-/// socket is made there; no thread of the runtime ever leaves its own namespace.
+/// socket is made there, on a thread that lives for microseconds; no thread of the runtime ever
+/// leaves its own namespace.
 pub async fn with_inside<T, F: Future<Output = Result<T, Error>>>(
     namespace: &Path,
     work: impl FnOnce(Connection) -> F,
 ) -> Result<T, Error> {
     let runtime = tokio::runtime::Handle::current();
-    let opened = in_namespace(namespace, move || {
+    let opened = namespace::within_network(namespace, || {
         let _entered = runtime.enter();
         rtnetlink::new_connection()
-    })
-    .await?;
+    })?;
     let (connection, handle, _) = opened.map_err(Error::Socket)?;
     tokio::select! {
         result = work(Connection { handle }) => result,

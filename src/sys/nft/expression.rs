@@ -152,6 +152,8 @@ pub enum Expression {
     Limit { rate: u64, burst: u32 },
     /// Adds an element made of registers to a dynamic set or refreshes its timeout.
     Update { set: String, key: Register, value: Option<Register>, timeout: Duration },
+    /// Removes an element made of registers from a dynamic set; a map wants a value here too.
+    Remove { set: String, key: Register, value: Option<Register> },
 }
 
 const EXPRESSION_NAME: u16 = 1;
@@ -167,6 +169,7 @@ const REJECT_TCP_RESET: u32 = 1;
 const REJECT_ICMPX: u32 = 2;
 const ICMPX_PORT_UNREACHABLE: u8 = 1;
 const DYNSET_UPDATE: u32 = 1;
+const DYNSET_DELETE: u32 = 2;
 /// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`: ports of parallel masqueraded connections do not collide.
 const NAT_RANDOM_FULLY: u32 = 1 << 4;
 
@@ -195,7 +198,7 @@ impl Expression {
             Self::Reject(_) => "reject",
             Self::Counter => "counter",
             Self::Limit { .. } => "limit",
-            Self::Update { .. } => "dynset",
+            Self::Update { .. } | Self::Remove { .. } => "dynset",
         }
     }
 
@@ -246,7 +249,11 @@ impl Expression {
                 data.u64(2, 1);
                 data.u32(3, *burst);
             }
-            Self::Update { set, key, value, timeout } => encode_update(data, set, *key, *value, *timeout),
+            Self::Update { set, key, value, timeout } => {
+                encode_dynset(data, set, DYNSET_UPDATE, *key, *value);
+                data.u64(6, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+            }
+            Self::Remove { set, key, value } => encode_dynset(data, set, DYNSET_DELETE, *key, *value),
         }
     }
 }
@@ -286,12 +293,11 @@ fn encode_nat(data: &mut Writer, kind: NatKind, family: Family, address: Registe
     }
 }
 
-fn encode_update(data: &mut Writer, set: &str, key: Register, value: Option<Register>, timeout: Duration) {
+fn encode_dynset(data: &mut Writer, set: &str, operation: u32, key: Register, value: Option<Register>) {
     data.text(1, set);
-    data.u32(3, DYNSET_UPDATE);
+    data.u32(3, operation);
     data.u32(4, key.number());
     if let Some(value) = value {
         data.u32(5, value.number());
     }
-    data.u64(6, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
 }
