@@ -18,6 +18,7 @@ use super::{
 use crate::sys::{namespace, nft::Nftables};
 
 /// Whether these tests can run.
+#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 fn root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
