@@ -5,5 +5,7 @@ pub mod admission;
 pub mod attributes;
 pub mod authn;
 pub mod authz;
+pub mod discovery;
 pub mod handler;
 pub mod reader;
+pub mod table;

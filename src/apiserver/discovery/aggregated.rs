@@ -1,0 +1,117 @@
+//! The aggregated discovery document (`apidiscovery.k8s.io/v2`, KEP-3352): everything in one
+//! answer each for `/api` and `/apis`.
+
+use serde_json::{Value, json};
+
+use super::{
+    Document,
+    classic::{named_groups, versions},
+    subresource,
+};
+use crate::api::kind::{Descriptor, Scope};
+
+/// The `Content-Type` of the answer.
+pub const CONTENT_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Whether an `Accept` header prefers the aggregated form over the classic ones.
+pub fn is_preferred(accept: &str) -> bool {
+    for media_type in accept.split(',') {
+        let mut parts = media_type.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let parameters: Vec<&str> = parts.collect();
+        let has = |wanted: &str| parameters.contains(&wanted);
+        if has("g=apidiscovery.k8s.io") {
+            if kind == "application/json" && has("v=v2") && has("as=APIGroupDiscoveryList") {
+                return true;
+            }
+        } else if matches!(kind, "application/json" | "application/*" | "*/*") {
+            return false;
+        }
+    }
+    false
+}
+
+/// `/api` in aggregated form: the core group.
+pub fn core(kinds: &[Descriptor]) -> Document {
+    list(vec![group(kinds, "")])
+}
+
+/// `/apis` in aggregated form: all named groups.
+pub fn groups(kinds: &[Descriptor]) -> Document {
+    list(named_groups(kinds).into_iter().map(|name| group(kinds, name)).collect())
+}
+
+fn list(items: Vec<Value>) -> Document {
+    Document::new(&json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
+    }))
+}
+
+fn group(kinds: &[Descriptor], name: &str) -> Value {
+    let mut metadata = json!({"creationTimestamp": null});
+    if !name.is_empty() {
+        metadata["name"] = name.into();
+    }
+    let versions: Vec<Value> = versions(kinds, name)
+        .into_iter()
+        .map(|version| {
+            let served = kinds.iter().filter(|kind| kind.group == name && kind.version == version);
+            let resources: Vec<Value> = served.map(resource).collect();
+            json!({"version": version, "freshness": "Current", "resources": resources})
+        })
+        .collect();
+    json!({"metadata": metadata, "versions": versions})
+}
+
+fn resource(kind: &Descriptor) -> Value {
+    let scope = if kind.scope == Scope::Namespaced { "Namespaced" } else { "Cluster" };
+    let mut value = json!({
+        "resource": kind.plural, "singularResource": kind.singular, "scope": scope, "verbs": kind.verbs,
+        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+    });
+    if !kind.short_names.is_empty() {
+        value["shortNames"] = json!(kind.short_names);
+    }
+    if !kind.categories.is_empty() {
+        value["categories"] = json!(kind.categories);
+    }
+    let subresources: Vec<Value> = kind.subresources.iter().map(|name| subresource_value(kind, *name)).collect();
+    if !subresources.is_empty() {
+        value["subresources"] = subresources.into();
+    }
+    value
+}
+
+fn subresource_value(kind: &Descriptor, name: crate::api::kind::Subresource) -> Value {
+    let facts = subresource::facts(kind, name);
+    json!({
+        "subresource": name.name(), "verbs": facts.verbs,
+        "responseKind": {"group": facts.group, "version": facts.version, "kind": facts.kind},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kinds;
+
+    #[test]
+    fn kubectl_gets_the_aggregated_form() {
+        let kubectl = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+                       application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
+        assert!(is_preferred(kubectl));
+        assert!(!is_preferred("application/json"));
+        assert!(!is_preferred("application/json,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"));
+        assert!(!is_preferred("*/*") && !is_preferred(""));
+    }
+
+    #[test]
+    fn all_groups_are_in_one_document() {
+        let document: Value = serde_json::from_slice(&groups(&kinds::all()).body).unwrap();
+        let lease = &document["items"][0]["versions"][0]["resources"][0];
+        assert!(lease["responseKind"]["kind"].is_string());
+        let document: Value = serde_json::from_slice(&core(&kinds::all()).body).unwrap();
+        assert!(document["items"][0]["metadata"].get("name").is_none());
+        assert_eq!(document["items"][0]["versions"][0]["version"], "v1");
+    }
+}

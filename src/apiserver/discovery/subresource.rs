@@ -1,0 +1,44 @@
+//! What subresources take and give, as discovery lists them and OpenAPI describes them. Those with
+//! handlers of their own have bodies of other kinds than their resource.
+
+use crate::api::kind::{Descriptor, Subresource};
+
+/// A subresource as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Group of [`Facts::kind`].
+    pub group: &'static str,
+    /// Version of [`Facts::kind`].
+    pub version: &'static str,
+    /// The kind it takes and gives.
+    pub kind: &'static str,
+    /// Verbs.
+    pub verbs: &'static [&'static str],
+}
+
+const READ_AND_WRITE: &[&str] = &["get", "patch", "update"];
+const CREATE: &[&str] = &["create"];
+const CONNECT: &[&str] = &["create", "get"];
+const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
+
+/// What `subresource` of `descriptor` takes and gives.
+pub fn facts(descriptor: &Descriptor, subresource: Subresource) -> Facts {
+    let own = |kind, verbs| Facts { group: descriptor.group, version: descriptor.version, kind, verbs };
+    match (descriptor.kind, subresource.name()) {
+        (_, "scale") => Facts { group: "autoscaling", version: "v1", kind: "Scale", verbs: READ_AND_WRITE },
+        (_, "eviction") => Facts { group: "policy", version: "v1", kind: "Eviction", verbs: CREATE },
+        ("ServiceAccount", "token") => {
+            Facts { group: "authentication.k8s.io", version: "v1", kind: "TokenRequest", verbs: CREATE }
+        }
+        (_, "binding") => own("Binding", CREATE),
+        (kind, "log") => own(kind, &["get"]),
+        (_, "exec") => own("PodExecOptions", CONNECT),
+        (_, "attach") => own("PodAttachOptions", CONNECT),
+        (_, "portforward") => own("PodPortForwardOptions", CONNECT),
+        ("Node", "proxy") => own("NodeProxyOptions", PROXY),
+        ("Service", "proxy") => own("ServiceProxyOptions", PROXY),
+        (_, "proxy") => own("PodProxyOptions", PROXY),
+        (kind, "finalize") => own(kind, &["update"]),
+        (kind, _) => own(kind, READ_AND_WRITE),
+    }
+}
