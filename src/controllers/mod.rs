@@ -12,12 +12,20 @@ use crate::{
 };
 
 mod deployment;
+mod endpoints;
+mod event_ttl;
+mod garbage;
+mod kubernetes_service;
+mod namespace;
 mod node_ipam;
+mod node_lifecycle;
 mod owner;
+mod pod_gc;
 mod pods;
 mod replicaset;
 mod root_ca;
 mod service_account;
+mod taint_eviction;
 
 /// What controllers need to know of the cluster.
 #[derive(Debug, Clone)]
@@ -68,11 +76,20 @@ impl Context {
 /// Starts all controllers.
 pub fn start(context: &Context) {
     let supervisor = context.informers.supervisor().clone();
+    spawn(&supervisor, "kubernetes service", kubernetes_service::run(context.clone()));
     spawn(&supervisor, "service account controller", service_account::run(context.clone()));
     spawn(&supervisor, "root CA publisher", root_ca::run(context.clone()));
     spawn(&supervisor, "node IPAM controller", node_ipam::run(context.clone()));
+    spawn(&supervisor, "node lifecycle controller", node_lifecycle::run(context.clone()));
+    spawn(&supervisor, "taint eviction controller", taint_eviction::run(context.clone()));
     spawn(&supervisor, "deployment controller", deployment::run(context.clone()));
     spawn(&supervisor, "replicaset controller", replicaset::run(context.clone()));
+    spawn(&supervisor, "endpoints controller", endpoints::legacy::run(context.clone()));
+    spawn(&supervisor, "endpointslice controller", endpoints::slices::run(context.clone()));
+    spawn(&supervisor, "namespace controller", namespace::run(context.clone()));
+    spawn(&supervisor, "garbage collector", garbage::run(context.clone()));
+    spawn(&supervisor, "pod garbage collector", pod_gc::run(context.clone()));
+    spawn(&supervisor, "event expiry", event_ttl::run(context.clone()));
 }
 
 fn spawn(supervisor: &Supervisor, name: &'static str, controller: impl Future<Output = ()> + Send + 'static) {

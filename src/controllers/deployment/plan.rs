@@ -301,7 +301,7 @@ mod tests {
         for action in actions {
             match action {
                 Action::Create(mut set) => {
-                    set.metadata.uid = Some(format!("uid-{}", sets.len()));
+                    set.metadata.uid = set.metadata.name.clone();
                     sets.push(Arc::new(*set));
                 }
                 Action::Scale { set, replicas, annotations } => change(sets, &set, |set| {

@@ -1,0 +1,275 @@
+//! The garbage collector: deletes objects whose owners are gone, and carries out foreground and
+//! orphaning deletions (API concepts, "Garbage collection"). It watches the metadata of everything
+//! the API lets it delete; Events, which own nothing and are many, are left out.
+
+mod graph;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::PartialObjectMeta,
+    discovery::{Discovery, Scope, verbs},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::{
+    base::{backoff::Backoff, task::Supervisor},
+    client::queue::{Outcome, WorkQueue},
+    controllers::{
+        Context,
+        garbage::graph::{FOREGROUND, Graph, Node, ORPHAN},
+        ignore_not_found, is_conflict, is_not_found,
+    },
+};
+
+const NAME: &str = "generic-garbage-collector";
+/// Objects worked on at once.
+const WIDTH: usize = 16;
+
+/// A kind of object that can be deleted.
+#[derive(Debug, Clone)]
+struct Watched {
+    resource: ApiResource,
+    namespaced: bool,
+}
+
+pub(super) async fn run(context: Context) {
+    let client = context.client(NAME);
+    let watched = discover(&client).await;
+    let collector = Arc::new(Collector {
+        by_kind: watched.iter().enumerate().map(|(index, kind)| (kind_of(&kind.resource), index)).collect(),
+        watched,
+        client,
+        graph: Mutex::default(),
+        queue: WorkQueue::new(),
+    });
+    for index in 0..collector.watched.len() {
+        collector.clone().watch(context.informers.supervisor(), index);
+    }
+    collector.queue.run(NAME, WIDTH, |uid| collector.reconcile(uid)).await;
+}
+
+/// Everything the API serves that can be watched and deleted.
+async fn discover(client: &Client) -> Vec<Watched> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    loop {
+        match Discovery::new(client.clone()).run().await {
+            Ok(discovery) => return deletable(&discovery),
+            Err(error) => tracing::debug!(error = %error, "discovery failed, trying again"),
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
+fn deletable(discovery: &Discovery) -> Vec<Watched> {
+    discovery
+        .groups()
+        .flat_map(|group| group.recommended_resources())
+        .filter(|(resource, capabilities)| {
+            [verbs::LIST, verbs::WATCH, verbs::DELETE].iter().all(|verb| capabilities.supports_operation(verb))
+                && resource.kind != "Event"
+        })
+        .map(|(resource, capabilities)| Watched { resource, namespaced: capabilities.scope == Scope::Namespaced })
+        .collect()
+}
+
+fn kind_of(resource: &ApiResource) -> (String, String) {
+    (resource.group.clone(), resource.kind.clone())
+}
+
+struct Collector {
+    watched: Vec<Watched>,
+    by_kind: HashMap<(String, String), usize>,
+    client: Client,
+    graph: Mutex<Graph>,
+    queue: WorkQueue<String>,
+}
+
+/// What becomes of an object's references to its owners.
+#[derive(Debug, Default)]
+struct Owners {
+    /// Owners that are there and stay.
+    solid: usize,
+    /// UIDs of owners that are gone.
+    dangling: Vec<String>,
+    /// UIDs of owners that wait for their dependents to go.
+    waiting: Vec<String>,
+}
+
+impl Collector {
+    fn watch(self: Arc<Self>, supervisor: &Supervisor, index: usize) {
+        let api: Api<PartialObjectMeta<DynamicObject>> =
+            Api::all_with(self.client.clone(), &self.watched[index].resource);
+        supervisor.spawn("garbage collector watch", async move {
+            let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+            let mut events = std::pin::pin!(events);
+            let mut listed = Vec::new();
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(Event::Init) => listed.clear(),
+                    Ok(Event::InitApply(object)) => {
+                        listed.extend(object.metadata.uid.clone());
+                        self.set(index, &object.metadata);
+                    }
+                    Ok(Event::InitDone) => self.forget_all_but(index, &listed),
+                    Ok(Event::Apply(object)) => self.set(index, &object.metadata),
+                    Ok(Event::Delete(object)) => self.remove(object.metadata.uid.as_deref().unwrap_or_default()),
+                    Err(_) => {}
+                }
+            }
+        });
+    }
+
+    fn set(&self, index: usize, metadata: &ObjectMeta) {
+        let affected = self.graph.lock().set(index, metadata);
+        affected.into_iter().for_each(|uid| self.queue.add(uid));
+    }
+
+    fn remove(&self, uid: &str) {
+        let affected = self.graph.lock().remove(uid);
+        affected.into_iter().for_each(|uid| self.queue.add(uid));
+    }
+
+    fn forget_all_but(&self, index: usize, listed: &[String]) {
+        let known = self.graph.lock().of_resource(index);
+        known.iter().filter(|uid| !listed.contains(uid)).for_each(|uid| self.remove(uid));
+    }
+
+    async fn reconcile(&self, uid: String) -> kube::Result<Outcome> {
+        let Some(node) = self.graph.lock().get(&uid).cloned() else { return Ok(Outcome::Done) };
+        let done = if node.orphans_dependents() {
+            self.orphan(&uid, &node).await
+        } else if node.waits_for_dependents() {
+            self.delete_dependents(&uid, &node).await
+        } else if !node.deleting && !node.owners.is_empty() {
+            self.check_owners(&uid, &node).await
+        } else {
+            Ok(())
+        };
+        match done {
+            // Somebody else changed the object: the watch brings it back.
+            Err(error) if is_conflict(&error) => Ok(Outcome::After(Duration::from_millis(50))),
+            done => done.map(|()| Outcome::Done),
+        }
+    }
+
+    /// Takes the owner's reference from all dependents, then its finalizer.
+    async fn orphan(&self, uid: &str, node: &Node) -> kube::Result<()> {
+        let dependents = self.graph.lock().dependents(uid);
+        for dependent in dependents {
+            let found = self.graph.lock().get(&dependent).cloned();
+            if let Some(found) = found {
+                self.drop_owners(&dependent, &found, &[uid.to_owned()]).await?;
+            }
+        }
+        self.drop_finalizer(node, ORPHAN).await
+    }
+
+    /// Foreground deletion: dependents are deleted; when none is left that blocks, the finalizer goes.
+    async fn delete_dependents(&self, uid: &str, node: &Node) -> kube::Result<()> {
+        let (dependents, blocking) = {
+            let graph = self.graph.lock();
+            (graph.dependents(uid), graph.blocking_dependents(uid))
+        };
+        dependents.into_iter().for_each(|dependent| self.queue.add(dependent));
+        if blocking.is_empty() { self.drop_finalizer(node, FOREGROUND).await } else { Ok(()) }
+    }
+
+    /// An object all of whose owners are gone goes too; one that has others loses those that are.
+    async fn check_owners(&self, uid: &str, node: &Node) -> kube::Result<()> {
+        let owners = self.classify(node).await?;
+        let gone: Vec<String> = owners.dangling.iter().chain(&owners.waiting).cloned().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        if owners.solid > 0 {
+            return self.drop_owners(uid, node, &gone).await;
+        }
+        let has_dependents = !self.graph.lock().dependents(uid).is_empty();
+        let policy = if !owners.waiting.is_empty() && has_dependents {
+            PropagationPolicy::Foreground
+        } else if node.finalizers.iter().any(|name| name == ORPHAN) {
+            PropagationPolicy::Orphan
+        } else if node.finalizers.iter().any(|name| name == FOREGROUND) {
+            PropagationPolicy::Foreground
+        } else {
+            PropagationPolicy::Background
+        };
+        let params = DeleteParams {
+            propagation_policy: Some(policy),
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        tracing::debug!(name = node.name, namespace = node.namespace, "owner is gone, deleting");
+        ignore_not_found(self.api(node.resource, &node.namespace).delete(&node.name, &params).await).map(|_| ())
+    }
+
+    async fn classify(&self, node: &Node) -> kube::Result<Owners> {
+        let mut owners = Owners::default();
+        for owner in &node.owners {
+            let known = self.graph.lock().get(&owner.uid).cloned();
+            match known {
+                Some(known) if known.waits_for_dependents() && owner.block_owner_deletion == Some(true) => {
+                    owners.waiting.push(owner.uid.clone());
+                }
+                Some(_) => owners.solid += 1,
+                None if self.exists(owner, &node.namespace).await? => owners.solid += 1,
+                None => owners.dangling.push(owner.uid.clone()),
+            }
+        }
+        Ok(owners)
+    }
+
+    /// Asks the API itself: the watch of the owner's kind may be behind. An owner of a kind that
+    /// the API does not serve is left alone: what it was cannot be known.
+    async fn exists(&self, owner: &OwnerReference, namespace: &str) -> kube::Result<bool> {
+        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+        let Some(index) = self.by_kind.get(&(group.to_owned(), owner.kind.clone())) else { return Ok(true) };
+        match self.api(*index, namespace).get_metadata(&owner.name).await {
+            Ok(found) => Ok(found.metadata.uid.as_deref() == Some(&owner.uid)),
+            Err(error) if is_not_found(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn drop_owners(&self, uid: &str, node: &Node, gone: &[String]) -> kube::Result<()> {
+        let api = self.api(node.resource, &node.namespace);
+        let Some(live) = ignore_not_found(api.get_metadata(&node.name).await)? else { return Ok(()) };
+        if live.metadata.uid.as_deref() != Some(uid) {
+            return Ok(());
+        }
+        let mut owners = live.metadata.owner_references.clone().unwrap_or_default();
+        owners.retain(|owner| !gone.contains(&owner.uid));
+        let patch = json!({"metadata": {"resourceVersion": live.metadata.resource_version, "ownerReferences": owners}});
+        ignore_not_found(api.patch_metadata(&node.name, &PatchParams::default(), &Patch::Merge(patch)).await)
+            .map(|_| ())
+    }
+
+    async fn drop_finalizer(&self, node: &Node, finalizer: &str) -> kube::Result<()> {
+        let api = self.api(node.resource, &node.namespace);
+        let Some(live) = ignore_not_found(api.get_metadata(&node.name).await)? else { return Ok(()) };
+        let mut finalizers = live.metadata.finalizers.clone().unwrap_or_default();
+        finalizers.retain(|name| name != finalizer);
+        let patch = json!({"metadata": {"resourceVersion": live.metadata.resource_version, "finalizers": finalizers}});
+        ignore_not_found(api.patch_metadata(&node.name, &PatchParams::default(), &Patch::Merge(patch)).await)
+            .map(|_| ())
+    }
+
+    fn api(&self, index: usize, namespace: &str) -> Api<DynamicObject> {
+        let watched = &self.watched[index];
+        if watched.namespaced {
+            Api::namespaced_with(self.client.clone(), namespace, &watched.resource)
+        } else {
+            Api::all_with(self.client.clone(), &watched.resource)
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The namespace controller: empties a namespace that is being deleted, of every kind that the API
+//! serves, and then lets it go.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    discovery::{Discovery, Scope, verbs},
+};
+use serde_json::json;
+
+use crate::{
+    client::{
+        ObjectKey,
+        informer::Informer,
+        queue::{Outcome, WorkQueue},
+    },
+    controllers::{Context, ignore_not_found, service_account},
+};
+
+const NAME: &str = "namespace-controller";
+/// Namespaces emptied at once.
+const WIDTH: usize = 4;
+/// Objects that take their time (finalizers, pods with grace) are looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(context: Context) {
+    let queue = WorkQueue::new();
+    let namespaces = service_account::watch_namespaces(&context.informers, &queue);
+    namespaces.synced().await;
+    let controller = Controller { client: context.client(NAME), namespaces };
+    queue.run(NAME, WIDTH, |name| controller.reconcile(name)).await;
+}
+
+struct Controller {
+    client: Client,
+    namespaces: Informer<Namespace>,
+}
+
+/// What is left in a namespace.
+#[derive(Debug, Default)]
+struct Leftovers {
+    /// `resource` and how many objects of it there are.
+    content: Vec<(String, usize)>,
+    /// Finalizer and how many objects wait for it.
+    finalizers: std::collections::BTreeMap<String, usize>,
+}
+
+impl Controller {
+    async fn reconcile(&self, name: String) -> kube::Result<Outcome> {
+        let Some(namespace) = self.namespaces.get(&ObjectKey::new("", &*name)) else { return Ok(Outcome::Done) };
+        let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_deref()).unwrap_or_default();
+        if namespace.metadata.deletion_timestamp.is_none() || !finalizers.iter().any(|name| name == "kubernetes") {
+            return Ok(Outcome::Done);
+        }
+        let leftovers = self.empty(&name).await?;
+        if leftovers.content.is_empty() {
+            self.finalize(&namespace).await?;
+            return Ok(Outcome::Done);
+        }
+        self.report(&namespace, &leftovers).await?;
+        Ok(Outcome::After(LOOK_AGAIN))
+    }
+
+    /// Deletes everything, and says what is still there afterwards.
+    async fn empty(&self, namespace: &str) -> kube::Result<Leftovers> {
+        let discovery = Discovery::new(self.client.clone()).run().await?;
+        let mut leftovers = Leftovers::default();
+        let resources = discovery.groups().flat_map(|group| group.recommended_resources());
+        for (resource, capabilities) in resources {
+            let deletable = capabilities.supports_operation(verbs::LIST)
+                && (capabilities.supports_operation(verbs::DELETE_COLLECTION)
+                    || capabilities.supports_operation(verbs::DELETE));
+            if capabilities.scope == Scope::Namespaced && deletable {
+                self.empty_of(namespace, &resource, &mut leftovers).await?;
+            }
+        }
+        Ok(leftovers)
+    }
+
+    async fn empty_of(&self, namespace: &str, resource: &ApiResource, left: &mut Leftovers) -> kube::Result<()> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
+        let list = ListParams::default();
+        if api.list_metadata(&list).await?.items.is_empty() {
+            return Ok(());
+        }
+        ignore_not_found(api.delete_collection(&DeleteParams::background(), &list).await)?;
+        let remaining = api.list_metadata(&list).await?.items;
+        for finalizer in remaining.iter().flat_map(|object| object.metadata.finalizers.iter().flatten()) {
+            *left.finalizers.entry(finalizer.clone()).or_insert(0) += 1;
+        }
+        if !remaining.is_empty() {
+            left.content.push((qualified(resource), remaining.len()));
+        }
+        Ok(())
+    }
+
+    /// Takes the `kubernetes` finalizer away: the namespace is then deleted.
+    async fn finalize(&self, namespace: &Namespace) -> kube::Result<()> {
+        let mut namespace = namespace.clone();
+        if let Some(finalizers) = namespace.spec.as_mut().and_then(|spec| spec.finalizers.as_mut()) {
+            finalizers.retain(|name| name != "kubernetes");
+        }
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let name = namespace.metadata.name.clone().unwrap_or_default();
+        ignore_not_found(api.replace_subresource("finalize", &name, &PostParams::default(), &namespace).await)
+            .map(|_: Option<Namespace>| ())
+    }
+
+    /// Says in the namespace's conditions what keeps it.
+    async fn report(&self, namespace: &Namespace, leftovers: &Leftovers) -> kube::Result<()> {
+        let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default(),
+        );
+        let condition = |kind: &str, reason: &str, message: String, holds: bool| {
+            json!({"type": kind, "status": if holds { "True" } else { "False" }, "reason": reason,
+                   "message": message, "lastTransitionTime": now})
+        };
+        let content: Vec<String> = leftovers
+            .content
+            .iter()
+            .map(|(resource, count)| format!("{resource} has {count} resource instances"))
+            .collect();
+        let finalizers: Vec<String> =
+            leftovers.finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
+        let content = format!("Some resources are remaining: {}", content.join(", "));
+        let mut conditions = vec![condition("NamespaceContentRemaining", "SomeResourcesRemain", content, true)];
+        if !finalizers.is_empty() {
+            let message = format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", "));
+            conditions.push(condition("NamespaceFinalizersRemaining", "SomeFinalizersRemain", message, true));
+        }
+        let told = namespace.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let same = conditions.iter().all(|condition| {
+            told.iter()
+                .any(|told| json!(told.type_) == condition["type"] && json!(told.message) == condition["message"])
+        });
+        if same {
+            return Ok(());
+        }
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let name = namespace.metadata.name.as_deref().unwrap_or_default();
+        let patch = Patch::Strategic(json!({"status": {"conditions": conditions}}));
+        ignore_not_found(api.patch_status(name, &PatchParams::default(), &patch).await).map(|_| ())
+    }
+}
+
+fn qualified(resource: &ApiResource) -> String {
+    if resource.group.is_empty() {
+        format!("{}.", resource.plural)
+    } else {
+        format!("{}.{}", resource.plural, resource.group)
+    }
+}
