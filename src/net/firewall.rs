@@ -71,20 +71,16 @@ impl Firewall {
         self.commit(&batch)
     }
 
-    /// Changes services; `None` removes.
-    pub(super) fn update_services(&mut self, changes: BTreeMap<String, Option<ServicePort>>) -> Result<(), Error> {
+    /// Changes services; `None` removes. Says whether anything was different.
+    pub(super) fn update_services(&mut self, changes: BTreeMap<String, Option<ServicePort>>) -> Result<bool, Error> {
         let batch = self.program.update(changes);
-        self.commit(&batch)
+        self.commit(&batch)?;
+        Ok(!batch.is_empty())
     }
 
     /// The services as they are meant to be.
     pub(super) fn services(&self) -> BTreeMap<String, ServicePort> {
         self.program.services()
-    }
-
-    /// One service port as it is meant to be.
-    pub(super) fn service(&self, name: &str) -> Option<&ServicePort> {
-        self.program.get(name)
     }
 
     /// A batch that does not fit means that somebody else changed the table (`nft flush ruleset`

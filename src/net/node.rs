@@ -188,19 +188,15 @@ impl NodeNetwork {
         self.inner.disk_lane.run(move || state::save_peers(&directory, &peers)).await
     }
 
-    /// Changes services; `None` removes. One atomic batch with these services alone.
-    pub async fn update_services(&self, changes: BTreeMap<String, Option<ServicePort>>) -> Result<(), Error> {
+    /// Changes services; `None` removes. One atomic batch with those that differ from what is
+    /// installed; says whether any did.
+    pub async fn update_services(&self, changes: BTreeMap<String, Option<ServicePort>>) -> Result<bool, Error> {
         self.with_firewall(move |firewall| firewall.update_services(changes)).await
     }
 
     /// The service ports that are installed, by name.
     pub fn services(&self) -> BTreeMap<String, ServicePort> {
         self.inner.firewall.lock().services()
-    }
-
-    /// One installed service port.
-    pub fn service(&self, name: &str) -> Option<ServicePort> {
-        self.inner.firewall.lock().service(name).cloned()
     }
 
     /// Keeps the installed services on disk, for a start without the server.
