@@ -3,6 +3,32 @@
 
 use std::path::PathBuf;
 
+pub mod archive;
+pub mod compression;
+pub mod digest;
+mod error;
+pub mod garbage;
+mod import;
+mod layers;
+pub mod manifest;
+pub mod platform;
+mod pull;
+mod records;
+pub mod reference;
+pub mod registry;
+mod snapshot;
+mod store;
+pub mod tar;
+pub mod tree;
+pub mod unpack;
+pub mod user;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{Error, Kind, LayerError};
+pub use store::{ImageStore, Options};
+
 /// What an image says about how it is run (OCI image configuration, "config").
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RunConfig {

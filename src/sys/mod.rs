@@ -1,7 +1,9 @@
 //! The kernel, the only place with unsafe code: mounts, namespaces, processes, cgroups, netlink, nf_tables, seccomp.
 
 pub mod cgroup;
+pub mod descriptor;
 pub mod device;
+pub mod inotify;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
