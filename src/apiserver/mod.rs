@@ -6,6 +6,7 @@ pub mod attributes;
 pub mod authn;
 pub mod authz;
 pub mod discovery;
+pub mod bootstrap;
 pub mod handler;
 pub mod reader;
 pub mod table;

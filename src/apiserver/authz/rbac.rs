@@ -134,6 +134,12 @@ impl Compiled {
     }
 }
 
+/// The rules of every cluster role of a list of objects, aggregation resolved, by name.
+pub fn aggregated_rules(objects: &[serde_json::Value]) -> HashMap<String, Vec<Rule>> {
+    let roles: Vec<Role> = objects.iter().filter_map(|object| Role::deserialize(object).ok()).collect();
+    resolve_aggregation(&roles).into_iter().map(|(name, rules)| (name, rules.to_vec())).collect()
+}
+
 /// Roles with an aggregation rule have the rules of every role it selects, those that aggregate
 /// themselves included.
 fn resolve_aggregation(roles: &[Role]) -> HashMap<String, Rules> {
