@@ -10,7 +10,7 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 
-use crate::api::kind::Column;
+use crate::api::{kind::Column, time};
 
 /// The primary column of every table.
 pub const NAME: Column = Column {
@@ -58,29 +58,7 @@ pub fn name_and_age(meta: &ObjectMeta, now: Timestamp) -> Vec<Value> {
 
 /// Time from `then` to `now` as ages are shown, or `<unknown>`.
 pub fn since(then: Option<&Time>, now: Timestamp) -> String {
-    then.map_or_else(|| UNKNOWN.to_owned(), |then| duration(now.as_second() - then.0.as_second()))
-}
-
-/// A duration in seconds in its two most telling units: `45s`, `5m10s`, `3h`, `12d`, `2y100d`.
-/// Two seconds into the future count as now, since clocks differ.
-pub fn duration(seconds: i64) -> String {
-    const MINUTE: i64 = 60;
-    const HOUR: i64 = 60 * MINUTE;
-    const DAY: i64 = 24 * HOUR;
-    const YEAR: i64 = 365 * DAY;
-    match seconds {
-        i64::MIN..-1 => "<invalid>".to_owned(),
-        -1 => "0s".to_owned(),
-        0..120 => format!("{seconds}s"),
-        120..600 => pair(seconds, (MINUTE, "m"), (1, "s")),
-        600..10_800 => format!("{}m", seconds / MINUTE),
-        10_800..28_800 => pair(seconds, (HOUR, "h"), (MINUTE, "m")),
-        28_800..172_800 => format!("{}h", seconds / HOUR),
-        172_800..691_200 => pair(seconds, (DAY, "d"), (HOUR, "h")),
-        691_200..63_072_000 => format!("{}d", seconds / DAY),
-        63_072_000..252_288_000 => pair(seconds, (YEAR, "y"), (DAY, "d")),
-        _ => format!("{}y", seconds / YEAR),
-    }
+    time::age(then.map(|then| then.0), now)
 }
 
 /// `a=1,b=2`, or `<none>`.
@@ -130,40 +108,9 @@ pub fn flag(value: Option<bool>, missing: &str) -> String {
     value.map_or_else(|| missing.to_owned(), |value| value.to_string())
 }
 
-/// Whole units of the larger kind and what remains in the smaller, when anything does.
-fn pair(seconds: i64, (large, large_unit): (i64, &str), (small, small_unit): (i64, &str)) -> String {
-    let (whole, rest) = (seconds / large, seconds % large / small);
-    if rest == 0 { format!("{whole}{large_unit}") } else { format!("{whole}{large_unit}{rest}{small_unit}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_the_units_that_kubectl_shows() {
-        for (seconds, shown) in [
-            (-5, "<invalid>"),
-            (-1, "0s"),
-            (0, "0s"),
-            (119, "119s"),
-            (120, "2m"),
-            (310, "5m10s"),
-            (600, "10m"),
-            (10_799, "179m"),
-            (10_800, "3h"),
-            (3 * 3600 + 300, "3h5m"),
-            (30 * 3600, "30h"),
-            (50 * 3600, "2d2h"),
-            (8 * 86_400, "8d"),
-            (729 * 86_400, "729d"),
-            (730 * 86_400, "2y"),
-            (830 * 86_400, "2y100d"),
-            (9 * 365 * 86_400, "9y"),
-        ] {
-            assert_eq!(duration(seconds), shown, "{seconds} seconds");
-        }
-    }
 
     #[test]
     fn selectors_read_as_on_the_command_line() {

@@ -3,26 +3,79 @@
 
 pub mod cells;
 pub mod config_map;
+pub mod deployment;
+pub mod endpoint_slice;
+pub mod endpoints;
+pub mod event;
+pub mod label_selector;
 pub mod lease;
 pub mod names;
 pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod pod_template;
+pub mod rbac;
+pub mod replica_set;
+pub mod review;
 pub mod secret;
+pub mod service;
 pub mod service_account;
+pub mod workload;
 
-use crate::api::kind::{Descriptor, descriptor};
+use serde_json::Value;
+
+use crate::api::{
+    Status,
+    kind::{Descriptor, GroupResource, descriptor},
+};
+
+/// How a resource is kept that has no objects of its own: it is another shape of a stored one.
+#[derive(Clone, Copy)]
+pub struct SharedStorage {
+    /// The resource whose objects are stored.
+    pub stored: GroupResource<'static>,
+    /// From this resource's shape to the stored one.
+    pub to_stored: fn(Value) -> Result<Value, Status>,
+    /// From the stored shape to this resource's.
+    pub from_stored: fn(Value) -> Result<Value, Status>,
+}
+
+/// How `resource` is stored when not as itself; `None` for nearly all.
+pub fn shared_storage(resource: GroupResource<'_>) -> Option<SharedStorage> {
+    (resource == GroupResource { group: "events.k8s.io", resource: "events" }).then_some(SharedStorage {
+        stored: GroupResource { group: "", resource: "events" },
+        to_stored: event::convert::value_to_core,
+        from_stored: event::convert::value_from_core,
+    })
+}
 
 /// Every built-in kind, in the order in which discovery lists them.
 pub fn all() -> Vec<Descriptor> {
     vec![
+        descriptor::<review::BindingKind>(),
+        descriptor::<config_map::ConfigMapKind>(),
+        descriptor::<endpoints::EndpointsKind>(),
+        descriptor::<event::core::EventKind>(),
         descriptor::<namespace::NamespaceKind>(),
         descriptor::<node::NodeKind>(),
         descriptor::<pod::PodKind>(),
-        descriptor::<config_map::ConfigMapKind>(),
         descriptor::<secret::SecretKind>(),
         descriptor::<service_account::ServiceAccountKind>(),
+        descriptor::<service::ServiceKind>(),
+        descriptor::<deployment::DeploymentKind>(),
+        descriptor::<replica_set::ReplicaSetKind>(),
+        descriptor::<review::SelfSubjectReviewKind>(),
+        descriptor::<review::TokenReviewKind>(),
+        descriptor::<review::LocalSubjectAccessReviewKind>(),
+        descriptor::<review::SelfSubjectAccessReviewKind>(),
+        descriptor::<review::SelfSubjectRulesReviewKind>(),
+        descriptor::<review::SubjectAccessReviewKind>(),
         descriptor::<lease::LeaseKind>(),
+        descriptor::<endpoint_slice::EndpointSliceKind>(),
+        descriptor::<event::regarding::EventKind>(),
+        descriptor::<rbac::cluster_role::ClusterRoleKind>(),
+        descriptor::<rbac::cluster_role_binding::ClusterRoleBindingKind>(),
+        descriptor::<rbac::role::RoleKind>(),
+        descriptor::<rbac::role_binding::RoleBindingKind>(),
     ]
 }

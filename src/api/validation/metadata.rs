@@ -80,6 +80,9 @@ fn names(object: &Value, rule: NameRule, path: &Path) -> Vec<Cause> {
     if !generate.is_empty() {
         causes.extend(field::invalid_each(&path.child("generateName"), generate, &rule.check_prefix(generate)));
     }
+    if name.is_empty() && rule == NameRule::Any {
+        return causes;
+    }
     if name.is_empty() {
         causes.push(field::required(&path.child("name"), "name or generateName is required"));
     } else {

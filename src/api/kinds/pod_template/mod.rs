@@ -2,11 +2,16 @@
 
 pub mod defaults;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 
-use crate::api::status::Cause;
+use crate::api::{field::Path, status::Cause};
 
 /// Problems of a pod's spec.
 pub fn pod(_pod: &Pod) -> Vec<Cause> {
+    Vec::new()
+}
+
+/// Problems of a workload's template at `path`.
+pub fn template(_template: &PodTemplateSpec, _path: &Path) -> Vec<Cause> {
     Vec::new()
 }

@@ -1,0 +1,175 @@
+//! Endpoint slices: the addresses behind a Service, a hundred or so at a time (KEP-752).
+
+use jiff::Timestamp;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
+use serde_json::{Value, json};
+
+use super::{
+    cells,
+    endpoints::{first_few, non_special_ip},
+    names,
+};
+use crate::api::{
+    field::{self, Path},
+    kind::{Column, Generation, Kind, Names},
+    status::Cause,
+    validation::{name, network},
+};
+
+const ADDRESS_TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
+const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+const MOST_ENDPOINTS: usize = 1000;
+const MOST_ADDRESSES: usize = 100;
+const MOST_PORTS: usize = 20_000;
+
+/// `discovery.k8s.io/v1.EndpointSlice`
+pub struct EndpointSliceKind;
+
+impl Kind for EndpointSliceKind {
+    type Object = EndpointSlice;
+    const NAMES: Names = names::namespaced(
+        names::GroupVersion::v1("discovery.k8s.io"),
+        "EndpointSlice",
+        "endpointslices",
+        "endpointslice",
+    );
+    const GENERATION: Generation = Generation::Spec;
+    const COLUMNS: &'static [Column] = &[
+        cells::NAME,
+        cells::column("AddressType", "string", "IPv4, IPv6 or FQDN."),
+        cells::column("Ports", "string", "Ports of every endpoint."),
+        cells::column("Endpoints", "string", "Addresses."),
+        cells::AGE,
+    ];
+
+    fn default(slice: &mut EndpointSlice) {
+        for port in slice.ports.iter_mut().flatten() {
+            port.name.get_or_insert_default();
+            port.protocol.get_or_insert_with(|| "TCP".to_owned());
+        }
+    }
+
+    fn validate(slice: &EndpointSlice) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        match slice.address_type.as_str() {
+            "" => causes.push(field::required(&Path::new("addressType"), "")),
+            kind if !ADDRESS_TYPES.contains(&kind) => {
+                causes.push(field::unsupported(&Path::new("addressType"), kind, ADDRESS_TYPES));
+            }
+            _ => {}
+        }
+        let (path, all) = (Path::new("endpoints"), slice.endpoints.as_deref().unwrap_or_default());
+        if all.len() > MOST_ENDPOINTS {
+            causes.push(field::too_many(&path, all.len(), MOST_ENDPOINTS));
+            return causes;
+        }
+        causes.extend(
+            all.iter().enumerate().flat_map(|(index, one)| endpoint(one, &slice.address_type, &path.index(index))),
+        );
+        causes.extend(ports(slice.ports.as_deref().unwrap_or_default(), &Path::new("ports")));
+        causes
+    }
+
+    fn validate_update(new: &EndpointSlice, old: &EndpointSlice) -> Vec<Cause> {
+        field::immutable(&Path::new("addressType"), &new.address_type, &old.address_type)
+    }
+
+    fn cells(slice: &EndpointSlice, now: Timestamp) -> Vec<Value> {
+        let addresses: Vec<String> =
+            slice.endpoints.iter().flatten().flat_map(|endpoint| endpoint.addresses.iter().cloned()).collect();
+        let ports: Vec<String> = slice.ports.iter().flatten().map(shown).collect();
+        vec![
+            cells::name(&slice.metadata),
+            json!(slice.address_type),
+            json!(first_few(&ports, cells::UNSET)),
+            json!(first_few(&addresses, cells::UNSET)),
+            cells::age(&slice.metadata, now),
+        ]
+    }
+}
+
+fn shown(port: &EndpointPort) -> String {
+    match (port.port, &port.name) {
+        (Some(number), _) => number.to_string(),
+        (None, Some(name)) if !name.is_empty() => name.clone(),
+        _ => "*".to_owned(),
+    }
+}
+
+fn endpoint(endpoint: &Endpoint, kind: &str, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let addresses = path.child("addresses");
+    if endpoint.addresses.is_empty() {
+        causes.push(field::required(&addresses, "must contain at least 1 address"));
+    } else if endpoint.addresses.len() > MOST_ADDRESSES {
+        causes.push(field::too_many(&addresses, endpoint.addresses.len(), MOST_ADDRESSES));
+    }
+    for (index, address) in endpoint.addresses.iter().enumerate() {
+        causes.extend(field::invalid_each(&addresses.index(index), address, &address_problems(address, kind)));
+    }
+    if let Some(hostname) = &endpoint.hostname {
+        causes.extend(field::invalid_each(&path.child("hostname"), hostname, &name::dns1123_label(hostname)));
+    }
+    if let Some(node) = &endpoint.node_name {
+        causes.extend(field::invalid_each(&path.child("nodeName"), node, &name::dns1123_subdomain(node)));
+    }
+    causes
+}
+
+fn address_problems(address: &str, kind: &str) -> Vec<String> {
+    match kind {
+        "IPv4" if address.parse::<std::net::Ipv4Addr>().is_err() => vec!["must be an IPv4 address".to_owned()],
+        "IPv6" if address.parse::<std::net::Ipv6Addr>().is_err() => vec!["must be an IPv6 address".to_owned()],
+        "IPv4" | "IPv6" => non_special_ip(address),
+        "FQDN" => name::dns1123_subdomain(address),
+        _ => Vec::new(),
+    }
+}
+
+fn ports(ports: &[EndpointPort], path: &Path) -> Vec<Cause> {
+    if ports.len() > MOST_PORTS {
+        return vec![field::too_many(path, ports.len(), MOST_PORTS)];
+    }
+    let mut causes = Vec::new();
+    for (index, port) in ports.iter().enumerate() {
+        let path = path.index(index);
+        let text = port.name.as_deref().unwrap_or_default();
+        if !text.is_empty() {
+            causes.extend(field::invalid_each(&path.child("name"), text, &name::dns1123_label(text)));
+        }
+        if ports[..index].iter().any(|other| other.name == port.name) {
+            causes.push(field::duplicate(&path.child("name"), text));
+        }
+        if let Some(number) = port.port {
+            causes.extend(field::invalid_each(&path.child("port"), number, &network::port(number.into())));
+        }
+        let protocol = port.protocol.as_deref().unwrap_or_default();
+        if !PROTOCOLS.contains(&protocol) {
+            causes.push(field::unsupported(&path.child("protocol"), protocol, PROTOCOLS));
+        }
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kind::descriptor;
+
+    #[test]
+    fn addresses_are_of_the_slices_type() {
+        let strategy = descriptor::<EndpointSliceKind>().strategy;
+        let slice = |kind: &str| {
+            json!({"metadata": {"name": "a", "namespace": "b"}, "addressType": kind,
+                "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": []})
+        };
+        assert_eq!(strategy.validate(&slice("IPv4")), []);
+        assert_eq!(strategy.validate(&slice("IPv6"))[0].field, "endpoints[0].addresses[0]");
+        assert_eq!(
+            strategy.validate(&slice("x"))[0].message,
+            "Unsupported value: \"x\": supported values: \"FQDN\", \"IPv4\", \"IPv6\""
+        );
+        let causes = strategy.validate_update(&slice("IPv6"), &slice("IPv4"));
+        assert_eq!(causes[0].message, "Invalid value: \"IPv6\": field is immutable");
+    }
+}

@@ -1,0 +1,85 @@
+//! Replica sets: a number of pods of one template.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use serde_json::{Value, json};
+
+use super::{cells, names, pod_template, workload};
+use crate::api::{
+    field::{self, Path},
+    kind::{Column, Generation, Kind, Names, Subresource},
+    status::Cause,
+};
+
+/// `apps/v1.ReplicaSet`
+pub struct ReplicaSetKind;
+
+impl Kind for ReplicaSetKind {
+    type Object = ReplicaSet;
+    const NAMES: Names = Names {
+        short_names: &["rs"],
+        categories: &["all"],
+        subresources: &[Subresource::Status, Subresource::Scale],
+        ..names::namespaced(names::APPS, "ReplicaSet", "replicasets", "replicaset")
+    };
+    const GENERATION: Generation = Generation::Spec;
+    const FIELDS: &'static [&'static str] = &["status.replicas"];
+    const COLUMNS: &'static [Column] = &[
+        cells::NAME,
+        cells::column("Desired", "integer", "Pods that should be."),
+        cells::column("Current", "integer", "Pods that are."),
+        cells::column("Ready", "integer", "Pods that are ready."),
+        cells::AGE,
+        cells::wide("Containers", "string", "Names of the template's containers."),
+        cells::wide("Images", "string", "Images of the template's containers."),
+        cells::wide("Selector", "string", "Labels of the set's pods."),
+    ];
+
+    fn default(set: &mut ReplicaSet) {
+        let spec = set.spec.get_or_insert_default();
+        spec.replicas.get_or_insert(1);
+        if let Some(template) = &mut spec.template {
+            pod_template::defaults::template(template);
+        }
+    }
+
+    fn validate(set: &ReplicaSet) -> Vec<Cause> {
+        let path = Path::new("spec");
+        let spec = set.spec.clone().unwrap_or_default();
+        let numbers = [("replicas", spec.replicas), ("minReadySeconds", spec.min_ready_seconds)];
+        let mut causes = workload::non_negative(&numbers, &path);
+        match &spec.template {
+            Some(template) => {
+                causes.extend(workload::selector_and_template(&spec.selector, template, &path));
+                causes.extend(workload::always_restarts(template, "ReplicaSet", &path));
+            }
+            None => causes.push(field::required(&path.child("template"), "")),
+        }
+        causes
+    }
+
+    fn validate_update(new: &ReplicaSet, old: &ReplicaSet) -> Vec<Cause> {
+        let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
+        field::immutable(&Path::new("spec.selector"), &new.selector, &old.selector)
+    }
+
+    fn field_values(set: &ReplicaSet) -> Vec<String> {
+        vec![set.status.as_ref().map_or(0, |status| status.replicas).to_string()]
+    }
+
+    fn cells(set: &ReplicaSet, now: Timestamp) -> Vec<Value> {
+        let spec = set.spec.clone().unwrap_or_default();
+        let status = set.status.clone().unwrap_or_default();
+        let (names, images) = cells::containers(spec.template.as_ref().and_then(|template| template.spec.as_ref()));
+        vec![
+            cells::name(&set.metadata),
+            json!(spec.replicas.unwrap_or_default()),
+            json!(status.replicas),
+            json!(status.ready_replicas.unwrap_or_default()),
+            cells::age(&set.metadata, now),
+            json!(names),
+            json!(images),
+            json!(cells::selector(Some(&spec.selector))),
+        ]
+    }
+}
