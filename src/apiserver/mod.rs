@@ -8,5 +8,6 @@ pub mod authz;
 pub mod discovery;
 pub mod bootstrap;
 pub mod handler;
+pub mod openapi;
 pub mod reader;
 pub mod table;

@@ -1,0 +1,245 @@
+//! OpenAPI: the documents by which `kubectl explain`, client-side apply and code generators know
+//! the kinds. Version 3 has one document per group-version, version 2 one for all.
+//!
+//! A document is built when it is first asked for, from the kinds' schemars schemas, their names
+//! and the merge facts, and kept gzip-compressed only. Building takes some tens of milliseconds of
+//! processor time: call [`OpenApi::v3`] and [`OpenApi::v2`] from a lane for blocking work.
+
+mod definitions;
+mod operation;
+mod parameters;
+mod paths;
+
+use std::{
+    io::{Read, Write},
+    sync::OnceLock,
+};
+
+use bytes::Bytes;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use serde_json::{Map, Value, json};
+
+use super::discovery::{Document, classic::group_version, digest};
+use crate::api::{encode::encode, kind::Descriptor};
+
+/// Which version of the specification a document follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    V2,
+    V3,
+}
+
+impl Dialect {
+    /// Where definitions are in a document.
+    fn definitions(self) -> &'static str {
+        match self {
+            Self::V2 => "#/definitions/",
+            Self::V3 => "#/components/schemas/",
+        }
+    }
+
+    fn reference(self, definition: &str) -> Value {
+        json!({"$ref": format!("{}{definition}", self.definitions())})
+    }
+}
+
+/// The OpenAPI documents of a set of kinds.
+pub struct OpenApi {
+    kinds: Vec<Descriptor>,
+    version: String,
+    /// By path below `/openapi/v3/`.
+    v3: Vec<(String, OnceLock<Compressed>)>,
+    v2: OnceLock<Compressed>,
+}
+
+/// A document, compressed.
+#[derive(Debug, Clone)]
+pub struct Compressed {
+    /// The document, gzip-compressed JSON.
+    pub gzip: Bytes,
+    /// Value of the `ETag` header, quotes included.
+    pub etag: String,
+}
+
+impl Compressed {
+    fn new(value: &Value, etag: String) -> Self {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&encode(value)).expect("memory is always written to");
+        Self { gzip: encoder.finish().expect("memory is always written to").into(), etag }
+    }
+
+    /// The document itself, for clients that take no gzip.
+    pub fn plain(&self) -> Bytes {
+        let mut out = Vec::new();
+        GzDecoder::new(&self.gzip[..]).read_to_end(&mut out).expect("it was compressed right here");
+        out.into()
+    }
+}
+
+/// Whether an `Accept` header takes JSON. The protobuf forms are not served: the answer to clients
+/// that take nothing else is 406, upon which they do without or ask for version 3.
+pub fn is_acceptable(accept: &str) -> bool {
+    let json = |media_type: &str| {
+        let media_type = media_type.split(';').next().unwrap_or_default().trim();
+        matches!(media_type, "" | "application/json" | "application/*" | "*/*")
+    };
+    accept.split(',').any(json)
+}
+
+impl OpenApi {
+    /// Documents of `kinds`. `version` is the Kubernetes version that the server reports (`v1.36.0`).
+    pub fn new(kinds: Vec<Descriptor>, version: impl Into<String>) -> Self {
+        let mut v3: Vec<(String, OnceLock<Compressed>)> = Vec::new();
+        for kind in &kinds {
+            let path = path_of(kind.group, kind.version);
+            if !v3.iter().any(|(known, _)| *known == path) {
+                v3.push((path, OnceLock::new()));
+            }
+        }
+        Self { kinds, version: version.into(), v3, v2: OnceLock::new() }
+    }
+
+    /// `/openapi/v3`: the group-versions and where their documents are. The hash in an address
+    /// changes with the content, so that clients may keep a document for ever.
+    pub fn index(&self) -> Document {
+        let entry = |(path, _): &(String, OnceLock<Compressed>)| {
+            let url = format!("/openapi/v3/{path}?hash={}", self.hash(path));
+            (path.clone(), json!({"serverRelativeURL": url}))
+        };
+        let paths: Map<String, Value> = self.v3.iter().map(entry).collect();
+        let value = json!({"paths": paths});
+        Document { body: encode(&value), etag: format!("\"{}\"", digest(&encode(&value))) }
+    }
+
+    /// `/openapi/v3/<path>`, such as `api/v1` or `apis/apps/v1`; `None` if there is none.
+    pub fn v3(&self, path: &str) -> Option<&Compressed> {
+        let (_, cell) = self.v3.iter().find(|(known, _)| known == path)?;
+        Some(cell.get_or_init(|| {
+            let of_path = |kind: &&Descriptor| path_of(kind.group, kind.version) == path;
+            let kinds: Vec<&Descriptor> = self.kinds.iter().filter(of_path).collect();
+            let value = json!({
+                "openapi": "3.0.0",
+                "info": {"title": "Kubernetes", "version": self.version},
+                "paths": paths::all(&kinds, Dialect::V3),
+                "components": {"schemas": definitions::all(&kinds, Dialect::V3)},
+            });
+            Compressed::new(&value, format!("\"{}\"", self.hash(path)))
+        }))
+    }
+
+    /// `/openapi/v2`.
+    pub fn v2(&self) -> &Compressed {
+        self.v2.get_or_init(|| {
+            let kinds: Vec<&Descriptor> = self.kinds.iter().collect();
+            let value = json!({
+                "swagger": "2.0",
+                "info": {"title": "Kubernetes", "version": self.version},
+                "paths": paths::all(&kinds, Dialect::V2),
+                "definitions": definitions::all(&kinds, Dialect::V2),
+            });
+            Compressed::new(&value, format!("\"{}\"", self.hash("")))
+        })
+    }
+
+    /// What a document depends on: this program, and the kinds in it.
+    fn hash(&self, path: &str) -> String {
+        let mut text = format!("{} {} {path}", env!("CARGO_PKG_VERSION"), self.version);
+        for kind in &self.kinds {
+            let subresources: Vec<&str> = kind.subresources.iter().map(|subresource| subresource.name()).collect();
+            text.push_str(&format!(" {}/{}/{}/{subresources:?}", kind.group, kind.version, kind.kind));
+        }
+        digest(text.as_bytes())
+    }
+}
+
+/// `api/v1` or `apis/apps/v1`.
+fn path_of(group: &str, version: &str) -> String {
+    let prefix = if group.is_empty() { "api" } else { "apis" };
+    format!("{prefix}/{}", group_version(group, version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kinds;
+
+    fn documents() -> OpenApi {
+        OpenApi::new(kinds::all(), "v1.36.0")
+    }
+
+    fn parsed(document: &Compressed) -> Value {
+        serde_json::from_slice(&document.plain()).unwrap()
+    }
+
+    /// Every reference in a document leads somewhere in it.
+    fn check_references(value: &Value, document: &Value) {
+        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+        match value {
+            Value::Object(fields) => fields.values().for_each(|value| check_references(value, document)),
+            Value::Array(items) => items.iter().for_each(|value| check_references(value, document)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_index_names_every_group_version() {
+        let index: Value = serde_json::from_slice(&documents().index().body).unwrap();
+        let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
+        assert!(url.starts_with("/openapi/v3/api/v1?hash="));
+        assert!(documents().v3("apis/nothing/v1").is_none());
+    }
+
+    #[test]
+    fn version_three_has_what_kubectl_reads() {
+        let documents = documents();
+        let core = parsed(documents.v3("api/v1").unwrap());
+        check_references(&core, &core);
+        let pod = &core["components"]["schemas"]["io.k8s.api.core.v1.Pod"];
+        assert_eq!(pod["x-kubernetes-group-version-kind"], json!([{"group": "", "version": "v1", "kind": "Pod"}]));
+        assert_eq!(
+            pod["properties"]["spec"]["allOf"],
+            json!([{"$ref": "#/components/schemas/io.k8s.api.core.v1.PodSpec"}])
+        );
+        let containers = &core["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+        assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");
+        assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
+        let patch = &core["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
+        assert_eq!(patch["x-kubernetes-action"], "patch");
+        assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Pod");
+        let names: Vec<_> = patch["parameters"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+        assert!(names.contains(&&json!("fieldValidation")) && names.contains(&&json!("dryRun")));
+    }
+
+    #[test]
+    fn version_two_is_whole() {
+        let documents = documents();
+        let all = parsed(documents.v2());
+        check_references(&all, &all);
+        assert_eq!(all["definitions"]["io.k8s.apimachinery.pkg.api.resource.Quantity"]["type"], "string");
+        assert_eq!(all["paths"]["/api/v1/nodes"]["get"]["operationId"], "listCoreV1Node");
+        assert!(documents.v2().gzip.len() * 4 < documents.v2().plain().len());
+    }
+
+    #[test]
+    fn operations_have_distinct_names() {
+        let all = parsed(documents().v2());
+        let mut seen = std::collections::HashSet::new();
+        for item in all["paths"].as_object().unwrap().values() {
+            for operation in item.as_object().unwrap().values() {
+                if let Some(id) = operation.get("operationId").and_then(Value::as_str) {
+                    assert!(seen.insert(id.to_owned()), "{id}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_json_is_served() {
+        assert!(is_acceptable("") && is_acceptable("application/json, */*"));
+        assert!(!is_acceptable("application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
+    }
+}
