@@ -4,6 +4,7 @@
 pub mod events;
 pub mod informer;
 pub mod queue;
+pub mod services;
 pub mod transport;
 
 use kube::{Resource, ResourceExt};

@@ -8,22 +8,15 @@ mod plan;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
-use kube::ResourceExt;
-use parking_lot::Mutex;
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     base::{backoff::Backoff, log::chain},
-    client::{
-        ObjectKey,
-        informer::{Informer, Informers},
-    },
-    net::{NodeNetwork, services::ServicePort},
+    client::{ObjectKey, informer::Informers, services::ServiceChanges},
+    net::{self, NodeNetwork, services::ServicePort},
 };
 
 /// How long further events are waited for before a batch is made.
@@ -32,73 +25,46 @@ const COALESCE: Duration = Duration::from_millis(5);
 const SAVE_DELAY: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_LIMIT: Duration = Duration::from_secs(30);
-/// The label that ties an EndpointSlice to its Service.
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// Starts the service proxy and the overlay's upkeep for the node called `node_name`.
 pub fn run(informers: &Informers, network: NodeNetwork, node_name: &str) {
     let supervisor = informers.supervisor();
     supervisor.spawn("overlay peers", peers::run(informers.clone(), network.clone(), node_name.to_owned()));
-    let proxy = Proxy {
-        services: informers.of(),
-        slices: informers.of(),
-        work: Arc::default(),
-        network,
-        node_name: node_name.to_owned(),
-    };
+    let changes = ServiceChanges::subscribe(informers);
+    let proxy = Proxy { changes, network, node_name: node_name.to_owned(), installed: BTreeMap::new() };
     supervisor.spawn("service proxy", proxy.run());
 }
 
 struct Proxy {
-    services: Informer<Service>,
-    slices: Informer<EndpointSlice>,
-    work: Arc<Work>,
+    changes: ServiceChanges,
     network: NodeNetwork,
     node_name: String,
-}
-
-/// What the informers' handlers leave for the proxy.
-#[derive(Default)]
-struct Work {
-    state: Mutex<Pending>,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct Pending {
-    services: BTreeSet<ObjectKey>,
-    /// Which slices belong to a service, so that one event never means reading all slices.
-    slices: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// The names of each service's ports in the packet program.
+    installed: BTreeMap<ObjectKey, BTreeSet<String>>,
 }
 
 impl Proxy {
-    async fn run(self) {
-        self.subscribe();
-        self.services.synced().await;
-        self.slices.synced().await;
+    async fn run(mut self) {
+        self.changes.synced().await;
         // Services that went while nobody watched are only visible in what is installed.
-        let mut installed: BTreeMap<ObjectKey, BTreeSet<String>> = BTreeMap::new();
         for name in self.network.services().into_keys() {
-            installed.entry(service_of(&name)).or_default().insert(name);
+            self.installed.entry(service_of(&name)).or_default().insert(name);
         }
-        self.work.state.lock().services.extend(installed.keys().cloned());
-        self.work.changed.notify_one();
+        self.changes.put_back(self.installed.keys().cloned());
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LIMIT);
         let mut save_at: Option<Instant> = None;
         loop {
             tokio::select! {
-                () = self.work.changed.notified() => {}
+                () = self.changes.changed() => {}
                 () = sleep_until(save_at) => {
                     save_at = None;
-                    if let Err(error) = self.network.save_services().await {
-                        tracing::warn!(error = chain(&error), "services could not be kept on disk");
-                    }
+                    self.save().await;
                     continue;
                 }
             }
             tokio::time::sleep(COALESCE).await;
-            let keys = std::mem::take(&mut self.work.state.lock().services);
-            match self.reconcile(&keys, &mut installed).await {
+            let keys = self.changes.take();
+            match self.reconcile(&keys).await {
                 Ok(changed) => {
                     backoff.reset();
                     save_at = if changed { Some(Instant::now() + SAVE_DELAY) } else { save_at };
@@ -106,89 +72,43 @@ impl Proxy {
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "services could not be programmed, trying again");
                     tokio::time::sleep(backoff.next_delay()).await;
-                    self.work.state.lock().services.extend(keys);
-                    self.work.changed.notify_one();
+                    self.changes.put_back(keys);
                 }
             }
         }
     }
 
-    fn subscribe(&self) {
-        let work = self.work.clone();
-        self.services.on_change(move |delta| work.nudge(ObjectKey::of(&**delta.latest())));
-        let work = self.work.clone();
-        self.slices.on_change(move |delta| {
-            let key = ObjectKey::of(&**delta.latest());
-            if let Some(service) = delta.old.and_then(|slice| owner(slice)) {
-                work.unlink(&service, &key);
-            }
-            if let Some(service) = delta.new.and_then(|slice| owner(slice)) {
-                work.link(service, key);
-            }
-        });
-    }
-
     /// Installs what these services need now; says whether anything was different.
-    async fn reconcile(
-        &self,
-        keys: &BTreeSet<ObjectKey>,
-        installed: &mut BTreeMap<ObjectKey, BTreeSet<String>>,
-    ) -> Result<bool, crate::net::Error> {
-        let mut changes = BTreeMap::new();
+    async fn reconcile(&mut self, keys: &BTreeSet<ObjectKey>) -> Result<bool, net::Error> {
+        let mut changes: BTreeMap<String, Option<ServicePort>> = BTreeMap::new();
         let mut names = Vec::new();
         for key in keys {
             let wanted = self.wanted(key);
-            let gone = installed.get(key).into_iter().flatten().filter(|name| !wanted.contains_key(*name));
-            changes.extend(gone.map(|name| (name.clone(), None)));
+            changes.extend(self.installed.get(key).into_iter().flatten().map(|name| (name.clone(), None)));
             names.push((key.clone(), wanted.keys().cloned().collect::<BTreeSet<_>>()));
             changes.extend(wanted.into_iter().map(|(name, port)| (name, Some(port))));
         }
         let changed = self.network.update_services(changes).await?;
         for (key, names) in names {
             if names.is_empty() {
-                installed.remove(&key)
+                self.installed.remove(&key)
             } else {
-                installed.insert(key, names)
+                self.installed.insert(key, names)
             };
         }
         Ok(changed)
     }
 
     fn wanted(&self, key: &ObjectKey) -> BTreeMap<String, ServicePort> {
-        let Some(service) = self.services.get(key) else { return BTreeMap::new() };
-        let slice_keys = self.work.state.lock().slices.get(key).cloned().unwrap_or_default();
-        let slices: Vec<_> = slice_keys.iter().filter_map(|slice| self.slices.get(slice)).collect();
+        let Some((service, slices)) = self.changes.get(key) else { return BTreeMap::new() };
         plan::plan(&service, &slices, &self.node_name, &self.network.config().cluster_dns)
     }
-}
 
-impl Work {
-    fn nudge(&self, service: ObjectKey) {
-        self.state.lock().services.insert(service);
-        self.changed.notify_one();
-    }
-
-    fn link(&self, service: ObjectKey, slice: ObjectKey) {
-        self.state.lock().slices.entry(service.clone()).or_default().insert(slice);
-        self.nudge(service);
-    }
-
-    fn unlink(&self, service: &ObjectKey, slice: &ObjectKey) {
-        let mut state = self.state.lock();
-        if let Some(slices) = state.slices.get_mut(service) {
-            slices.remove(slice);
-            if slices.is_empty() {
-                state.slices.remove(service);
-            }
+    async fn save(&self) {
+        if let Err(error) = self.network.save_services().await {
+            tracing::warn!(error = chain(&error), "services could not be kept on disk");
         }
-        state.services.insert(service.clone());
-        self.changed.notify_one();
     }
-}
-
-fn owner(slice: &EndpointSlice) -> Option<ObjectKey> {
-    let service = slice.labels().get(SERVICE_LABEL)?;
-    Some(ObjectKey::new(slice.namespace().unwrap_or_default(), service.clone()))
 }
 
 /// The service of a port's name (`namespace/service/port`).
