@@ -2,9 +2,93 @@
 //! libcontainer; the agent talks to shims over their sockets and finds them again after a restart.
 //! Plain structs in; nothing here knows the API or images.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, path::PathBuf};
+mod layout;
+mod link;
+mod protocol;
+mod runtime;
+mod sandbox;
+pub mod shim;
+mod spec;
+
+use std::{collections::BTreeMap, io, os::fd::OwnedFd, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use runtime::{Options, Runtime, purge};
+pub use sandbox::{Exec, Sandbox, Watch};
+
+use crate::{
+    base::file,
+    sys::{cgroup, mount},
+};
+
+/// An operation on a sandbox or container that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such container.
+    #[error("{0}")]
+    NotFound(String),
+    /// The container or sandbox is not in the state for it.
+    #[error("{0}")]
+    WrongState(String),
+    /// The process could not be started; the text is what users know from other runtimes, such as
+    /// `exec: "foo": executable file not found in $PATH`.
+    #[error("unable to start container process: {0}")]
+    Start(String),
+    /// The shim reports a failure.
+    #[error("{0}")]
+    Shim(String),
+    /// No shim serves in this directory.
+    #[error("connect to the shim in {}", directory.display())]
+    NotRunning {
+        /// The sandbox's run directory.
+        directory: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The conversation with a shim broke off.
+    #[error("talk to the shim in {}", directory.display())]
+    Broken {
+        /// The sandbox's run directory.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The shim's program could not be run.
+    #[error("run {}", program.display())]
+    StartShim {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of a sandbox.
+    #[error("{action} {}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The path it was tried on.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory could not be created.
+    #[error(transparent)]
+    Directory(#[from] file::Error),
+    /// A control group.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
+    /// A mount.
+    #[error(transparent)]
+    Mount(#[from] mount::Error),
+    /// A terminal could not be resized.
+    #[error("resize the terminal")]
+    Terminal(#[source] io::Error),
+}
 
 /// What a pod's shim is started with.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -233,6 +233,7 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
 }
 
 #[cfg(test)]
+#[expect(clippy::print_stderr, reason = "tests say aloud what they skip")]
 mod tests {
     use super::*;
 

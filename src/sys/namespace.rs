@@ -91,6 +91,7 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Re
 }
 
 #[cfg(test)]
+#[expect(clippy::print_stderr, reason = "tests say aloud what they skip")]
 mod tests {
     use super::*;
 

@@ -318,6 +318,7 @@ fn write_if_there(path: &Path, value: &str) -> Result<(), Error> {
 }
 
 #[cfg(test)]
+#[expect(clippy::print_stderr, reason = "tests say aloud what they skip")]
 mod tests {
     use super::*;
 
