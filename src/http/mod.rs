@@ -2,6 +2,9 @@
 //! connections, limits, WebSocket and SPDY channel streams.
 
 pub mod body;
+pub mod channel;
 pub mod client;
 pub mod identity;
 pub mod server;
+pub mod spdy;
+pub mod websocket;
