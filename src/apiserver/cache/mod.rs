@@ -1,0 +1,155 @@
+//! The watch cache: every stored object, encoded, and the recent events, per resource. It is told
+//! of each commit before its writer is answered, so what it serves is never behind what a client
+//! has seen acknowledged, and neither reads nor watches touch the store.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    api::kind::{Descriptor, GroupResource},
+    apiserver::reader::Reader,
+    store::{self, Observer, Revision, Store},
+};
+
+pub mod object;
+pub mod resource;
+pub mod ring;
+pub mod selectable;
+pub mod watcher;
+
+pub use resource::ResourceCache;
+
+use resource::{Slice, prefix};
+use selectable::{Selectable, Selector};
+
+/// The caches of all resources.
+#[derive(Default)]
+pub struct Caches {
+    /// By `/registry/<group>/<plural>/`.
+    resources: RwLock<HashMap<Box<str>, Arc<ResourceCache>>>,
+    /// All caches are complete up to this revision.
+    revision: AtomicU64,
+    /// What is known of values that are being committed, by the address of their bytes.
+    staged: Mutex<HashMap<usize, Arc<Selectable>>>,
+}
+
+/// Keeps a value's labels and fields at hand while it is committed, so that the writer thread need
+/// not decode it.
+pub struct Staged<'a> {
+    caches: &'a Caches,
+    address: usize,
+}
+
+impl Caches {
+    /// Fills caches for `kinds` from the store and follows it from there on. Blocking: reads the
+    /// whole log.
+    pub fn load(store: &Store, kinds: &[Descriptor]) -> Result<Arc<Self>, store::Error> {
+        let caches = Arc::new(Self::default());
+        let floor = store.compacted();
+        for kind in kinds {
+            caches.add(kind, floor);
+        }
+        store.replay(0, &mut |event| caches.committed(&[event]))?;
+        let revision = store.subscribe(caches.clone());
+        caches.revision.fetch_max(revision, Ordering::Release);
+        Ok(caches)
+    }
+
+    /// The cache of a resource.
+    pub fn of(&self, resource: GroupResource<'_>) -> Option<Arc<ResourceCache>> {
+        self.resources.read().get(&*prefix(resource.group, resource.resource)).cloned()
+    }
+
+    /// All caches.
+    pub fn all(&self) -> Vec<Arc<ResourceCache>> {
+        self.resources.read().values().cloned().collect()
+    }
+
+    /// All caches are complete up to this revision.
+    pub fn revision(&self) -> Revision {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// Tells what selectors will look at in `value`, as long as the result lives.
+    pub fn stage(&self, value: &Bytes, selectable: Selectable) -> Staged<'_> {
+        // The bytes are shared, never copied, on their way through the store: no other value can
+        // have this address while the caller holds this one.
+        let address = value.as_ptr() as usize;
+        self.staged.lock().insert(address, Arc::new(selectable));
+        Staged { caches: self, address }
+    }
+
+    fn add(&self, kind: &Descriptor, floor: Revision) {
+        // Kinds that are only ever posted are not stored.
+        if !kind.verbs.contains(&"get") {
+            return;
+        }
+        let mut resources = self.resources.write();
+        let prefix = prefix(kind.group, kind.plural).into_boxed_str();
+        resources.entry(prefix).or_insert_with(|| Arc::new(ResourceCache::new(kind.clone(), floor)));
+    }
+
+    fn staged_of(&self, event: &store::Event) -> Option<Arc<Selectable>> {
+        let address = event.value.as_ref()?.as_ptr() as usize;
+        self.staged.lock().get(&address).cloned()
+    }
+}
+
+impl Observer for Caches {
+    fn committed(&self, events: &[store::Event]) {
+        let mut by_resource: BTreeMap<&str, Vec<&store::Event>> = BTreeMap::new();
+        for event in events {
+            if let Some(prefix) = resource_of(&event.key) {
+                by_resource.entry(prefix).or_default().push(event);
+            }
+        }
+        let resources = self.resources.read();
+        for (prefix, events) in by_resource {
+            if let Some(cache) = resources.get(prefix) {
+                cache.apply(events.into_iter().map(|event| (event, self.staged_of(event))));
+            }
+        }
+        if let Some(last) = events.last() {
+            self.revision.fetch_max(last.revision, Ordering::Release);
+        }
+    }
+}
+
+impl Reader for Caches {
+    fn get(&self, resource: GroupResource<'_>, namespace: &str, name: &str) -> Option<Bytes> {
+        let cache = self.of(resource)?;
+        cache.get(&cache.key(namespace, name)).map(|object| object.json())
+    }
+
+    fn list(&self, resource: GroupResource<'_>, namespace: Option<&str>) -> Vec<Bytes> {
+        let Some(cache) = self.of(resource) else { return Vec::new() };
+        let slice = Slice { namespace, after: None, limit: 0, selector: &Selector::everything() };
+        cache.list(&slice, 0).objects.iter().map(|object| object.json()).collect()
+    }
+
+    fn generation(&self, resource: GroupResource<'_>) -> u64 {
+        self.of(resource).map_or(0, |cache| cache.revision())
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        self.caches.staged.lock().remove(&self.address);
+    }
+}
+
+/// `/registry/<group>/<plural>/` of a key.
+fn resource_of(key: &str) -> Option<&str> {
+    let rest = key.strip_prefix("/registry/")?;
+    let group = rest.find('/')?;
+    let plural = rest[group + 1..].find('/')?;
+    Some(&key[.."/registry/".len() + group + 1 + plural + 1])
+}

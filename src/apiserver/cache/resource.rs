@@ -1,0 +1,242 @@
+//! The cache of one resource: its current objects by key, and its recent events.
+
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::{
+    api::kind::Descriptor,
+    apiserver::cache::{
+        object::Object,
+        ring::{Event, Ring},
+        selectable::{Selectable, Selector},
+    },
+    store::{self, Revision},
+};
+
+/// Objects and events of one group and resource.
+pub struct ResourceCache {
+    kind: Descriptor,
+    /// `/registry/<group>/<plural>/`
+    prefix: Box<str>,
+    state: RwLock<State>,
+    /// The last revision, for those who wait for the next.
+    wake: watch::Sender<Revision>,
+}
+
+struct State {
+    objects: BTreeMap<Arc<str>, Arc<Object>>,
+    ring: Ring,
+    /// Revision of the last event.
+    revision: Revision,
+}
+
+/// Which part of a resource a list is about.
+#[derive(Debug, Clone)]
+pub struct Slice<'a> {
+    /// One namespace, or all.
+    pub namespace: Option<&'a str>,
+    /// Begin after this key.
+    pub after: Option<&'a str>,
+    /// Objects at most; 0 for no limit.
+    pub limit: usize,
+    /// Only those that match.
+    pub selector: &'a Selector,
+}
+
+/// A part of a resource, all of one revision.
+#[derive(Debug)]
+pub struct Page {
+    /// The objects, by key.
+    pub objects: Vec<Arc<Object>>,
+    /// The revision they are of.
+    pub revision: Revision,
+    /// Whether more follow.
+    pub more: bool,
+    /// How many follow, where that is known without looking at them.
+    pub remaining: Option<usize>,
+}
+
+/// The history that was asked for is no longer there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired;
+
+impl ResourceCache {
+    /// An empty cache whose history begins after `floor`.
+    pub fn new(kind: Descriptor, floor: Revision) -> Self {
+        let prefix = prefix(kind.group, kind.plural).into();
+        let state = State { objects: BTreeMap::new(), ring: Ring::new(floor), revision: floor };
+        Self { kind, prefix, state: RwLock::new(state), wake: watch::Sender::new(floor) }
+    }
+
+    /// The kind whose objects these are.
+    pub fn kind(&self) -> &Descriptor {
+        &self.kind
+    }
+
+    /// The store's key of an object.
+    pub fn key(&self, namespace: &str, name: &str) -> Arc<str> {
+        let separator = if namespace.is_empty() { "" } else { "/" };
+        format!("{}{namespace}{separator}{name}", self.prefix).into()
+    }
+
+    /// The object at `key`.
+    pub fn get(&self, key: &str) -> Option<Arc<Object>> {
+        self.state.read().objects.get(key).cloned()
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.state.read().objects.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Revision of the last event.
+    pub fn revision(&self) -> Revision {
+        self.state.read().revision
+    }
+
+    /// Objects as they are now; `known` is a revision up to which all caches are complete.
+    pub fn list(&self, slice: &Slice<'_>, known: Revision) -> Page {
+        let state = self.state.read();
+        let revision = state.revision.max(known);
+        let range = self.range(&state, slice);
+        if slice.selector.is_everything() {
+            let mut range = range;
+            let objects: Vec<_> = range.by_ref().take(limit(slice)).map(|(_, object)| object.clone()).collect();
+            let remaining = range.count();
+            return Page { objects, revision, more: remaining > 0, remaining: Some(remaining) };
+        }
+        let candidates: Vec<_> = range.map(|(_, object)| object.clone()).collect();
+        // Selecting may decode objects: not under the lock.
+        drop(state);
+        self.select(candidates, slice, revision)
+    }
+
+    /// Objects as they were at `revision`.
+    pub fn list_at(&self, slice: &Slice<'_>, revision: Revision) -> Result<Page, Expired> {
+        let state = self.state.read();
+        let undo = state.ring.undo(revision).ok_or(Expired)?;
+        let mut then: BTreeMap<Arc<str>, Arc<Object>> = BTreeMap::new();
+        let (namespace, after) = (self.namespace_prefix(slice.namespace), slice.after.unwrap_or_default());
+        for (key, object) in &undo {
+            if let (Some(object), true) = (object, key.starts_with(&*namespace) && **key > *after) {
+                then.insert(key.clone(), object.clone());
+            }
+        }
+        let mut gone = then.into_iter().peekable();
+        let mut objects = Vec::new();
+        // Objects that were touched since come from `undo`, all others are as they were.
+        for (key, object) in self.range(&state, slice) {
+            while let Some((_, earlier)) = gone.next_if(|(earlier, _)| earlier <= key) {
+                objects.push(earlier);
+            }
+            if !undo.contains_key(key) {
+                objects.push(object.clone());
+            }
+        }
+        objects.extend(gone.map(|(_, object)| object));
+        drop(state);
+        Ok(self.select(objects, slice, revision))
+    }
+
+    /// Events after `revision`, at most `limit`.
+    pub fn events_after(&self, revision: Revision, limit: usize) -> Result<Vec<Arc<Event>>, Expired> {
+        self.state.read().ring.after(revision, limit).ok_or(Expired)
+    }
+
+    /// Whether a watch can begin after `revision`.
+    pub fn reaches(&self, revision: Revision) -> bool {
+        self.state.read().ring.reaches(revision)
+    }
+
+    /// Changes whenever there is a new event.
+    pub fn changes(&self) -> watch::Receiver<Revision> {
+        self.wake.subscribe()
+    }
+
+    /// How many watch.
+    pub fn watchers(&self) -> usize {
+        self.wake.receiver_count()
+    }
+
+    /// Takes in events of one commit that are of this resource.
+    pub fn apply<'a>(&self, events: impl Iterator<Item = (&'a store::Event, Option<Arc<Selectable>>)>) {
+        let mut state = self.state.write();
+        for (event, selectable) in events {
+            // At the start an event may come both from the log and from the writer.
+            if event.revision > state.revision {
+                state.apply(event, selectable);
+            }
+        }
+        let revision = state.revision;
+        drop(state);
+        self.wake.send_replace(revision);
+    }
+
+    fn select(&self, candidates: Vec<Arc<Object>>, slice: &Slice<'_>, revision: Revision) -> Page {
+        let strategy = &*self.kind.strategy;
+        let everything = slice.selector.is_everything();
+        let total = candidates.len();
+        let mut matching = candidates.into_iter().filter(|object| slice.selector.matches(object, strategy));
+        let objects: Vec<_> = matching.by_ref().take(limit(slice)).collect();
+        let more = matching.next().is_some();
+        let remaining = everything.then(|| total - objects.len());
+        Page { objects, revision, more, remaining }
+    }
+
+    fn range<'s>(
+        &self,
+        state: &'s State,
+        slice: &Slice<'_>,
+    ) -> impl Iterator<Item = (&'s Arc<str>, &'s Arc<Object>)> + use<'s> {
+        let prefix = self.namespace_prefix(slice.namespace);
+        let start = match slice.after {
+            Some(after) if *after > *prefix => Bound::Excluded(after),
+            _ => Bound::Included(&*prefix),
+        };
+        let range = state.objects.range::<str, _>((start, Bound::Unbounded));
+        range.take_while(move |(key, _)| key.starts_with(&prefix))
+    }
+
+    fn namespace_prefix(&self, namespace: Option<&str>) -> String {
+        namespace.map_or_else(|| self.prefix.to_string(), |namespace| format!("{}{namespace}/", self.prefix))
+    }
+}
+
+impl State {
+    fn apply(&mut self, event: &store::Event, selectable: Option<Arc<Selectable>>) {
+        self.revision = event.revision;
+        let (object, previous) = if event.value.is_some() {
+            let Some(object) = Object::stored(event).map(Arc::new) else {
+                tracing::warn!(key = &*event.key, "a stored value is no object and is not served");
+                return;
+            };
+            if let Some(selectable) = selectable {
+                object.set_selectable(selectable);
+            }
+            let previous = self.objects.insert(event.key.clone(), object.clone());
+            (object, previous)
+        } else {
+            let Some(previous) = self.objects.remove(&event.key) else { return };
+            (Arc::new(previous.deleted(event.revision)), Some(previous))
+        };
+        let change = object.change;
+        self.ring.push(Event { revision: event.revision, change, object, previous });
+    }
+}
+
+/// `/registry/<group>/<plural>/`, with `core` for the group without a name.
+pub fn prefix(group: &str, plural: &str) -> String {
+    let group = if group.is_empty() { "core" } else { group };
+    format!("/registry/{group}/{plural}/")
+}
+
+fn limit(slice: &Slice<'_>) -> usize {
+    if slice.limit == 0 { usize::MAX } else { slice.limit }
+}

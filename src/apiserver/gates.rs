@@ -1,0 +1,64 @@
+//! What stands between a request and its effect, as the pipeline sees it: three small traits, so
+//! that the pipeline is tested without certificates, roles or plugins.
+
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use serde_json::Value;
+
+use crate::{
+    api::Status,
+    apiserver::{
+        admission::{Admission, Request, Warnings},
+        attributes::Attributes,
+        authn::Authenticator,
+        authz::Authorizer,
+    },
+    http::identity::User,
+};
+
+/// Finds out who asks.
+pub trait Authenticate: Send + Sync {
+    /// The user, or 401.
+    fn authenticate(&self, request: &Parts) -> Result<User, Status>;
+}
+
+/// Decides whether they may.
+pub trait Authorize: Send + Sync {
+    /// Nothing, or 403.
+    fn authorize(&self, attributes: &Attributes) -> Result<(), Status>;
+}
+
+/// Changes and refuses writes.
+pub trait Admit: Send + Sync {
+    /// Changes the object that is to be written; gives warnings for the client.
+    fn mutate<'a>(&'a self, request: &'a Request<'_>, object: &'a mut Value)
+    -> BoxFuture<'a, Result<Warnings, Status>>;
+    /// Refuses the write, or gives warnings for the client.
+    fn validate<'a>(&'a self, request: &'a Request<'_>, object: &'a Value) -> BoxFuture<'a, Result<Warnings, Status>>;
+}
+
+impl Authenticate for Authenticator {
+    fn authenticate(&self, request: &Parts) -> Result<User, Status> {
+        Authenticator::authenticate(self, request)
+    }
+}
+
+impl Authorize for Authorizer {
+    fn authorize(&self, attributes: &Attributes) -> Result<(), Status> {
+        Authorizer::authorize(self, attributes)
+    }
+}
+
+impl Admit for Admission {
+    fn mutate<'a>(
+        &'a self,
+        request: &'a Request<'_>,
+        object: &'a mut Value,
+    ) -> BoxFuture<'a, Result<Warnings, Status>> {
+        Box::pin(Admission::mutate(self, request, object))
+    }
+
+    fn validate<'a>(&'a self, request: &'a Request<'_>, object: &'a Value) -> BoxFuture<'a, Result<Warnings, Status>> {
+        Box::pin(Admission::validate(self, request, object))
+    }
+}

@@ -1,0 +1,281 @@
+//! Delete and delete-collection: preconditions, grace, finalizers, propagation
+//! (API conventions, "Deletion"; `DeleteOptions` of meta/v1).
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{Status, meta, time},
+    apiserver::{
+        admission::Operation,
+        cache::{
+            object::Object,
+            resource::{ResourceCache, Slice},
+            selectable::Selector,
+        },
+        query::Query,
+        registry::{CONFLICT_RETRIES, Call, MODIFIED, Registry, parse},
+    },
+};
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+/// Kinds whose deletion is answered with the object instead of a Status, as upstream does.
+const ANSWERED_WITH_OBJECT: [&str; 7] = [
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "pods",
+    "podtemplates",
+    "resourcequotas",
+    "serviceaccounts",
+    "services",
+];
+
+/// What becomes of the objects that a deleted one owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// They stay.
+    Orphan,
+    /// They are deleted afterwards.
+    Background,
+    /// They are deleted first.
+    Foreground,
+}
+
+/// `DeleteOptions`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeleteOptions {
+    /// Seconds of grace; the kind's default if `None`.
+    pub grace_period_seconds: Option<i64>,
+    /// The object must have this UID.
+    pub uid: Option<String>,
+    /// The object must have this resource version.
+    pub resource_version: Option<String>,
+    /// What becomes of dependents; as the object's finalizers say if `None`.
+    pub propagation: Option<Propagation>,
+    /// Store nothing.
+    pub dry_run: bool,
+}
+
+/// How a deletion went.
+pub enum Deleted {
+    /// The object is gone; this is what it was.
+    Gone(Bytes),
+    /// The object stays until its grace period is over or its finalizers are removed.
+    Pending(Bytes),
+}
+
+impl DeleteOptions {
+    /// Reads options from the body, if there is one, else from the query.
+    pub fn read(body: Option<&Value>, query: &Query) -> Result<Self, Status> {
+        let Some(body) = body else { return Self::from_query(query) };
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let preconditions = body.get("preconditions");
+        let orphan = body.get("orphanDependents").and_then(Value::as_bool);
+        let dry_run = body.get("dryRun").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        Ok(Self {
+            grace_period_seconds: body.get("gracePeriodSeconds").and_then(Value::as_i64),
+            uid: text(preconditions.and_then(|all| all.get("uid"))),
+            resource_version: text(preconditions.and_then(|all| all.get("resourceVersion"))),
+            propagation: propagation(body.get("propagationPolicy").and_then(Value::as_str), orphan)?,
+            dry_run: dry_run || query.dry_run()?,
+        })
+    }
+
+    fn from_query(query: &Query) -> Result<Self, Status> {
+        let orphan = query.has("orphanDependents").then(|| query.flag("orphanDependents"));
+        Ok(Self {
+            grace_period_seconds: query.number("gracePeriodSeconds")?,
+            propagation: propagation(query.get("propagationPolicy"), orphan)?,
+            dry_run: query.dry_run()?,
+            ..Self::default()
+        })
+    }
+}
+
+impl Registry {
+    /// Deletes one object, or begins to.
+    pub async fn delete(&self, call: &Call<'_>, options: &DeleteOptions) -> Result<Deleted, Status> {
+        let (cache, key) = self.locate(call)?;
+        for _ in 0..CONFLICT_RETRIES {
+            let current = cache.get(&key).ok_or_else(|| call.not_found())?;
+            if let Some(deleted) = self.try_delete(call, options, &current).await? {
+                return Ok(deleted);
+            }
+        }
+        Err(call.conflict(MODIFIED))
+    }
+
+    /// Deletes every object that matches, and returns those objects.
+    pub async fn delete_collection(
+        &self,
+        call: &Call<'_>,
+        options: &DeleteOptions,
+        selector: &Selector,
+    ) -> Result<Vec<Bytes>, Status> {
+        let cache = self.cache(call)?;
+        let namespace = Some(call.namespace()).filter(|namespace| !namespace.is_empty());
+        let slice = Slice { namespace, after: None, limit: 0, selector };
+        let mut deleted = Vec::new();
+        for object in cache.list(&slice, 0).objects {
+            match self.delete_listed(call, options, &cache, &object).await {
+                Ok(Deleted::Gone(json) | Deleted::Pending(json)) => deleted.push(json),
+                // Somebody else was quicker.
+                Err(status) if status.code() == 404 => {}
+                Err(status) => return Err(status),
+            }
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_listed(
+        &self,
+        call: &Call<'_>,
+        options: &DeleteOptions,
+        cache: &ResourceCache,
+        object: &Object,
+    ) -> Result<Deleted, Status> {
+        debug_assert_eq!(cache.kind().plural, call.kind.plural);
+        let mut attributes = call.attributes.clone();
+        object.name().clone_into(&mut attributes.name);
+        object.namespace().clone_into(&mut attributes.namespace);
+        self.delete(&Call { attributes: &attributes, ..*call }, options).await
+    }
+
+    /// `None` when the object was changed meanwhile.
+    async fn try_delete(
+        &self,
+        call: &Call<'_>,
+        options: &DeleteOptions,
+        current: &Object,
+    ) -> Result<Option<Deleted>, Status> {
+        let old = parse(current)?;
+        check_preconditions(call, options, &old)?;
+        self.admit(call, Operation::Delete, &old, Some(&old)).await?;
+        let mut new = old.clone();
+        set_propagation_finalizers(&mut new, options.propagation);
+        let grace = grace_period(call, options, &old);
+        mark(call, &mut new, &old, grace);
+        if is_released(&new) {
+            let removed = self.remove(call, current.key.clone(), current.revision).await?;
+            return Ok(removed.map(|_| Deleted::Gone(current.json())));
+        }
+        if new == old {
+            return Ok(Some(Deleted::Pending(current.json())));
+        }
+        let stored = self.replace(call, current, new, &old).await?;
+        Ok(stored.map(Deleted::Pending))
+    }
+}
+
+/// Whether nothing holds up the removal of an object that is marked as deleted.
+pub fn is_released(object: &Value) -> bool {
+    let namespace_finalizers = match meta::kind(object) {
+        "Namespace" => object.pointer("/spec/finalizers").and_then(Value::as_array).map_or(0, Vec::len),
+        _ => 0,
+    };
+    meta::deletion_timestamp(object).is_some()
+        && meta::deletion_grace_period_seconds(object).unwrap_or(0) == 0
+        && meta::finalizers(object).is_empty()
+        && namespace_finalizers == 0
+}
+
+/// The answer to a deletion.
+pub fn answer(call: &Call<'_>, deleted: Deleted) -> Bytes {
+    match deleted {
+        Deleted::Pending(object) => object,
+        Deleted::Gone(object) if ANSWERED_WITH_OBJECT.contains(&call.kind.plural) => object,
+        Deleted::Gone(object) => {
+            let object: Value = serde_json::from_slice(&object).unwrap_or_default();
+            let mut details = json!({"name": meta::name(&object), "kind": call.kind.plural, "uid": meta::uid(&object)});
+            if !call.kind.group.is_empty() {
+                details["group"] = call.kind.group.into();
+            }
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+                                "details": details});
+            status.to_string().into()
+        }
+    }
+}
+
+fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propagation>, Status> {
+    match (policy, orphan) {
+        (Some(_), Some(_)) => Err(Status::bad_request("orphanDependents and deletionPropagation cannot be both set")),
+        (None, orphan) => Ok(orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background })),
+        (Some("Orphan"), None) => Ok(Some(Propagation::Orphan)),
+        (Some("Background"), None) => Ok(Some(Propagation::Background)),
+        (Some("Foreground"), None) => Ok(Some(Propagation::Foreground)),
+        (Some(other), None) => Err(Status::bad_request(format!(
+            "propagationPolicy: Unsupported value: \"{other}\": supported values: \"Background\", \"Foreground\", \
+             \"Orphan\""
+        ))),
+    }
+}
+
+fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
+    if let Some(uid) = &options.uid
+        && uid != meta::uid(old)
+    {
+        let existing = meta::uid(old);
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {existing}");
+        return Err(call.conflict(&why));
+    }
+    if let Some(version) = &options.resource_version
+        && version != meta::resource_version(old)
+    {
+        let existing = meta::resource_version(old);
+        return Err(call.conflict(&format!(
+            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {existing}"
+        )));
+    }
+    Ok(())
+}
+
+/// The garbage collector finds in the finalizers what it is to do about dependents.
+fn set_propagation_finalizers(object: &mut Value, propagation: Option<Propagation>) {
+    let Some(propagation) = propagation else { return };
+    let mut finalizers: Vec<Value> = meta::finalizers(object)
+        .into_iter()
+        .filter(|finalizer| !matches!(*finalizer, ORPHAN | FOREGROUND))
+        .map(Value::from)
+        .collect();
+    match propagation {
+        Propagation::Orphan => finalizers.push(ORPHAN.into()),
+        Propagation::Foreground => finalizers.push(FOREGROUND.into()),
+        Propagation::Background => {}
+    }
+    meta::set(object, "finalizers", if finalizers.is_empty() { Value::Null } else { finalizers.into() });
+}
+
+/// Seconds of grace; 0 for kinds that have none.
+fn grace_period(call: &Call<'_>, options: &DeleteOptions, old: &Value) -> i64 {
+    match call.kind.strategy.grace_period_seconds(old) {
+        None | Some(0) => 0,
+        Some(default) => {
+            let default = i64::try_from(default).unwrap_or(i64::MAX);
+            let asked = options.grace_period_seconds.unwrap_or(default);
+            // A negative period is taken as the shortest, as upstream does.
+            if asked < 0 { 1 } else { asked }
+        }
+    }
+}
+
+/// Sets deletion timestamp and grace period, or shortens those that are set.
+fn mark(call: &Call<'_>, new: &mut Value, old: &Value, grace: i64) {
+    let now = Timestamp::now();
+    let earlier = meta::deletion_timestamp(old).and_then(time::parse);
+    let (deadline, grace) = match (earlier, meta::deletion_grace_period_seconds(old)) {
+        (Some(deadline), Some(before)) if before <= grace => (deadline, before),
+        (Some(deadline), before) => (deadline - SignedDuration::from_secs(before.unwrap_or(0) - grace), grace),
+        (None, _) => (now + SignedDuration::from_secs(grace.min(u32::MAX.into())), grace),
+    };
+    meta::set(new, "deletionTimestamp", time::format(deadline));
+    meta::set(new, "deletionGracePeriodSeconds", grace);
+    if earlier.is_none() && meta::generation(old) > 0 {
+        meta::set(new, "generation", meta::generation(old) + 1);
+    }
+    if call.kind.kind == "Namespace" && call.kind.group.is_empty() {
+        new["status"]["phase"] = "Terminating".into();
+    }
+}

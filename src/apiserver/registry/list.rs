@@ -1,0 +1,102 @@
+//! List: pages of one revision, from the cache.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    api::{
+        Status,
+        status::{Cause, Details, Reason},
+    },
+    apiserver::{
+        cache::{ResourceCache, object::Object, resource::Slice},
+        query::{ListOptions, VersionMatch},
+        registry::{Call, Registry, continuation::Continuation},
+    },
+    store::Revision,
+};
+
+/// How long a list waits for a revision that is not there yet.
+const FUTURE_REVISION_WAIT: Duration = Duration::from_secs(3);
+/// What is said when a page can no longer be made.
+const EXPIRED_CONTINUE: &str = "The provided continue parameter is too old to display a consistent list result. You \
+                                can start a new list without the continue parameter.";
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Listing {
+    /// The objects.
+    pub objects: Vec<Arc<Object>>,
+    /// The revision they are of.
+    pub revision: Revision,
+    /// The token of the next page; empty on the last.
+    pub continue_token: String,
+    /// How many objects follow, where that is known.
+    pub remaining: Option<usize>,
+}
+
+impl Registry {
+    /// Objects of a kind.
+    pub async fn list(&self, call: &Call<'_>, options: &ListOptions) -> Result<Listing, Status> {
+        let cache = self.cache(call)?;
+        let namespace = Some(call.namespace()).filter(|namespace| !namespace.is_empty());
+        let slice = Slice { namespace, after: None, limit: options.limit, selector: &options.selector };
+        let known = || self.inner.caches.revision();
+        let page = if !options.continue_token.is_empty() {
+            let from = Continuation::decode(&options.continue_token)?;
+            let prefix = cache.key("", "");
+            let after = format!("{prefix}{}", from.after);
+            let slice = Slice { after: Some(&after), ..slice };
+            cache.list_at(&slice, from.revision).map_err(|_| Status::new(Reason::Expired, EXPIRED_CONTINUE))?
+        } else {
+            match options.version_match {
+                Some(VersionMatch::Exact(revision)) => {
+                    self.reach(&cache, revision).await?;
+                    cache.list_at(&slice, revision).map_err(|_| expired(revision, known()))?
+                }
+                Some(VersionMatch::NotOlderThan(revision)) => {
+                    self.reach(&cache, revision).await?;
+                    cache.list(&slice, known())
+                }
+                None => cache.list(&slice, known()),
+            }
+        };
+        let last = page.objects.last().filter(|_| page.more);
+        let prefix = cache.key("", "").len();
+        let continue_token =
+            last.map(|object| Continuation::new(page.revision, &object.key[prefix..]).encode()).unwrap_or_default();
+        let remaining = page.remaining.filter(|_| page.more);
+        Ok(Listing { objects: page.objects, revision: page.revision, continue_token, remaining })
+    }
+
+    /// Waits for a revision that a client has heard of and this server has not.
+    async fn reach(&self, cache: &ResourceCache, revision: Revision) -> Result<(), Status> {
+        if revision <= self.inner.caches.revision() {
+            return Ok(());
+        }
+        let mut changes = cache.changes();
+        let reached = async { while self.inner.caches.revision() < revision && changes.changed().await.is_ok() {} };
+        let waited = tokio::time::timeout(FUTURE_REVISION_WAIT, reached).await;
+        match waited {
+            Ok(()) => Ok(()),
+            Err(_) if self.inner.caches.revision() >= revision => Ok(()),
+            Err(_) => Err(too_large(revision, self.inner.caches.revision())),
+        }
+    }
+}
+
+/// 410: the revision is no longer in the history.
+pub fn expired(revision: Revision, oldest: Revision) -> Status {
+    Status::new(Reason::Expired, format!("too old resource version: {revision} ({oldest})"))
+}
+
+/// 504: the revision has not been made yet.
+fn too_large(revision: Revision, current: Revision) -> Status {
+    let message = format!("Too large resource version: {revision}, current: {current}");
+    let cause = Cause {
+        reason: "ResourceVersionTooLarge".into(),
+        message: "Too large resource version".into(),
+        field: String::new(),
+    };
+    let details = Details { causes: vec![cause], retry_after_seconds: 1, ..Details::default() };
+    Status { reason: Reason::Timeout, message: format!("Timeout: {message}"), details: Some(Box::new(details)) }
+}

@@ -1,0 +1,244 @@
+//! The generic registry: every operation on every stored kind, one file per operation. What a kind
+//! does differently is in its strategy. Reads come from the watch cache, writes go through
+//! admission to the store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::{
+    api::{
+        Status, encode,
+        kind::{Descriptor, Scope},
+        meta,
+        schema::FieldValidation,
+        status::Reason,
+    },
+    apiserver::{
+        admission::{self, Operation},
+        attributes::Attributes,
+        cache::{Caches, ResourceCache, object, selectable::Selectable},
+        gates::Admit,
+        metrics::Metrics,
+        payload,
+    },
+    base::log,
+    store::{self, Change, Durability, Expect, Revision, Store},
+};
+
+pub mod binding;
+pub mod continuation;
+pub mod create;
+pub mod decode;
+pub mod delete;
+pub mod eviction;
+pub mod finalize;
+pub mod list;
+pub mod scale;
+pub mod update;
+pub mod watch;
+
+/// Largest object that is stored, as etcd's request limit has it.
+pub const OBJECT_LIMIT_BYTES: usize = 1536 << 10;
+/// How often a write is tried again after somebody else's write came in between.
+const CONFLICT_RETRIES: usize = 16;
+/// What is said when somebody else's write came in between.
+const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+/// Resources whose changes need not survive a power cut.
+const RELAXED: [(&str, &str); 3] = [("coordination.k8s.io", "leases"), ("", "events"), ("events.k8s.io", "events")];
+
+/// Operations on stored objects. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    caches: Arc<Caches>,
+    admission: Arc<dyn Admit>,
+    metrics: Arc<Metrics>,
+    decoder: decode::Decoder,
+}
+
+/// One request to the registry.
+pub struct Call<'a> {
+    /// Who asks for what.
+    pub attributes: &'a Attributes,
+    /// The kind that the endpoint serves.
+    pub kind: &'a Descriptor,
+    /// Do everything but store.
+    pub dry_run: bool,
+    /// What to do about unknown fields.
+    pub field_validation: FieldValidation,
+    /// What the client is to be warned of.
+    pub warnings: &'a Warnings,
+}
+
+/// Warnings for the client, gathered on the way.
+#[derive(Default)]
+pub struct Warnings(Mutex<Vec<String>>);
+
+impl Warnings {
+    /// Adds warnings.
+    pub fn extend(&self, warnings: Vec<String>) {
+        self.0.lock().extend(warnings);
+    }
+
+    /// Puts warnings in the place of those there are.
+    pub fn replace(&self, warnings: Vec<String>) {
+        *self.0.lock() = warnings;
+    }
+
+    /// Takes all there are.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+impl Registry {
+    /// A registry over an open store and the caches that follow it.
+    pub fn new(store: Store, caches: Arc<Caches>, admission: Arc<dyn Admit>, metrics: Arc<Metrics>) -> Self {
+        let decoder = decode::Decoder::default();
+        Self { inner: Arc::new(Inner { store, caches, admission, metrics, decoder }) }
+    }
+
+    /// The caches.
+    pub fn caches(&self) -> &Arc<Caches> {
+        &self.inner.caches
+    }
+
+    /// Decodes request bodies.
+    pub fn decoder(&self) -> &decode::Decoder {
+        &self.inner.decoder
+    }
+
+    /// One object, encoded.
+    pub fn get(&self, call: &Call<'_>) -> Result<Bytes, Status> {
+        let (cache, key) = self.locate(call)?;
+        cache.get(&key).map(|object| object.json()).ok_or_else(|| call.not_found())
+    }
+
+    /// The cache that the call is about.
+    fn cache(&self, call: &Call<'_>) -> Result<Arc<ResourceCache>, Status> {
+        let unknown = || Status::new(Reason::NotFound, "the server could not find the requested resource");
+        self.inner.caches.of(call.kind.group_resource()).ok_or_else(unknown)
+    }
+
+    /// The cache and key that the call is about.
+    fn locate(&self, call: &Call<'_>) -> Result<(Arc<ResourceCache>, Arc<str>), Status> {
+        let cache = self.cache(call)?;
+        let key = cache.key(call.namespace(), &call.attributes.name);
+        Ok((cache, key))
+    }
+
+    async fn mutate(
+        &self,
+        call: &Call<'_>,
+        operation: Operation,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let warnings = self.inner.admission.mutate(&call.admission(operation, old), object).await?;
+        call.warnings.extend(warnings);
+        Ok(())
+    }
+
+    async fn admit(
+        &self,
+        call: &Call<'_>,
+        operation: Operation,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let warnings = self.inner.admission.validate(&call.admission(operation, old), object).await?;
+        call.warnings.extend(warnings);
+        Ok(())
+    }
+
+    /// Stores an object and returns it encoded, with its new resource version. `None` when the key
+    /// was not as expected.
+    async fn put(
+        &self,
+        call: &Call<'_>,
+        key: Arc<str>,
+        mut object: Value,
+        expect: Expect,
+    ) -> Result<Option<Bytes>, Status> {
+        if call.dry_run {
+            return Ok(Some(encode::encode(&object)));
+        }
+        meta::set(&mut object, "resourceVersion", Value::Null);
+        let value = encode::encode(&object);
+        if value.len() > OBJECT_LIMIT_BYTES {
+            return Err(payload::too_large(OBJECT_LIMIT_BYTES));
+        }
+        let selectable = Selectable::of(&object, &*call.kind.strategy);
+        drop(object);
+        let _staged = self.inner.caches.stage(&value, selectable);
+        let change = Change { key, value: Some(value.clone()), expect, durability: durability(call.kind) };
+        let committed = self.commit(change).await?;
+        Ok(committed.map(|revision| object::with_revision(&value, revision)))
+    }
+
+    /// Removes a key. `None` when it was not as expected.
+    async fn remove(&self, call: &Call<'_>, key: Arc<str>, revision: Revision) -> Result<Option<Revision>, Status> {
+        if call.dry_run {
+            return Ok(Some(revision));
+        }
+        let expect = Expect::Revision(revision);
+        self.commit(Change { key, value: None, expect, durability: durability(call.kind) }).await
+    }
+
+    async fn commit(&self, change: Change) -> Result<Option<Revision>, Status> {
+        let started = std::time::Instant::now();
+        let outcome = self.inner.store.commit(change).await;
+        self.inner.metrics.committed(started.elapsed());
+        match outcome {
+            Ok(event) => Ok(Some(event.revision)),
+            Err(store::Error::Conflict { .. }) => Ok(None),
+            Err(error) => Err(store_status(&error)),
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// The namespace of the object; empty for cluster-wide kinds, also where the URL has one (a
+    /// Namespace is in itself for authorization alone).
+    pub fn namespace(&self) -> &'a str {
+        match self.kind.scope {
+            Scope::Namespaced => &self.attributes.namespace,
+            Scope::Cluster => "",
+        }
+    }
+
+    fn not_found(&self) -> Status {
+        Status::not_found(self.kind.group, self.kind.plural, &self.attributes.name)
+    }
+
+    fn conflict(&self, why: &str) -> Status {
+        Status::conflict(self.kind.group, self.kind.plural, &self.attributes.name, why)
+    }
+
+    fn admission<'r>(&'r self, operation: Operation, old: Option<&'r Value>) -> admission::Request<'r> {
+        admission::Request { attributes: self.attributes, operation, kind: self.kind, old, dry_run: self.dry_run }
+    }
+}
+
+fn durability(kind: &Descriptor) -> Durability {
+    if RELAXED.contains(&(kind.group, kind.plural)) { Durability::Relaxed } else { Durability::Strict }
+}
+
+/// Only the server can do something about a store that fails: 500, and a line in the log.
+fn store_status(error: &store::Error) -> Status {
+    let message = log::chain(error);
+    tracing::error!(error = message, "the store refused a write");
+    Status::internal(message)
+}
+
+/// Decodes an object out of the cache.
+fn parse(object: &object::Object) -> Result<Value, Status> {
+    serde_json::from_slice(&object.json()).map_err(Status::internal)
+}

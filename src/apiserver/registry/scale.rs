@@ -1,0 +1,81 @@
+//! The scale subresource: an autoscaling/v1 Scale over `spec.replicas`.
+
+use serde_json::{Value, json};
+
+use crate::{
+    api::{Status, field, kind::Descriptor, meta, selector::LabelSelector},
+    apiserver::registry::{Call, Registry, update::Endpoint},
+};
+
+impl Registry {
+    /// The Scale of an object.
+    pub fn get_scale(&self, call: &Call<'_>) -> Result<Value, Status> {
+        let object = serde_json::from_slice(&self.get(call)?).map_err(Status::internal)?;
+        Ok(scale_of(&object))
+    }
+
+    /// Makes of the current Scale what `produce` says, and returns the new one.
+    pub async fn set_scale(
+        &self,
+        call: &Call<'_>,
+        produce: impl Fn(&Value) -> Result<Value, Status>,
+    ) -> Result<Value, Status> {
+        let stored = self
+            .modify(call, Endpoint::Main, |object| {
+                let scale = produce(&scale_of(object))?;
+                let replicas = replicas(call.kind, &call.attributes.name, &scale)?;
+                let mut object = object.clone();
+                object["spec"]["replicas"] = replicas.into();
+                for field in ["uid", "resourceVersion"] {
+                    if !meta::text(&scale, field).is_empty() {
+                        meta::set(&mut object, field, meta::text(&scale, field));
+                    }
+                }
+                Ok(object)
+            })
+            .await?;
+        let object = serde_json::from_slice(&stored).map_err(Status::internal)?;
+        Ok(scale_of(&object))
+    }
+}
+
+fn scale_of(object: &Value) -> Value {
+    let mut metadata = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if !meta::text(object, field).is_empty() {
+            metadata[field] = meta::text(object, field).into();
+        }
+    }
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let mut status = json!({"replicas": number("/status/replicas")});
+    if let Some(selector) = object.pointer("/spec/selector") {
+        status["selector"] = selector_text(selector).into();
+    }
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+           "spec": {"replicas": number("/spec/replicas")}, "status": status})
+}
+
+/// Selectors are objects with `matchLabels`, or bare maps in the oldest kinds.
+fn selector_text(selector: &Value) -> String {
+    let typed = serde_json::from_value(selector.clone()).ok();
+    match typed.and_then(|typed| LabelSelector::from_object(&typed).ok()) {
+        Some(parsed) if !parsed.requirements().is_empty() => parsed.to_string(),
+        _ => {
+            let pairs = selector.as_object().into_iter().flatten();
+            let pairs = pairs.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+            LabelSelector::from_map(pairs).to_string()
+        }
+    }
+}
+
+fn replicas(kind: &Descriptor, name: &str, scale: &Value) -> Result<i64, Status> {
+    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+    if replicas >= 0 && i32::try_from(replicas).is_ok() {
+        return Ok(replicas);
+    }
+    let path = field::Path::new("spec").child("replicas");
+    let cause = field::invalid(&path, replicas, "must be greater than or equal to 0");
+    Err(Status::invalid("autoscaling", "Scale", name, vec![cause])).inspect_err(|_: &Status| {
+        tracing::debug!(kind = kind.kind, name, "a scale was refused");
+    })
+}

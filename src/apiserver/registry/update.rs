@@ -1,0 +1,143 @@
+//! Update and patch, of an object or of its status: both are a function from the current object
+//! to the new one, repeated when somebody else's write came in between.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::{
+    api::{Status, field, meta, status::Cause},
+    apiserver::{
+        admission::Operation,
+        cache::object::Object,
+        registry::{CONFLICT_RETRIES, Call, MODIFIED, Registry, create::check_namespace, delete, parse},
+    },
+    store::Expect,
+};
+
+/// Which part of an object an endpoint writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Everything but the status.
+    Main,
+    /// The status.
+    Status,
+}
+
+impl Registry {
+    /// Replaces an object (`endpoint` decides which part of it) and returns it encoded.
+    pub async fn update(&self, call: &Call<'_>, endpoint: Endpoint, object: Value) -> Result<Bytes, Status> {
+        if !object.is_object() {
+            return Err(Status::bad_request("the object provided is unrecognized: it is not a JSON object"));
+        }
+        self.modify(call, endpoint, |_| Ok(object.clone())).await
+    }
+
+    /// Makes of the current object what `produce` says, and returns it encoded.
+    pub async fn modify(
+        &self,
+        call: &Call<'_>,
+        endpoint: Endpoint,
+        produce: impl Fn(&Value) -> Result<Value, Status>,
+    ) -> Result<Bytes, Status> {
+        let (cache, key) = self.locate(call)?;
+        for _ in 0..CONFLICT_RETRIES {
+            let current = cache.get(&key).ok_or_else(|| call.not_found())?;
+            let old = parse(&current)?;
+            let new = produce(&old)?;
+            let new = self.prepare(call, endpoint, new, &old).await?;
+            if new == old {
+                return Ok(current.json());
+            }
+            if let Some(stored) = self.replace(call, &current, new, &old).await? {
+                return Ok(stored);
+            }
+        }
+        Err(call.conflict(MODIFIED))
+    }
+
+    /// Everything between decoding and storing.
+    async fn prepare(&self, call: &Call<'_>, endpoint: Endpoint, mut new: Value, old: &Value) -> Result<Value, Status> {
+        identify(call, &mut new, old)?;
+        let strategy = &call.kind.strategy;
+        self.mutate(call, Operation::Update, &mut new, Some(old)).await?;
+        let new = strategy.decode(new)?;
+        let new = match endpoint {
+            Endpoint::Main => strategy.prepare_for_update(new, old)?,
+            Endpoint::Status => strategy.prepare_for_status_update(new, old)?,
+        };
+        let causes = match endpoint {
+            Endpoint::Main => {
+                let mut causes = strategy.validate(&new);
+                causes.extend(strategy.validate_update(&new, old));
+                without_repetition(causes)
+            }
+            Endpoint::Status => strategy.validate_status_update(&new, old),
+        };
+        if !causes.is_empty() {
+            return Err(Status::invalid(call.kind.group, call.kind.kind, &call.attributes.name, causes));
+        }
+        self.admit(call, Operation::Update, &new, Some(old)).await?;
+        Ok(new)
+    }
+
+    /// Stores a new state of an object, or removes the object when this was the last thing that
+    /// held its deletion up. `None` when it was changed meanwhile.
+    pub(super) async fn replace(
+        &self,
+        call: &Call<'_>,
+        current: &Object,
+        new: Value,
+        old: &Value,
+    ) -> Result<Option<Bytes>, Status> {
+        if meta::deletion_timestamp(old).is_some() && delete::is_released(&new) {
+            let removed = self.remove(call, current.key.clone(), current.revision).await?;
+            return Ok(removed.map(|_| crate::api::encode::encode(&new)));
+        }
+        self.put(call, current.key.clone(), new, Expect::Revision(current.revision)).await
+    }
+}
+
+/// Checks that the new object is the one of the URL, of the version it was read at if it says one,
+/// and gives it the current resource version.
+fn identify(call: &Call<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
+    let (name, wanted) = (meta::name(new), &call.attributes.name);
+    if !name.is_empty() && name != wanted {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({wanted})"
+        )));
+    }
+    check_namespace(call, new)?;
+    let (uid, existing) = (meta::uid(new), meta::uid(old));
+    if !uid.is_empty() && uid != existing {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {existing}");
+        return Err(call.conflict(&why));
+    }
+    check_version(call, meta::resource_version(new), meta::resource_version(old))?;
+    meta::set(new, "resourceVersion", meta::resource_version(old));
+    meta::set(new, "managedFields", Value::Null);
+    Ok(())
+}
+
+fn check_version(call: &Call<'_>, given: &str, current: &str) -> Result<(), Status> {
+    // "0" means "any" as no version does: clients that build objects by hand send it.
+    if given.is_empty() || given == "0" || given == current {
+        return Ok(());
+    }
+    if given.parse::<u64>().is_err() {
+        let path = field::Path::new("metadata").child("resourceVersion");
+        let cause = field::invalid(&path, given, "must be a number");
+        return Err(Status::invalid(call.kind.group, call.kind.kind, &call.attributes.name, vec![cause]));
+    }
+    Err(call.conflict(MODIFIED))
+}
+
+/// Update checks repeat what the checks of a new object have found.
+fn without_repetition(causes: Vec<Cause>) -> Vec<Cause> {
+    let mut kept: Vec<Cause> = Vec::with_capacity(causes.len());
+    for cause in causes {
+        if !kept.contains(&cause) {
+            kept.push(cause);
+        }
+    }
+    kept
+}

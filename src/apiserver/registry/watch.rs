@@ -1,0 +1,192 @@
+//! Watch: a stream of events from a revision on, one line of JSON each
+//! (API concepts, "Efficient detection of changes").
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, stream};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    api::{Status, kind::Descriptor},
+    apiserver::{
+        cache::{
+            Caches,
+            object::{Change, Object},
+            resource::Slice,
+            watcher::{Seen, Watcher},
+        },
+        query::ListOptions,
+        registry::{Call, Registry, list::expired},
+    },
+    store::Revision,
+};
+
+/// How long a watch lasts when the client does not say: between this and twice this.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
+/// How often a quiet watch is told of progress.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// Bytes of events that are sent as one piece.
+const CHUNK_BYTES: usize = 32 << 10;
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// Makes of an event what the client has asked to see: the line to send.
+pub type Render = Arc<dyn Fn(Change, &Object) -> Bytes + Send + Sync>;
+
+/// A watch that has begun.
+pub struct Watch {
+    watcher: Watcher,
+    caches: Arc<Caches>,
+    kind: Descriptor,
+    render: Render,
+    waiting: VecDeque<Bytes>,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    deadline: Instant,
+    ended: bool,
+    /// Dropped with the watch: whatever counts it.
+    _guard: Box<dyn Send>,
+}
+
+/// The events as the client gets them in JSON: bytes shared with everybody who watches.
+pub fn plain() -> Render {
+    Arc::new(|change, object| object.frame(change))
+}
+
+/// An `ERROR` event.
+pub fn error_line(status: &Status) -> Bytes {
+    line(&json!({"type": "ERROR", "object": status.to_json()}))
+}
+
+impl Registry {
+    /// Begins a watch. What cannot begin because its history is gone ends at once with an event
+    /// that says so, as upstream's watches do.
+    pub fn watch(&self, call: &Call<'_>, options: ListOptions, render: Render) -> Result<Watch, Status> {
+        let cache = self.cache(call)?;
+        let namespace = Some(call.namespace()).filter(|namespace| !namespace.is_empty());
+        let revision = options.revision.unwrap_or(0);
+        let initial = options.send_initial_events.unwrap_or(revision == 0);
+        let mut waiting = VecDeque::new();
+        let mut start = if revision == 0 { self.inner.caches.revision() } else { revision };
+        if initial {
+            let slice = Slice { namespace, after: None, limit: 0, selector: &options.selector };
+            let page = cache.list(&slice, self.inner.caches.revision());
+            waiting.extend(page.objects.iter().map(|object| render(Change::Added, object)));
+            start = page.revision;
+            if options.send_initial_events == Some(true) && options.bookmarks {
+                waiting.push_back(bookmark(call.kind, start, true));
+            }
+        }
+        let ended = !cache.reaches(start);
+        if ended {
+            waiting = VecDeque::from([error_line(&expired(start, cache.revision()))]);
+        }
+        let now = Instant::now();
+        let default = || DEFAULT_TIMEOUT + DEFAULT_TIMEOUT.mul_f64(rand::random());
+        Ok(Watch {
+            watcher: Watcher::new(cache, namespace, options.selector, start),
+            caches: self.inner.caches.clone(),
+            kind: call.kind.clone(),
+            render,
+            waiting,
+            bookmarks: options.bookmarks,
+            next_bookmark: now + BOOKMARK_INTERVAL,
+            deadline: now + options.timeout.unwrap_or_else(default),
+            ended,
+            _guard: Box::new(self.inner.metrics.watching()),
+        })
+    }
+}
+
+impl Watch {
+    /// The pieces to send, until the watch ends.
+    pub fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
+        stream::unfold(self, |mut watch| async move { watch.next().await.map(|piece| (piece, watch)) })
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(piece) = self.piece() {
+                return Some(piece);
+            }
+            if self.ended || Instant::now() >= self.deadline {
+                return None;
+            }
+            // Read before the events: all events up to here will have been seen when none is left.
+            let known = self.caches.revision();
+            match self.watcher.ready() {
+                Ok(seen) if seen.is_empty() => self.watcher.caught_up(known),
+                Ok(seen) => {
+                    self.take(seen);
+                    continue;
+                }
+                Err(_) => self.expire(),
+            }
+            if self.waiting.is_empty() {
+                self.wait().await;
+            }
+        }
+    }
+
+    async fn wait(&mut self) {
+        let wake = if self.bookmarks { self.deadline.min(self.next_bookmark) } else { self.deadline };
+        tokio::select! {
+            seen = self.watcher.next() => match seen {
+                Ok(seen) => self.take(seen),
+                Err(_) => self.expire(),
+            },
+            () = tokio::time::sleep_until(wake) => {
+                let now = Instant::now();
+                if self.bookmarks {
+                    self.next_bookmark = now + BOOKMARK_INTERVAL;
+                    self.waiting.push_back(bookmark(&self.kind, self.watcher.position(), false));
+                }
+                self.ended = now >= self.deadline;
+            }
+        }
+    }
+
+    fn take(&mut self, seen: Vec<Seen>) {
+        let render = &self.render;
+        self.waiting.extend(seen.iter().map(|Seen { change, object }| render(*change, object)));
+    }
+
+    fn expire(&mut self) {
+        let status = expired(self.watcher.position(), self.caches.revision());
+        self.waiting.push_back(error_line(&status));
+        self.ended = true;
+    }
+
+    /// What waits, small lines joined so that a burst is few pieces; a single line is passed on
+    /// as it is, shared with all other watchers.
+    fn piece(&mut self) -> Option<Bytes> {
+        let first = self.waiting.pop_front()?;
+        let fits = |size: usize, next: &Bytes| size + next.len() <= CHUNK_BYTES;
+        if !self.waiting.front().is_some_and(|next| fits(first.len(), next)) {
+            return Some(first);
+        }
+        let mut piece = BytesMut::with_capacity(CHUNK_BYTES);
+        piece.extend_from_slice(&first);
+        while let Some(next) = self.waiting.pop_front_if(|next| fits(piece.len(), next)) {
+            piece.extend_from_slice(&next);
+        }
+        Some(piece.freeze())
+    }
+}
+
+/// Tells how far the client has come.
+fn bookmark(kind: &Descriptor, revision: Revision, initial_events_end: bool) -> Bytes {
+    let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+    if initial_events_end {
+        metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
+    }
+    let object = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata});
+    line(&json!({"type": "BOOKMARK", "object": object}))
+}
+
+fn line(value: &Value) -> Bytes {
+    let mut text = value.to_string();
+    text.push('\n');
+    text.into()
+}

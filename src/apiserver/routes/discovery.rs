@@ -1,0 +1,70 @@
+//! Documents about the API itself, made once and kept: discovery, classic and aggregated.
+
+use std::collections::HashMap;
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::{
+    api::kind::Descriptor,
+    apiserver::{
+        discovery::{Document, aggregated, classic},
+        respond,
+    },
+    http::body::{self, Body},
+};
+
+/// Paths outside the API's groups that `/` lists.
+const OTHER_PATHS: [&str; 7] = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+
+/// Documents by path.
+pub struct Documents {
+    classic: HashMap<String, Document>,
+    aggregated: HashMap<&'static str, Document>,
+    index: String,
+}
+
+impl Documents {
+    /// Documents for `kinds`; `address` is where clients reach the server, `host:port`.
+    pub fn new(kinds: &[Descriptor], address: &str) -> Self {
+        let mut documents = HashMap::new();
+        documents.insert("/api".to_owned(), classic::core_versions(kinds, address));
+        documents.insert("/apis".to_owned(), classic::groups(kinds));
+        for kind in kinds {
+            let (group, version) = (kind.group, kind.version);
+            let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+            if let Some(resources) = classic::resources(kinds, group, version) {
+                documents.entry(path).or_insert(resources);
+            }
+            if let Some(document) = classic::group(kinds, group) {
+                documents.entry(format!("/apis/{group}")).or_insert(document);
+            }
+        }
+        let mut paths: Vec<&str> = documents.keys().map(String::as_str).chain(OTHER_PATHS).collect();
+        paths.sort_unstable();
+        let index = serde_json::json!({"paths": paths}).to_string();
+        let aggregated = [("/api", aggregated::core(kinds)), ("/apis", aggregated::groups(kinds))];
+        Self { classic: documents, aggregated: HashMap::from(aggregated), index }
+    }
+
+    /// The document at `path`, if there is one: 304 if the client has it already.
+    pub fn serve(&self, path: &str, accept: &str, if_none_match: &str) -> Option<Response<Body>> {
+        let path = path.trim_end_matches('/');
+        if path.is_empty() {
+            return Some(respond::whole(StatusCode::OK, respond::JSON, self.index.clone()));
+        }
+        let preferred = aggregated::is_preferred(accept);
+        let (document, content_type) = match self.aggregated.get(path).filter(|_| preferred) {
+            Some(document) => (document, aggregated::CONTENT_TYPE),
+            None => (self.classic.get(path)?, respond::JSON),
+        };
+        let known = document.matches(if_none_match) && !if_none_match.is_empty();
+        let code = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+        let content = if known { body::empty() } else { body::full(document.body.clone()) };
+        let mut response = respond::streamed(code, content_type, content);
+        if let Ok(tag) = HeaderValue::from_str(&document.etag) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        Some(response)
+    }
+}

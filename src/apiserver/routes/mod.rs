@@ -1,0 +1,114 @@
+//! From an authorized request to what serves it: a handler of its own, the registry, or one of the
+//! server's documents.
+
+use http::{Method, Request, Response, StatusCode, header};
+
+use crate::{
+    api::{Status, kind::Descriptor},
+    apiserver::{
+        attributes::Attributes,
+        payload,
+        query::Query,
+        registry::{Call, Warnings},
+        respond,
+        server::Inner,
+        version,
+    },
+    http::body::Body,
+};
+
+pub mod discovery;
+mod objects;
+mod patch;
+mod subresources;
+
+/// Serves a request.
+pub(super) async fn route(
+    server: &Inner,
+    attributes: &Attributes,
+    query: &Query,
+    request: Request<Body>,
+    warnings: &Warnings,
+) -> Result<Response<Body>, Status> {
+    if let Some(handler) = server.handlers.find(attributes) {
+        return handler.handle(attributes, request).await;
+    }
+    if !attributes.is_resource() {
+        return path(server, attributes, query, &request);
+    }
+    let kind = server.kind(attributes).ok_or_else(respond::no_such_path)?;
+    check_scope(kind, attributes)?;
+    let dry_run = query.dry_run()?;
+    let field_validation = query.field_validation()?;
+    let call = Call { attributes, kind, dry_run, field_validation, warnings };
+    let exchange = Exchange { server, call, query };
+    if attributes.subresource.is_empty() {
+        objects::route(&exchange, request).await
+    } else {
+        subresources::route(&exchange, request).await
+    }
+}
+
+/// A request to the registry with what it needs beside its body.
+struct Exchange<'a> {
+    server: &'a Inner,
+    call: Call<'a>,
+    query: &'a Query,
+}
+
+fn path(
+    server: &Inner,
+    attributes: &Attributes,
+    query: &Query,
+    request: &Request<Body>,
+) -> Result<Response<Body>, Status> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(respond::no_such_method());
+    }
+    let path = attributes.path.as_str();
+    if let Some(response) = server.health.serve(path, query) {
+        return Ok(response);
+    }
+    match path {
+        "/version" | "/version/" => Ok(respond::json(StatusCode::OK, &version::document())),
+        "/metrics" => {
+            let text = server.metrics.render(server.registry.caches());
+            Ok(respond::whole(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
+        }
+        path => {
+            let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let (accept, if_none_match) = (header(header::ACCEPT), header(header::IF_NONE_MATCH));
+            server.documents.serve(path, accept, if_none_match).ok_or_else(respond::no_such_path)
+        }
+    }
+}
+
+/// Cluster-wide kinds are not found inside namespaces; namespaced ones outside can only be read,
+/// all at once.
+fn check_scope(kind: &Descriptor, attributes: &Attributes) -> Result<(), Status> {
+    use crate::api::kind::Scope;
+    let is_namespace = kind.plural == "namespaces" && kind.group.is_empty();
+    match kind.scope {
+        Scope::Cluster if !attributes.namespace.is_empty() && !is_namespace => Err(respond::no_such_path()),
+        Scope::Namespaced if attributes.namespace.is_empty() => match attributes.verb.as_str() {
+            "list" | "watch" => Ok(()),
+            "create" => Err(respond::no_such_method()),
+            _ => Err(respond::no_such_path()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// The object in a request's body, decoded by the schema of the endpoint's kind.
+async fn body_object(exchange: &Exchange<'_>, request: Request<Body>) -> Result<serde_json::Value, Status> {
+    let format = payload::format(request.headers())?;
+    let bytes = payload::read(request.into_body()).await?;
+    exchange.server.registry.decoder().object(&exchange.call, &bytes, format)
+}
+
+/// A body that is no object of the endpoint's kind; `None` if it is empty.
+async fn body_value(request: Request<Body>) -> Result<Option<serde_json::Value>, Status> {
+    let format = payload::format(request.headers());
+    let bytes = payload::read(request.into_body()).await?;
+    if bytes.is_empty() { Ok(None) } else { payload::parse(&bytes, format?).map(Some) }
+}

@@ -1,0 +1,203 @@
+//! The API server: one function from request to response, called by the TLS listener for peers and
+//! by the in-process transport for components. Authenticate, authorize, route; within limits.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use http::{Request, Response, request::Parts};
+use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{
+    api::{Status, kind::Descriptor},
+    apiserver::{
+        attributes::Attributes,
+        cache::Caches,
+        gates::{Admit, Authenticate, Authorize},
+        handlers::Handlers,
+        health::Health,
+        metrics::Metrics,
+        query::Query,
+        registry::{Registry, Warnings},
+        request_info, respond, routes,
+    },
+    base::lane::Lane,
+    http::{
+        body::Body,
+        identity::{MASTERS, User},
+    },
+    store::Store,
+};
+
+/// Requests that are served at once, beside watches and streams (upstream: 400 reads + 200 writes).
+const IN_FLIGHT_LIMIT: usize = 600;
+/// Watches and streams at once.
+const LONG_RUNNING_LIMIT: usize = 20_000;
+/// How long a request waits to be served before it is refused with 429.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request may take (`--request-timeout`).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Lists that are rendered as tables at once.
+const RENDERING_LIMIT: usize = 2;
+
+/// What an API server is made of.
+pub struct Components {
+    /// Where objects are.
+    pub store: Store,
+    /// The caches that follow it ([`Caches::load`]).
+    pub caches: Arc<Caches>,
+    /// The kinds that are served.
+    pub kinds: Vec<Descriptor>,
+    /// Who asks.
+    pub authenticator: Arc<dyn Authenticate>,
+    /// Whether they may.
+    pub authorizer: Arc<dyn Authorize>,
+    /// What becomes of their writes.
+    pub admission: Arc<dyn Admit>,
+    /// What is not served by the registry.
+    pub handlers: Handlers,
+    /// `host:port` at which clients reach the server.
+    pub address: String,
+}
+
+/// The server. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiServer {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) registry: Registry,
+    pub(super) kinds: Vec<Descriptor>,
+    pub(super) handlers: Handlers,
+    pub(super) health: Health,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) documents: routes::discovery::Documents,
+    pub(super) rendering: Lane,
+    authenticator: Arc<dyn Authenticate>,
+    authorizer: Arc<dyn Authorize>,
+    in_flight: Semaphore,
+    long_running: Arc<Semaphore>,
+}
+
+impl ApiServer {
+    /// A server that is ready to be asked.
+    pub fn new(parts: Components) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        let registry = Registry::new(parts.store, parts.caches, parts.admission, metrics.clone());
+        let documents = routes::discovery::Documents::new(&parts.kinds, &parts.address);
+        Self {
+            inner: Arc::new(Inner {
+                registry,
+                kinds: parts.kinds,
+                handlers: parts.handlers,
+                health: Health::default(),
+                metrics,
+                documents,
+                rendering: Lane::new(RENDERING_LIMIT),
+                authenticator: parts.authenticator,
+                authorizer: parts.authorizer,
+                in_flight: Semaphore::new(IN_FLIGHT_LIMIT),
+                long_running: Arc::new(Semaphore::new(LONG_RUNNING_LIMIT)),
+            }),
+        }
+    }
+
+    /// The checks behind the health endpoints, to be added to.
+    pub fn health(&self) -> &Health {
+        &self.inner.health
+    }
+
+    /// The registry, for what the server itself must do to objects before it serves.
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// Answers a request. Never fails: what goes wrong is in the answer.
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        let started = Instant::now();
+        let (mut parts, body) = request.into_parts();
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let user = match self.inner.authenticator.authenticate(&parts) {
+            Ok(user) => user,
+            Err(status) => return respond::failure(&status),
+        };
+        parts.extensions.insert(user.clone());
+        let attributes = request_info::attributes(&parts.method, parts.uri.path(), &query, user);
+        let long_running = request_info::is_long_running(&attributes);
+        let warnings = Warnings::default();
+        let served = AssertUnwindSafe(self.serve(&attributes, &query, parts, body, &warnings, long_running));
+        let outcome = match served.catch_unwind().await {
+            Ok(outcome) => outcome,
+            // The panic's message has gone to the log; the client gets no more than that it happened.
+            Err(_) => Err(Status::internal("the request could not be served")),
+        };
+        let mut response = outcome.unwrap_or_else(|status| respond::failure(&status));
+        respond::warn(&mut response, &warnings.take());
+        let took = (!long_running).then(|| started.elapsed());
+        let known = self.inner.kind(&attributes).is_some();
+        self.inner.metrics.answered(&attributes, known, response.status().as_u16(), took);
+        response
+    }
+
+    async fn serve(
+        &self,
+        attributes: &Attributes,
+        query: &Query,
+        parts: Parts,
+        body: Body,
+        warnings: &Warnings,
+        long_running: bool,
+    ) -> Result<Response<Body>, Status> {
+        let inner = &self.inner;
+        inner.authorizer.authorize(attributes)?;
+        let request = Request::from_parts(parts, body);
+        if long_running {
+            let permit = inner.long_running.clone().try_acquire_owned().map_err(|_| inner.refuse())?;
+            let response = routes::route(inner, attributes, query, request, warnings).await?;
+            // The body holds the permit: it lasts as long as the stream does.
+            return Ok(response.map(|body| {
+                let held = move |frame| {
+                    let _held = &permit;
+                    frame
+                };
+                body.map_frame(held).boxed_unsync()
+            }));
+        }
+        let _permit = inner.admit(&attributes.user).await?;
+        let routed = routes::route(inner, attributes, query, request, warnings);
+        tokio::time::timeout(REQUEST_TIMEOUT, routed).await.unwrap_or_else(|_| Err(respond::timed_out()))
+    }
+}
+
+impl Inner {
+    /// The kind that a request is about.
+    pub(super) fn kind(&self, attributes: &Attributes) -> Option<&Descriptor> {
+        self.kinds.iter().find(|kind| {
+            kind.plural == attributes.resource && kind.group == attributes.group && kind.version == attributes.version
+        })
+    }
+
+    /// Waits for a place among the requests being served. The server's own components never wait.
+    async fn admit(&self, user: &User) -> Result<Option<SemaphorePermit<'_>>, Status> {
+        if user.is_in(MASTERS) {
+            return Ok(self.in_flight.try_acquire().ok());
+        }
+        match tokio::time::timeout(QUEUE_TIMEOUT, self.in_flight.acquire()).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            _ => Err(self.refuse()),
+        }
+    }
+
+    fn refuse(&self) -> Status {
+        self.metrics.refused();
+        respond::too_many()
+    }
+}
+
+#[cfg(test)]
+mod tests;
