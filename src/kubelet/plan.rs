@@ -236,7 +236,7 @@ fn plan_container(spec: &PodSpec, container: &Container, record: &Record, now: N
         return Progress::Settled;
     }
     if let Some(terminated) = known.terminated()
-        && !restartable(spec, container, terminated)
+        && !is_restarted(spec, container, terminated)
     {
         return Progress::Settled;
     }
@@ -252,7 +252,9 @@ fn plan_container(spec: &PodSpec, container: &Container, record: &Record, now: N
     }
 }
 
-fn restartable(spec: &PodSpec, container: &Container, terminated: &ContainerStateTerminated) -> bool {
+/// Whether a container of the pod that ended so is started again, be it a sidecar, an init, an
+/// ephemeral or an ordinary container.
+pub fn is_restarted(spec: &PodSpec, container: &Container, terminated: &ContainerStateTerminated) -> bool {
     if is_sidecar(container) {
         true
     } else if is_init(spec, &container.name) {
