@@ -9,6 +9,7 @@ mod definitions;
 mod operation;
 mod parameters;
 mod paths;
+pub mod protobuf;
 
 use std::{
     io::{Read, Write},
@@ -50,21 +51,22 @@ pub struct OpenApi {
     /// By path below `/openapi/v3/`.
     v3: Vec<(String, OnceLock<Compressed>)>,
     v2: OnceLock<Compressed>,
+    v2_protobuf: OnceLock<Compressed>,
 }
 
 /// A document, compressed.
 #[derive(Debug, Clone)]
 pub struct Compressed {
-    /// The document, gzip-compressed JSON.
+    /// The document, gzip-compressed.
     pub gzip: Bytes,
     /// Value of the `ETag` header, quotes included.
     pub etag: String,
 }
 
 impl Compressed {
-    fn new(value: &Value, etag: String) -> Self {
+    fn new(document: &[u8], etag: String) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(&encode(value)).expect("memory is always written to");
+        encoder.write_all(document).expect("memory is always written to");
         Self { gzip: encoder.finish().expect("memory is always written to").into(), etag }
     }
 
@@ -76,8 +78,8 @@ impl Compressed {
     }
 }
 
-/// Whether an `Accept` header takes JSON. The protobuf forms are not served: the answer to clients
-/// that take nothing else is 406, upon which they do without or ask for version 3.
+/// Whether an `Accept` header takes JSON, the only form of version 3 (protobuf is served for version
+/// 2 alone). The answer to clients that take nothing else is 406.
 pub fn is_acceptable(accept: &str) -> bool {
     let json = |media_type: &str| {
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
@@ -96,7 +98,7 @@ impl OpenApi {
                 v3.push((path, OnceLock::new()));
             }
         }
-        Self { kinds, version: version.into(), v3, v2: OnceLock::new() }
+        Self { kinds, version: version.into(), v3, v2: OnceLock::new(), v2_protobuf: OnceLock::new() }
     }
 
     /// `/openapi/v3`: the group-versions and where their documents are. The hash in an address
@@ -123,21 +125,29 @@ impl OpenApi {
                 "paths": paths::all(&kinds, Dialect::V3),
                 "components": {"schemas": definitions::all(&kinds, Dialect::V3)},
             });
-            Compressed::new(&value, format!("\"{}\"", self.hash(path)))
+            Compressed::new(&encode(&value), format!("\"{}\"", self.hash(path)))
         }))
     }
 
-    /// `/openapi/v2`.
+    /// `/openapi/v2` as JSON.
     pub fn v2(&self) -> &Compressed {
-        self.v2.get_or_init(|| {
-            let kinds: Vec<&Descriptor> = self.kinds.iter().collect();
-            let value = json!({
-                "swagger": "2.0",
-                "info": {"title": "Kubernetes", "version": self.version},
-                "paths": paths::all(&kinds, Dialect::V2),
-                "definitions": definitions::all(&kinds, Dialect::V2),
-            });
-            Compressed::new(&value, format!("\"{}\"", self.hash("")))
+        self.v2.get_or_init(|| Compressed::new(&encode(&self.v2_value()), format!("\"{}\"", self.hash("v2"))))
+    }
+
+    /// `/openapi/v2` as protobuf, for clients that prefer it ([`protobuf::is_preferred`]).
+    pub fn v2_protobuf(&self) -> &Compressed {
+        let build =
+            || Compressed::new(&protobuf::encode(&self.v2_value()), format!("\"{}\"", self.hash("v2 protobuf")));
+        self.v2_protobuf.get_or_init(build)
+    }
+
+    fn v2_value(&self) -> Value {
+        let kinds: Vec<&Descriptor> = self.kinds.iter().collect();
+        json!({
+            "swagger": "2.0",
+            "info": {"title": "Kubernetes", "version": self.version},
+            "paths": paths::all(&kinds, Dialect::V2),
+            "definitions": definitions::all(&kinds, Dialect::V2),
         })
     }
 
