@@ -12,9 +12,14 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
 
 use crate::{
-    api::kind::{Descriptor, GroupResource},
+    api::{
+        Status, encode,
+        kind::{Descriptor, GroupResource},
+        kinds,
+    },
     apiserver::reader::Reader,
     store::{self, Observer, Revision, Store},
 };
@@ -35,10 +40,18 @@ use selectable::{Selectable, Selector};
 pub struct Caches {
     /// By `/registry/<group>/<plural>/`.
     resources: RwLock<HashMap<Box<str>, Arc<ResourceCache>>>,
+    /// Caches of resources that are another shape of a stored one, by the stored one's prefix.
+    views: RwLock<HashMap<Box<str>, View>>,
     /// All caches are complete up to this revision.
     revision: AtomicU64,
     /// What is known of values that are being committed, by the address of their bytes.
     staged: Mutex<HashMap<usize, Arc<Selectable>>>,
+}
+
+/// A resource whose objects are made of another one's.
+struct View {
+    cache: Arc<ResourceCache>,
+    from_stored: fn(Value) -> Result<Value, Status>,
 }
 
 /// Keeps a value's labels and fields at hand while it is committed, so that the writer thread need
@@ -92,9 +105,14 @@ impl Caches {
         if !kind.verbs.contains(&"get") {
             return;
         }
-        let mut resources = self.resources.write();
-        let prefix = prefix(kind.group, kind.plural).into_boxed_str();
-        resources.entry(prefix).or_insert_with(|| Arc::new(ResourceCache::new(kind.clone(), floor)));
+        let own = prefix(kind.group, kind.plural);
+        let shared = kinds::shared_storage(kind.group_resource());
+        let stored = shared.map_or_else(|| own.clone(), |shared| prefix(shared.stored.group, shared.stored.resource));
+        let cache = Arc::new(ResourceCache::new(kind.clone(), &stored, floor));
+        self.resources.write().entry(own.into()).or_insert_with(|| cache.clone());
+        if let Some(shared) = shared {
+            self.views.write().insert(stored.into(), View { cache, from_stored: shared.from_stored });
+        }
     }
 
     fn staged_of(&self, event: &store::Event) -> Option<Arc<Selectable>> {
@@ -113,6 +131,9 @@ impl Observer for Caches {
         }
         let resources = self.resources.read();
         for (prefix, events) in by_resource {
+            if let Some(view) = self.views.read().get(prefix) {
+                view.apply(&events);
+            }
             if let Some(cache) = resources.get(prefix) {
                 cache.apply(events.into_iter().map(|event| (event, self.staged_of(event))));
             }
@@ -120,6 +141,20 @@ impl Observer for Caches {
         if let Some(last) = events.last() {
             self.revision.fetch_max(last.revision, Ordering::Release);
         }
+    }
+}
+
+impl View {
+    fn apply(&self, events: &[&store::Event]) {
+        let shaped: Vec<store::Event> = events.iter().filter_map(|event| self.shape(event)).collect();
+        self.cache.apply(shaped.iter().map(|event| (event, None)));
+    }
+
+    fn shape(&self, event: &store::Event) -> Option<store::Event> {
+        let Some(value) = &event.value else { return Some(event.clone()) };
+        let stored = serde_json::from_slice(value).ok()?;
+        let shaped = (self.from_stored)(stored).ok()?;
+        Some(store::Event { value: Some(encode::encode(&shaped)), ..event.clone() })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 /// Objects and events of one group and resource.
 pub struct ResourceCache {
     kind: Descriptor,
-    /// `/registry/<group>/<plural>/`
+    /// `/registry/<group>/<plural>/`, of the resource as it is stored.
     prefix: Box<str>,
     state: RwLock<State>,
     /// The last revision, for those who wait for the next.
@@ -63,9 +63,9 @@ pub struct Page {
 pub struct Expired;
 
 impl ResourceCache {
-    /// An empty cache whose history begins after `floor`.
-    pub fn new(kind: Descriptor, floor: Revision) -> Self {
-        let prefix = prefix(kind.group, kind.plural).into();
+    /// An empty cache whose history begins after `floor`; its objects' keys begin with `prefix`.
+    pub fn new(kind: Descriptor, prefix: &str, floor: Revision) -> Self {
+        let prefix = prefix.into();
         let state = State { objects: BTreeMap::new(), ring: Ring::new(floor), revision: floor };
         Self { kind, prefix, state: RwLock::new(state), wake: watch::Sender::new(floor) }
     }

@@ -12,7 +12,7 @@ use crate::{
     api::{
         Status, encode,
         kind::{Descriptor, Scope},
-        meta,
+        kinds, meta,
         schema::FieldValidation,
         status::Reason,
     },
@@ -171,16 +171,18 @@ impl Registry {
             return Ok(Some(encode::encode(&object)));
         }
         meta::set(&mut object, "resourceVersion", Value::Null);
-        let value = encode::encode(&object);
+        let shown = encode::encode(&object);
+        let (value, selectable) = match kinds::shared_storage(call.kind.group_resource()) {
+            Some(shared) => (encode::encode(&(shared.to_stored)(object)?), None),
+            None => (shown.clone(), Some(Selectable::of(&object, &*call.kind.strategy))),
+        };
         if value.len() > OBJECT_LIMIT_BYTES {
             return Err(payload::too_large(OBJECT_LIMIT_BYTES));
         }
-        let selectable = Selectable::of(&object, &*call.kind.strategy);
-        drop(object);
-        let _staged = self.inner.caches.stage(&value, selectable);
+        let _staged = selectable.map(|selectable| self.inner.caches.stage(&value, selectable));
         let change = Change { key, value: Some(value.clone()), expect, durability: durability(call.kind) };
         let committed = self.commit(change).await?;
-        Ok(committed.map(|revision| object::with_revision(&value, revision)))
+        Ok(committed.map(|revision| object::with_revision(&shown, revision)))
     }
 
     /// Removes a key. `None` when it was not as expected.

@@ -1,15 +1,19 @@
-//! Documents about the API itself, made once and kept: discovery, classic and aggregated.
+//! Documents about the API itself, made once and kept: discovery, classic and aggregated, and
+//! OpenAPI.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    api::kind::Descriptor,
+    api::{Status, kind::Descriptor},
     apiserver::{
         discovery::{Document, aggregated, classic},
-        respond,
+        negotiate,
+        openapi::{self, OpenApi},
+        respond, version,
     },
+    base::lane::Lane,
     http::body::{self, Body},
 };
 
@@ -21,6 +25,7 @@ pub struct Documents {
     classic: HashMap<String, Document>,
     aggregated: HashMap<&'static str, Document>,
     index: String,
+    openapi: Arc<OpenApi>,
 }
 
 impl Documents {
@@ -43,28 +48,78 @@ impl Documents {
         paths.sort_unstable();
         let index = serde_json::json!({"paths": paths}).to_string();
         let aggregated = [("/api", aggregated::core(kinds)), ("/apis", aggregated::groups(kinds))];
-        Self { classic: documents, aggregated: HashMap::from(aggregated), index }
+        let openapi = Arc::new(OpenApi::new(kinds.to_vec(), version::GIT_VERSION));
+        Self { classic: documents, aggregated: HashMap::from(aggregated), index, openapi }
     }
 
-    /// The document at `path`, if there is one: 304 if the client has it already.
-    pub fn serve(&self, path: &str, accept: &str, if_none_match: &str) -> Option<Response<Body>> {
+    /// The document at `path`, if there is one: 304 if the client has it already. OpenAPI
+    /// documents take a while to build when they are first asked for: on `lane`.
+    pub async fn serve(&self, path: &str, headers: &HeaderMap, lane: &Lane) -> Option<Result<Response<Body>, Status>> {
         let path = path.trim_end_matches('/');
         if path.is_empty() {
-            return Some(respond::whole(StatusCode::OK, respond::JSON, self.index.clone()));
+            return Some(Ok(respond::whole(StatusCode::OK, respond::JSON, self.index.clone())));
         }
-        let preferred = aggregated::is_preferred(accept);
-        let (document, content_type) = match self.aggregated.get(path).filter(|_| preferred) {
+        let accept = text(headers, header::ACCEPT);
+        if let Some(path) = path.strip_prefix("/openapi/") {
+            return self.openapi(path, &accept, headers, lane).await;
+        }
+        let (document, content_type) = match self.aggregated.get(path).filter(|_| aggregated::is_preferred(&accept)) {
             Some(document) => (document, aggregated::CONTENT_TYPE),
             None => (self.classic.get(path)?, respond::JSON),
         };
-        let known = document.matches(if_none_match) && !if_none_match.is_empty();
-        let code = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-        let content = if known { body::empty() } else { body::full(document.body.clone()) };
-        let mut response = respond::streamed(code, content_type, content);
-        if let Ok(tag) = HeaderValue::from_str(&document.etag) {
-            response.headers_mut().insert(header::ETAG, tag);
-        }
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-        Some(response)
+        Some(Ok(tagged(document, content_type, headers)))
     }
+
+    async fn openapi(
+        &self,
+        path: &str,
+        accept: &str,
+        headers: &HeaderMap,
+        lane: &Lane,
+    ) -> Option<Result<Response<Body>, Status>> {
+        if !matches!(path, "v2" | "v3") && !path.starts_with("v3/") {
+            return None;
+        }
+        if !accept.is_empty() && !openapi::is_acceptable(accept) {
+            return Some(Err(negotiate::not_acceptable()));
+        }
+        if path == "v3" {
+            return Some(Ok(tagged(&self.openapi.index(), respond::JSON, headers)));
+        }
+        let zipped = text(headers, header::ACCEPT_ENCODING).split(',').any(|coding| coding.trim().starts_with("gzip"));
+        let (openapi, path) = (self.openapi.clone(), path.to_owned());
+        let (body, etag) = lane
+            .run(move || {
+                let found = match path.strip_prefix("v3/") {
+                    Some(path) => openapi.v3(path)?,
+                    None => openapi.v2(),
+                };
+                let body = if zipped { found.gzip.clone() } else { found.plain() };
+                Some((body, found.etag.clone()))
+            })
+            .await?;
+        let mut response = tagged(&Document { body, etag }, respond::JSON, headers);
+        if zipped && response.status() == StatusCode::OK {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        Some(Ok(response))
+    }
+}
+
+fn tagged(document: &Document, content_type: &'static str, headers: &HeaderMap) -> Response<Body> {
+    let if_none_match = text(headers, header::IF_NONE_MATCH);
+    let known = !if_none_match.is_empty() && document.matches(&if_none_match);
+    let code = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let content = if known { body::empty() } else { body::full(document.body.clone()) };
+    let mut response = respond::streamed(code, content_type, content);
+    if let Ok(tag) = HeaderValue::from_str(&document.etag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    values.join(",")
 }

@@ -1,7 +1,7 @@
 //! From an authorized request to what serves it: a handler of its own, the registry, or one of the
 //! server's documents.
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, request::Parts};
 
 use crate::{
     api::{Status, kind::Descriptor},
@@ -34,7 +34,8 @@ pub(super) async fn route(
         return handler.handle(attributes, request).await;
     }
     if !attributes.is_resource() {
-        return path(server, attributes, query, &request);
+        let (parts, _) = request.into_parts();
+        return path(server, attributes, query, &parts).await;
     }
     let kind = server.kind(attributes).ok_or_else(respond::no_such_path)?;
     check_scope(kind, attributes)?;
@@ -56,13 +57,13 @@ struct Exchange<'a> {
     query: &'a Query,
 }
 
-fn path(
+async fn path(
     server: &Inner,
     attributes: &Attributes,
     query: &Query,
-    request: &Request<Body>,
+    request: &Parts,
 ) -> Result<Response<Body>, Status> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(respond::no_such_method());
     }
     let path = attributes.path.as_str();
@@ -76,9 +77,8 @@ fn path(
             Ok(respond::whole(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
         }
         path => {
-            let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let (accept, if_none_match) = (header(header::ACCEPT), header(header::IF_NONE_MATCH));
-            server.documents.serve(path, accept, if_none_match).ok_or_else(respond::no_such_path)
+            let served = server.documents.serve(path, &request.headers, &server.rendering).await;
+            served.unwrap_or_else(|| Err(respond::no_such_path()))
         }
     }
 }

@@ -532,12 +532,86 @@ async fn a_revision_of_the_future_times_out() {
 }
 
 #[tokio::test]
+async fn events_are_one_thing_in_two_groups() {
+    let server = Fixture::new();
+    let core = "/api/v1/namespaces/default/events";
+    let other = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let event = json!({"metadata": {"name": "e"}, "reason": "Started", "type": "Normal", "message": "hello",
+                       "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}});
+    let (code, created) = server.json(Method::POST, core, &event).await;
+    assert_eq!(code, 201, "{created}");
+    let (code, seen) = server.get(&format!("{other}/e")).await;
+    assert_eq!((code.as_u16(), &seen["note"], &seen["regarding"]["name"]), (200, &json!("hello"), &json!("p")));
+    assert_eq!(seen["apiVersion"], "events.k8s.io/v1");
+    let (code, patched) =
+        server.patch(&format!("{other}/e"), MERGE, &json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!(code, 200, "{patched}");
+    let (_, seen) = server.get(&format!("{core}/e")).await;
+    assert_eq!((&seen["metadata"]["labels"]["a"], &seen["message"]), (&json!("b"), &json!("hello")));
+    assert_eq!(server.json(Method::DELETE, &format!("{other}/e"), &Value::Null).await.0, 200);
+    assert_eq!(server.get(&format!("{core}/e")).await.0, 404);
+}
+
+#[tokio::test]
+async fn pods_are_bound_scaled_and_evicted() {
+    let server = Fixture::new();
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let (code, created) = server.json(Method::POST, pods, &pod).await;
+    assert_eq!(code, 201, "{created}");
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "edge1"}});
+    let (code, status) = server.json(Method::POST, &format!("{pods}/p/binding"), &binding).await;
+    assert_eq!((code.as_u16(), &status["status"]), (201, &json!("Success")));
+    let (_, bound) = server.get(&format!("{pods}?fieldSelector=spec.nodeName%3Dedge1")).await;
+    let bound = &bound["items"][0];
+    assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled", "{bound}");
+    let (_, status) = server.json(Method::POST, "/api/v1/namespaces/default/bindings", &binding).await;
+    assert_eq!(
+        status["message"],
+        "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"edge1\""
+    );
+    let running = json!({"status": {"phase": "Running"}});
+    let (code, changed) = server.patch(&format!("{pods}/p/status"), MERGE, &running).await;
+    assert_eq!((code.as_u16(), &changed["status"]["phase"]), (200, &json!("Running")), "{changed}");
+    let eviction = json!({"metadata": {"name": "p"}});
+    assert_eq!(server.json(Method::POST, &format!("{pods}/p/eviction"), &eviction).await.0, 201);
+    let (_, evicted) = server.get(&format!("{pods}/p")).await;
+    assert_eq!(evicted["metadata"]["deletionGracePeriodSeconds"], 30);
+    let now = json!({"gracePeriodSeconds": 0});
+    assert_eq!(server.json(Method::DELETE, &format!("{pods}/p"), &now).await.0, 200);
+    assert_eq!(server.get(&format!("{pods}/p")).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_deployment_is_scaled() {
+    let server = Fixture::new();
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let (code, created) = server.json(Method::POST, path, &json!({"metadata": {"name": "d"}, "spec": spec})).await;
+    assert_eq!(code, 201, "{created}");
+    let scale = format!("{path}/d/scale");
+    let (_, before) = server.get(&scale).await;
+    assert_eq!((&before["spec"]["replicas"], &before["status"]["selector"]), (&json!(1), &json!("a=b")));
+    let (code, after) = server.patch(&scale, MERGE, &json!({"spec": {"replicas": 3}})).await;
+    assert_eq!((code.as_u16(), &after["spec"]["replicas"]), (200, &json!(3)));
+    assert_eq!(server.json(Method::PUT, &scale, &before).await.1["reason"], "Conflict");
+    assert_eq!(server.patch(&scale, MERGE, &json!({"spec": {"replicas": -1}})).await.0, 422);
+    assert_eq!(server.get(&format!("{path}/d")).await.1["metadata"]["generation"], 2);
+}
+
+#[tokio::test]
 async fn documents_are_served() {
     let server = Fixture::new();
     assert_eq!(server.get("/version").await.1["minor"], "36");
     assert_eq!(server.get("/api/v1").await.1["kind"], "APIResourceList");
     assert_eq!(server.get("/apis").await.1["kind"], "APIGroupList");
     assert!(server.get("/").await.1["paths"].is_array());
+    assert_eq!(server.get("/openapi/v3/api/v1").await.1["openapi"], "3.0.0");
+    let zipped = server.send(Method::GET, "/openapi/v2", &[("accept-encoding", "gzip")], "").await;
+    assert_eq!(zipped.headers()[header::CONTENT_ENCODING], "gzip");
+    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    assert_eq!(server.send(Method::GET, "/openapi/v2", &[("accept", protobuf)], "").await.status(), 406);
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     let response = server.send(Method::GET, "/apis", &[("accept", accept)], "").await;
     let tag = response.headers()[header::ETAG].to_str().unwrap().to_owned();
