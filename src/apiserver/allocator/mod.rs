@@ -1,0 +1,320 @@
+//! Gives services their cluster addresses and node ports. The sets live in memory: they are rebuilt
+//! from the stored services at start, and one lock makes each allocation atomic, so two services
+//! never get the same address. A write that fails, or drops something, gives it back.
+
+pub mod addresses;
+pub mod families;
+pub mod range;
+
+use std::{net::IpAddr, ops::RangeInclusive};
+
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use self::{
+    addresses::Addresses,
+    range::{Error, Range},
+};
+use crate::{
+    api::{
+        Status,
+        field::{self, Path},
+        kind::GroupResource,
+        kinds::service::facts,
+        status::Cause,
+    },
+    apiserver::reader::Reader,
+};
+
+/// The resource whose objects hold what is allocated.
+const SERVICES: GroupResource<'static> = GroupResource { group: "", resource: "services" };
+
+/// Service addresses and node ports of the cluster.
+#[derive(Debug)]
+pub struct Allocator {
+    ports: RangeInclusive<u16>,
+    state: Mutex<State>,
+}
+
+/// What is free, in each network and among the ports.
+#[derive(Debug)]
+struct State {
+    networks: Vec<Addresses>,
+    ports: Range,
+}
+
+impl Allocator {
+    /// Nothing is allocated. `networks` holds one network, or one of each family, the default first.
+    pub fn new(networks: &[IpNet], ports: RangeInclusive<u16>) -> Self {
+        let size = u32::try_from(ports.len()).unwrap_or_default();
+        let networks = networks.iter().copied().map(Addresses::new).collect();
+        Self { ports, state: Mutex::new(State { networks, ports: Range::of_ports(size) }) }
+    }
+
+    /// Forgets everything and takes what the stored services hold. Returns what two services claim,
+    /// or what lies outside the ranges: those services keep it, but an operator should know.
+    pub fn rebuild(&self, reader: &dyn Reader) -> Vec<String> {
+        let mut state = self.state.lock();
+        state.networks.iter_mut().for_each(Addresses::clear);
+        state.ports.clear();
+        let mut conflicts = Vec::new();
+        for service in
+            reader.list(SERVICES, None).iter().filter_map(|bytes| serde_json::from_slice::<Service>(bytes).ok())
+        {
+            let spec = service.spec.unwrap_or_default();
+            for address in facts::cluster_ips(&spec) {
+                if let Err(error) = state.take_address(address) {
+                    conflicts.push(format!("service address {address} is {error}"));
+                }
+            }
+            for port in numbers(&spec) {
+                if let Err(error) = self.take_port(&mut state, port) {
+                    conflicts.push(format!("node port {port} is {error}"));
+                }
+            }
+        }
+        conflicts
+    }
+
+    /// Completes a service that is about to be written: address families, cluster addresses, node
+    /// ports. `old` is the stored service on an update: what it holds is not taken again. Errors
+    /// with 422 in upstream's words when something asked for cannot be had; nothing is taken then.
+    pub fn allocate(&self, service: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+        let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let mut spec = spec_of(service)?;
+        let held = old.map(spec_of).transpose()?.unwrap_or_default();
+        let before = spec.clone();
+        let mut taken = Taken::default();
+        let mut state = self.state.lock();
+        let outcome = self.complete(&mut state, &mut spec, &held, &mut taken);
+        if let Err(failure) = outcome {
+            self.give_back(&mut state, taken);
+            return Err(failure.into_status(&name));
+        }
+        drop(state);
+        if spec != before {
+            service["spec"] = serde_json::to_value(spec).map_err(Status::internal)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back what `gone` holds and `kept` does not. After a delete, `kept` is `None`; after an
+    /// update, `gone` is the old and `kept` the new service; after an update that failed, the other
+    /// way round; after a failed create, `gone` is the service and `kept` is `None`.
+    pub fn release(&self, gone: &Value, kept: Option<&Value>) {
+        let gone = spec_of(gone).unwrap_or_default();
+        let kept = kept.and_then(|kept| spec_of(kept).ok()).unwrap_or_default();
+        let (addresses, ports) = (facts::cluster_ips(&kept), numbers(&kept));
+        let taken = Taken {
+            addresses: facts::cluster_ips(&gone).into_iter().filter(|address| !addresses.contains(address)).collect(),
+            ports: numbers(&gone).into_iter().filter(|port| !ports.contains(port)).collect(),
+        };
+        self.give_back(&mut self.state.lock(), taken);
+    }
+
+    fn complete(
+        &self,
+        state: &mut State,
+        spec: &mut ServiceSpec,
+        held: &ServiceSpec,
+        taken: &mut Taken,
+    ) -> Result<(), Failure> {
+        if facts::has_cluster_address(spec) {
+            let configured: Vec<&str> =
+                state.networks.iter().map(|network| facts::family(network.network().addr())).collect();
+            let causes = families::complete(spec, &configured);
+            if !causes.is_empty() {
+                return Err(Failure::Invalid(causes));
+            }
+            if !facts::is_headless(spec) {
+                allocate_addresses(state, spec, held, taken)?;
+            }
+        }
+        self.allocate_ports(state, spec, held, taken)
+    }
+
+    fn allocate_ports(
+        &self,
+        state: &mut State,
+        spec: &mut ServiceSpec,
+        held: &ServiceSpec,
+        taken: &mut Taken,
+    ) -> Result<(), Failure> {
+        let held = numbers(held);
+        let (wanted, health) = (facts::needs_node_ports(spec), facts::needs_health_check_node_port(spec));
+        let requested: Vec<Option<u16>> = spec.ports.iter().flatten().map(|port| number(port.node_port)).collect();
+        for (index, port) in requested.iter().enumerate() {
+            let Some(port) = *port else { continue };
+            // One number may serve several protocols of the same service.
+            if held.contains(&port) || taken.ports.contains(&port) {
+                continue;
+            }
+            let path = Path::new("spec").child("ports").index(index).child("nodePort");
+            self.take_port(state, port).map_err(|error| self.port_failure(error, &path, port))?;
+            taken.ports.push(port);
+        }
+        for index in 0..if wanted { requested.len() } else { 0 } {
+            if requested[index].is_none() {
+                let chosen = self.reuse(spec, index).map_or_else(|| self.choose_port(state, taken), Ok)?;
+                spec.ports.get_or_insert_default()[index].node_port = Some(chosen.into());
+            }
+        }
+        let asked = number(spec.health_check_node_port);
+        match asked {
+            _ if !health => {}
+            Some(port) if held.contains(&port) || taken.ports.contains(&port) => {}
+            Some(port) => {
+                let path = Path::new("spec").child("healthCheckNodePort");
+                self.take_port(state, port).map_err(|error| self.port_failure(error, &path, port))?;
+                taken.ports.push(port);
+            }
+            None => spec.health_check_node_port = Some(self.choose_port(state, taken)?.into()),
+        }
+        Ok(())
+    }
+
+    /// The node port of another port with the same number and a different protocol: DNS over TCP
+    /// and UDP is found under one number.
+    fn reuse(&self, spec: &ServiceSpec, index: usize) -> Option<u16> {
+        let ports = spec.ports.as_deref()?;
+        let this = ports.get(index)?;
+        let used = |candidate: i32| {
+            ports.iter().any(|port| port.node_port == Some(candidate) && port.protocol == this.protocol)
+        };
+        let same = ports.iter().find(|port| port.port == this.port && port.protocol != this.protocol);
+        same.and_then(|port| port.node_port).filter(|candidate| !used(*candidate)).and_then(|port| number(Some(port)))
+    }
+
+    fn choose_port(&self, state: &mut State, taken: &mut Taken) -> Result<u16, Failure> {
+        let number = state.ports.choose(rand::random()).map_err(|error| Failure::Exhausted("nodePort", error))?;
+        let port = self.ports.start() + u16::try_from(number).unwrap_or_default();
+        taken.ports.push(port);
+        Ok(port)
+    }
+
+    fn take_port(&self, state: &mut State, port: u16) -> Result<(), Error> {
+        let number = port.checked_sub(*self.ports.start()).ok_or(Error::OutOfRange)?;
+        state.ports.take(number.into())
+    }
+
+    fn port_failure(&self, error: Error, path: &Path, port: u16) -> Failure {
+        let detail = match error {
+            Error::Taken => "provided port is already allocated".to_owned(),
+            _ => format!(
+                "provided port is not in the valid range. The range of valid ports is {}-{}",
+                self.ports.start(),
+                self.ports.end()
+            ),
+        };
+        Failure::Invalid(vec![field::invalid(path, port, &detail)])
+    }
+
+    fn give_back(&self, state: &mut State, taken: Taken) {
+        for address in taken.addresses {
+            state.networks.iter_mut().for_each(|network| network.release(address));
+        }
+        for port in taken.ports {
+            if let Some(number) = port.checked_sub(*self.ports.start()) {
+                state.ports.release(number.into());
+            }
+        }
+    }
+}
+
+impl State {
+    fn take_address(&mut self, address: IpAddr) -> Result<(), Error> {
+        match self.networks.iter_mut().find(|network| network.network().addr().is_ipv4() == address.is_ipv4()) {
+            Some(network) => network.take(address),
+            None => Err(Error::OutOfRange),
+        }
+    }
+
+    /// Networks of the address's family, as messages name them.
+    fn valid_range(&self, address: IpAddr) -> String {
+        let same = self.networks.iter().find(|network| network.network().addr().is_ipv4() == address.is_ipv4());
+        same.map(|network| network.network().to_string()).unwrap_or_default()
+    }
+}
+
+/// What one call has taken so far.
+#[derive(Debug, Default)]
+struct Taken {
+    addresses: Vec<IpAddr>,
+    ports: Vec<u16>,
+}
+
+/// Why a service could not be completed.
+enum Failure {
+    Invalid(Vec<Cause>),
+    Exhausted(&'static str, Error),
+}
+
+impl Failure {
+    fn into_status(self, name: &str) -> Status {
+        match self {
+            Self::Invalid(causes) => Status::invalid("", "Service", name, causes),
+            Self::Exhausted(what, error) => Status::internal(format!("failed to allocate a {what}: {error}")),
+        }
+    }
+}
+
+fn allocate_addresses(
+    state: &mut State,
+    spec: &mut ServiceSpec,
+    held: &ServiceSpec,
+    taken: &mut Taken,
+) -> Result<(), Failure> {
+    let held = facts::cluster_ips(held);
+    let mut all = facts::cluster_ips(spec);
+    for address in all.iter().filter(|address| !held.contains(address)) {
+        state.take_address(*address).map_err(|error| address_failure(state, error, *address, &all))?;
+        taken.addresses.push(*address);
+    }
+    for family in spec.ip_families.iter().flatten().skip(all.len()) {
+        let network = state.networks.iter_mut().find(|network| facts::family(network.network().addr()) == family);
+        let Some(network) = network else { continue };
+        let chosen = network.choose(rand::random()).map_err(|error| Failure::Exhausted("serviceIP", error))?;
+        taken.addresses.push(chosen);
+        all.push(chosen);
+    }
+    // A service that was dual-stack and is no longer keeps its first address only.
+    all.truncate(spec.ip_families.as_ref().map_or(1, Vec::len).max(1));
+    spec.cluster_ip = all.first().map(IpAddr::to_string);
+    spec.cluster_ips = Some(all.iter().map(IpAddr::to_string).collect());
+    Ok(())
+}
+
+fn address_failure(state: &State, error: Error, address: IpAddr, all: &[IpAddr]) -> Failure {
+    let why = match error {
+        Error::Taken => "provided IP is already allocated".to_owned(),
+        _ => format!(
+            "the provided IP ({address}) is not in the valid range. The range of valid IPs is {}",
+            state.valid_range(address)
+        ),
+    };
+    let shown: Vec<String> = all.iter().map(IpAddr::to_string).collect();
+    let detail = format!("failed to allocate IP {address}: {why}");
+    Failure::Invalid(vec![field::invalid(&Path::new("spec").child("clusterIPs"), json!(shown), &detail)])
+}
+
+fn spec_of(service: &Value) -> Result<ServiceSpec, Status> {
+    let spec = service.get("spec").cloned().unwrap_or_else(|| json!({}));
+    serde_json::from_value(spec).map_err(|error| Status::bad_request(error.to_string()))
+}
+
+/// Distinct node ports of a service.
+fn numbers(spec: &ServiceSpec) -> Vec<u16> {
+    let mut all: Vec<u16> = facts::node_ports(spec).into_iter().map(|(port, _)| port).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn number(port: Option<i32>) -> Option<u16> {
+    port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
+}
+
+#[cfg(test)]
+mod tests;
