@@ -127,6 +127,9 @@ fn ephemeral_container(container: &mut EphemeralContainer) {
     text(&mut container.termination_message_path, TERMINATION_MESSAGE_PATH);
     text(&mut container.termination_message_policy, "File");
     container.resources.get_or_insert_default();
+    for port in container.ports.iter_mut().flatten() {
+        text(&mut port.protocol, "TCP");
+    }
     env(container.env.as_mut());
 }
 

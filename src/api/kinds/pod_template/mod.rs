@@ -1,17 +1,166 @@
-//! What pods and the templates of workloads share: defaults and rules of the pod's spec.
+//! What pods and the templates of workloads share: defaults and rules of the pod's spec. The rules
+//! are split by what they are about; this file has those of the spec itself, and what holds for
+//! pods or for templates alone.
 
+pub mod containers;
 pub mod defaults;
+pub mod dns;
+pub mod env;
+pub mod mounts;
+pub mod probe;
+pub mod resources;
+pub mod scheduling;
+pub mod security;
+pub mod volumes;
 
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
 
-use crate::api::{field::Path, status::Cause};
+use crate::api::{
+    field::{self, Path},
+    status::Cause,
+    validation::{metadata, name, value},
+};
+
+const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+const PREEMPTION_POLICIES: &[&str] = &["Never", "PreemptLowerPriority"];
+const OPERATING_SYSTEMS: &[&str] = &["linux", "windows"];
 
 /// Problems of a pod's spec.
-pub fn pod(_pod: &Pod) -> Vec<Cause> {
-    Vec::new()
+pub fn pod(pod: &Pod) -> Vec<Cause> {
+    let path = Path::new("spec");
+    let Some(spec) = &pod.spec else { return vec![field::required(&path.child("containers"), "")] };
+    let mut causes = self::spec(spec, &path);
+    causes.extend(host_network_ports(spec, true, &path));
+    causes.extend(only_in_pods(spec, &path));
+    causes
 }
 
 /// Problems of a workload's template at `path`.
-pub fn template(_template: &PodTemplateSpec, _path: &Path) -> Vec<Cause> {
-    Vec::new()
+pub fn template(template: &PodTemplateSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if let Some(meta) = &template.metadata {
+        let pairs = meta.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+        causes.extend(metadata::labels(pairs, &path.child("labels")));
+        let pairs = meta.annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+        causes.extend(metadata::annotations(pairs, &path.child("annotations")));
+    }
+    let path = path.child("spec");
+    let Some(spec) = &template.spec else { return causes };
+    causes.extend(self::spec(spec, &path));
+    causes.extend(host_network_ports(spec, false, &path));
+    if spec.ephemeral_containers.as_ref().is_some_and(|containers| !containers.is_empty()) {
+        let detail = "ephemeral containers not allowed in pod template";
+        causes.push(field::forbidden(&path.child("ephemeralContainers"), detail));
+    }
+    causes
 }
+
+/// A word out of a list, which must be there.
+pub fn chosen(value: Option<&str>, supported: &[&str], path: &Path) -> Vec<Cause> {
+    match value.unwrap_or_default() {
+        "" => vec![field::required(path, "")],
+        value if !supported.contains(&value) => vec![field::unsupported(path, value, supported)],
+        _ => Vec::new(),
+    }
+}
+
+fn spec(spec: &PodSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = volumes::validate(spec, &path.child("volumes"));
+    causes.extend(containers::validate(spec, path));
+    causes.extend(chosen(spec.restart_policy.as_deref(), RESTART_POLICIES, &path.child("restartPolicy")));
+    causes.extend(dns::validate(spec, path));
+    causes.extend(security::pod(spec, path));
+    causes.extend(scheduling::validate(spec, path));
+    causes.extend(names(spec, path));
+    causes.extend(numbers(spec, path));
+    for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        let path = path.child("readinessGates").index(index).child("conditionType");
+        causes.extend(field::invalid_each(&path, &gate.condition_type, &name::qualified_name(&gate.condition_type)));
+    }
+    if let Some(policy) = spec.preemption_policy.as_deref() {
+        causes.extend(chosen(Some(policy), PREEMPTION_POLICIES, &path.child("preemptionPolicy")));
+    }
+    if let Some(os) = &spec.os {
+        causes.extend(chosen(Some(&os.name), OPERATING_SYSTEMS, &path.child("os").child("name")));
+    }
+    causes.extend(resources::list(spec.overhead.as_ref(), &path.child("overhead")));
+    if let Some(requirements) = &spec.resources {
+        causes.extend(resources::validate(requirements, &path.child("resources")));
+    }
+    causes
+}
+
+fn names(spec: &PodSpec, path: &Path) -> Vec<Cause> {
+    type Rule = fn(&str) -> Vec<String>;
+    let subdomain: Rule = name::dns1123_subdomain;
+    let label: Rule = name::dns1123_label;
+    let names = [
+        ("serviceAccountName", &spec.service_account_name, subdomain),
+        ("nodeName", &spec.node_name, subdomain),
+        ("hostname", &spec.hostname, label),
+        ("subdomain", &spec.subdomain, label),
+        ("priorityClassName", &spec.priority_class_name, subdomain),
+        ("runtimeClassName", &spec.runtime_class_name, subdomain),
+    ];
+    let given = names.into_iter().filter_map(|(field_name, text, rule)| {
+        let text = text.as_deref().filter(|text| !text.is_empty())?;
+        Some(field::invalid_each(&path.child(field_name), text, &rule(text)))
+    });
+    given.flatten().collect()
+}
+
+fn numbers(spec: &PodSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if let Some(seconds) = spec.active_deadline_seconds {
+        let problems = value::in_range(seconds, 1, i32::MAX.into());
+        causes.extend(field::invalid_each(&path.child("activeDeadlineSeconds"), seconds, &problems));
+    }
+    if let Some(seconds) = spec.termination_grace_period_seconds {
+        let path = path.child("terminationGracePeriodSeconds");
+        causes.extend(field::invalid_each(&path, seconds, &value::non_negative(seconds)));
+    }
+    causes
+}
+
+/// On the host's network a port is the host's: the two numbers cannot differ. A template may leave
+/// the host's open, since it is filled in when the pod is created.
+fn host_network_ports(spec: &PodSpec, is_pod: bool, path: &Path) -> Vec<Cause> {
+    if spec.host_network != Some(true) {
+        return Vec::new();
+    }
+    let mut causes = Vec::new();
+    for (index, container) in spec.containers.iter().enumerate() {
+        for (number, port) in container.ports.iter().flatten().enumerate() {
+            let host = port.host_port.unwrap_or_default();
+            if (is_pod || host != 0) && host != port.container_port {
+                let path = path.child("containers").index(index).child("ports").index(number).child("hostPort");
+                causes.push(field::invalid(&path, host, "must match `containerPort` when `hostNetwork` is true"));
+            }
+        }
+    }
+    causes
+}
+
+/// What older templates get away with, but pods do not.
+fn only_in_pods(spec: &PodSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let lists = [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())];
+    for (name, list) in lists {
+        for (index, container) in list.into_iter().flatten().enumerate() {
+            let image = container.image.as_deref().unwrap_or_default();
+            if image != image.trim() {
+                let path = path.child(name).index(index).child("image");
+                causes.push(field::invalid(&path, image, "must not have leading or trailing whitespace"));
+            }
+        }
+    }
+    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
+    if gated && spec.node_name.as_ref().is_some_and(|node| !node.is_empty()) {
+        let detail = "cannot be set until all schedulingGates have been cleared";
+        causes.push(field::forbidden(&path.child("nodeName"), detail));
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests;

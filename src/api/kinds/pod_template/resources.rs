@@ -1,0 +1,80 @@
+//! Rules of requests and limits.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity as Encoded};
+
+use crate::api::{
+    field::{self, Path},
+    quantity::Quantity,
+    status::Cause,
+    validation::name,
+};
+
+const NATIVE: &[&str] = &["cpu", "memory", "ephemeral-storage"];
+const HUGE_PAGES: &str = "hugepages-";
+
+/// Problems of a container's requests and limits.
+pub fn validate(resources: &ResourceRequirements, path: &Path) -> Vec<Cause> {
+    let mut causes = list(resources.limits.as_ref(), &path.child("limits"));
+    causes.extend(list(resources.requests.as_ref(), &path.child("requests")));
+    let path = path.child("requests");
+    for (resource, request) in resources.requests.iter().flatten() {
+        let limit = resources.limits.as_ref().and_then(|limits| limits.get(resource));
+        let may_exceed = NATIVE.contains(&resource.as_str());
+        match (amount(request), limit.map(amount)) {
+            (Some(request), Some(Some(limit))) if !may_exceed && request != limit => {
+                let detail = format!("must be equal to {resource} limit of {limit}");
+                causes.push(field::invalid(&path, request.to_string(), &detail));
+            }
+            (Some(request), Some(Some(limit))) if request > limit => {
+                let detail = format!("must be less than or equal to {resource} limit of {limit}");
+                causes.push(field::invalid(&path, request.to_string(), &detail));
+            }
+            (Some(_), None) if !may_exceed => {
+                causes.push(field::required(&path.key(resource), "Limit must be set for non overcommitable resources"));
+            }
+            _ => {}
+        }
+    }
+    causes
+}
+
+/// Problems of names and amounts of a list of resources that containers may use.
+pub fn list(list: Option<&BTreeMap<String, Encoded>>, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (resource, encoded) in list.into_iter().flatten() {
+        let path = path.key(resource);
+        causes.extend(resource_name(resource, path.as_str()));
+        causes.extend(quantity(encoded, &path));
+    }
+    causes
+}
+
+/// Problems of an amount: it must parse, and may not be negative.
+pub fn quantity(encoded: &Encoded, path: &Path) -> Option<Cause> {
+    match encoded.0.parse::<Quantity>() {
+        Err(error) => Some(field::invalid(path, &encoded.0, &error.to_string())),
+        Ok(amount) if amount.is_negative() => {
+            Some(field::invalid(path, amount.to_string(), "must be greater than or equal to 0"))
+        }
+        Ok(_) => None,
+    }
+}
+
+fn resource_name(resource: &str, path: &str) -> Vec<Cause> {
+    let path = Path::new(path);
+    let problems = name::qualified_name(resource);
+    if !problems.is_empty() {
+        return field::invalid_each(&path, resource, &problems);
+    }
+    let standard = NATIVE.contains(&resource) || resource.starts_with(HUGE_PAGES);
+    if !resource.contains('/') && !standard {
+        return vec![field::invalid(&path, resource, "must be a standard resource for containers")];
+    }
+    Vec::new()
+}
+
+fn amount(encoded: &Encoded) -> Option<Quantity> {
+    encoded.0.parse().ok()
+}
