@@ -545,6 +545,41 @@ async fn mounts_are_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mounts_pass_between_host_and_container_as_asked() {
+    use nauplius::sys::mount::{Kernel, Mounts, Operation, Propagation as Spread, list_under};
+    let Some(bench) = Bench::new().await else { return };
+    let sandbox = bench.sandbox("propagation").await;
+    let volume = bench.directory.path().join("volume");
+    for directory in ["in", "out"] {
+        fs::create_dir_all(volume.join(directory)).unwrap();
+    }
+    let target = volume.clone();
+    Kernel.apply(&Operation::Bind { source: volume.clone(), target: target.clone(), recursive: false }).unwrap();
+    Kernel.apply(&Operation::Propagate { target, propagation: Spread::Shared, recursive: false }).unwrap();
+    let mount =
+        |propagation| Mount { source: volume.clone(), destination: "/volume".into(), read_only: false, propagation };
+    let script = "mount -t tmpfs x /volume/out && touch /volume/out/theirs; echo up; \
+        while [ ! -e /volume/in/ours ]; do sleep 0.05; done; exit 3";
+    for (id, propagation) in [("slave", Propagation::HostToContainer), ("shared", Propagation::Bidirectional)] {
+        let config =
+            ContainerConfig { privileged: true, mounts: vec![mount(propagation)], ..bench.container(id, script) };
+        sandbox.create(config).await.unwrap();
+        sandbox.start(id).await.unwrap();
+        eventually("the container mounts", || bench.log(id).contains("up")).await;
+        assert_eq!(volume.join("out/theirs").exists(), propagation == Propagation::Bidirectional);
+        let target = volume.join("in");
+        Kernel.apply(&Operation::Tmpfs { target: target.clone(), size_bytes: None, mode: 0o755 }).unwrap();
+        fs::write(target.join("ours"), "").unwrap();
+        assert_eq!(code(&exited(&sandbox, id).await), 3);
+        Kernel.apply(&Operation::Unmount { target, lazy: false }).unwrap();
+    }
+    let own = list_under(&Kernel, &bench.directory.path().join("rootfs")).unwrap();
+    nauplius::sys::mount::unmount_tree(&Kernel, &volume);
+    assert!(own.is_empty(), "the container's own mounts are on the host: {own:?}");
+    bench.finish(&[&sandbox]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn containers_of_a_pod_share_what_they_shall() {
     let Some(bench) = Bench::new().await else { return };
     let netns = PathBuf::from(format!("/run/netns/nauplius-test-pod-{}", std::process::id()));

@@ -104,8 +104,8 @@ pub(super) fn container(config: &ContainerConfig, around: &Surroundings<'_>) -> 
         linux["maskedPaths"] = json!(MASKED_PATHS);
         linux["readonlyPaths"] = json!(READ_ONLY_PATHS);
     }
-    if let Some(propagation) = root_propagation(&config.mounts) {
-        linux["rootfsPropagation"] = json!(propagation);
+    if passes_mounts_on(config) {
+        linux["rootfsPropagation"] = json!("shared");
     }
     json!({
         "ociVersion": OCI_VERSION,
@@ -146,6 +146,12 @@ pub(super) fn capability_mask(names: &[String]) -> u64 {
     let known = CAPABILITIES.iter().enumerate();
     let found = known.filter(|(_, name)| names.iter().any(|wanted| matches_name(wanted, name)));
     found.fold(0, |mask, (number, _)| mask | 1 << number)
+}
+
+/// A mount can only pass its mounts on to the host if the container's root is shared. Everything
+/// else receives mounts from the host, which is libcontainer's default.
+pub(super) fn passes_mounts_on(config: &ContainerConfig) -> bool {
+    config.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional)
 }
 
 /// The environment, in its order; a search path and, on terminals, a kind of terminal are added if missing.
@@ -239,15 +245,6 @@ fn bind(mount: &Mount) -> Value {
     let access: &[&str] = if mount.read_only { &["ro", "rro"] } else { &["rw"] };
     let options: Vec<&str> = ["rbind", propagation].iter().chain(access).copied().collect();
     json!({"destination": mount.destination, "type": "bind", "source": mount.source, "options": options})
-}
-
-/// A mount can only take part in the host's mounts if the container's root does.
-fn root_propagation(mounts: &[Mount]) -> Option<&'static str> {
-    let has = |wanted| mounts.iter().any(|mount| mount.propagation == wanted);
-    if has(Propagation::Bidirectional) {
-        return Some("rshared");
-    }
-    has(Propagation::HostToContainer).then_some("rslave")
 }
 
 fn collect_devices(directory: &Path, found: &mut Vec<Value>) {
@@ -356,6 +353,6 @@ pub(super) mod tests {
         let shm: Vec<_> = mounts.iter().filter(|mount| mount["destination"] == "/dev/shm").collect();
         assert_eq!(shm.len(), 1);
         assert_eq!(shm[0]["options"], json!(["rbind", "rshared", "ro", "rro"]));
-        assert_eq!(spec["linux"]["rootfsPropagation"], json!("rshared"));
+        assert_eq!(spec["linux"]["rootfsPropagation"], json!("shared"));
     }
 }

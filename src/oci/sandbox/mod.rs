@@ -152,10 +152,14 @@ impl Sandbox {
         }
     }
 
+    /// Without their shim containers would run unwatched, so what is left of them ends here.
     async fn recorded(&self) -> Vec<ContainerStatus> {
-        let layout = self.layout.clone();
-        let records = self.inner.lane.run(move || layout.records()).await;
-        records.into_iter().map(ended_unseen).collect()
+        let (layout, cgroup) = (self.layout.clone(), self.cgroup());
+        let records = self.inner.lane.run(move || {
+            cgroup.kill();
+            layout.records()
+        });
+        records.await.into_iter().map(ended_unseen).collect()
     }
 
     fn cgroup(&self) -> Cgroup {

@@ -4,10 +4,34 @@
 pub(super) fn number(name: &str) -> Option<i64> {
     let find =
         |table: &[(&str, i64)]| table.iter().find(|(known, _)| known[PREFIX.len()..] == *name).map(|entry| entry.1);
-    find(&COMMON).or_else(|| find(ARCHITECTURE))
+    let recent = || RECENT.iter().find(|(known, _)| *known == name).map(|entry| entry.1);
+    find(&COMMON).or_else(|| find(ARCHITECTURE)).or_else(recent)
 }
 
 const PREFIX: &str = "SYS_";
+
+/// Calls that libc does not know. Since 2019 new ones have the same number everywhere.
+const RECENT: [(&str, i64); 19] = [
+    ("io_pgetevents", if cfg!(target_arch = "x86_64") { 333 } else { 292 }),
+    ("quotactl_fd", 443),
+    ("memfd_secret", 447),
+    ("process_mrelease", 448),
+    ("futex_waitv", 449),
+    ("set_mempolicy_home_node", 450),
+    ("cachestat", 451),
+    ("fchmodat2", 452),
+    ("map_shadow_stack", 453),
+    ("futex_wake", 454),
+    ("futex_wait", 455),
+    ("futex_requeue", 456),
+    ("statmount", 457),
+    ("listmount", 458),
+    ("mseal", 462),
+    ("setxattrat", 463),
+    ("getxattrat", 464),
+    ("listxattrat", 465),
+    ("removexattrat", 466),
+];
 
 macro_rules! table {
     ($($name:ident),* $(,)?) => { [$((stringify!($name), libc::$name)),*] };
@@ -392,5 +416,6 @@ mod tests {
         assert_eq!(number("read"), Some(libc::SYS_read));
         assert_eq!(number("chown32"), None);
         assert_eq!(number(""), None);
+        assert_eq!(number("mseal"), Some(462));
     }
 }
