@@ -4,7 +4,10 @@
 pub mod body;
 pub mod channel;
 pub mod client;
+pub mod forward;
 pub mod identity;
+pub mod join;
 pub mod server;
 pub mod spdy;
+pub mod tunnel;
 pub mod websocket;

@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 pub const JOIN_PATH: &str = "/v1-nauplius/join";
 /// Path of the server authority's certificate, PEM, for anybody.
 pub const AUTHORITY_PATH: &str = "/v1-nauplius/cacerts";
-/// Path of the tunnel endpoint.
-pub const TUNNEL_PATH: &str = "/v1-nauplius/tunnel";
 
 /// Asks for certificates.
 #[derive(Clone, Serialize, Deserialize)]
