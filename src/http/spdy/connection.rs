@@ -8,6 +8,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     frame::{Error, Frame},
@@ -38,6 +39,7 @@ pub struct Stream {
     pub headers: Headers,
     received: mpsc::Receiver<Bytes>,
     writer: Writer,
+    reset: CancellationToken,
 }
 
 /// The sending half of a stream.
@@ -92,6 +94,11 @@ impl Stream {
         self.received.recv().await
     }
 
+    /// Cancelled when the client has reset the stream or gone.
+    pub fn reset(&self) -> CancellationToken {
+        self.reset.clone()
+    }
+
     /// A handle that sends on the stream.
     pub fn writer(&self) -> Writer {
         self.writer.clone()
@@ -119,7 +126,34 @@ impl Writer {
     }
 }
 
+/// Streams that the client still sends on.
 type Streams = Arc<Mutex<HashMap<u32, mpsc::Sender<Bytes>>>>;
+
+/// What resets streams: one token per stream below one that stands for the connection.
+struct Resets {
+    connection: CancellationToken,
+    streams: HashMap<u32, CancellationToken>,
+}
+
+impl Resets {
+    fn add(&mut self, id: u32) -> CancellationToken {
+        let token = self.connection.child_token();
+        self.streams.insert(id, token.clone());
+        token
+    }
+
+    fn reset(&mut self, id: u32) {
+        if let Some(token) = self.streams.remove(&id) {
+            token.cancel();
+        }
+    }
+}
+
+impl Drop for Resets {
+    fn drop(&mut self) {
+        self.connection.cancel();
+    }
+}
 
 async fn receive(
     mut reader: impl AsyncRead + Unpin,
@@ -129,13 +163,20 @@ async fn receive(
 ) -> Result<(), Error> {
     let mut decoder = Decoder::new();
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    let mut resets = Resets { connection: CancellationToken::new(), streams: HashMap::new() };
     loop {
         while let Some(frame) = Frame::decode(&mut buffer)? {
             match frame {
                 Frame::SynStream { id, fin, block } => {
                     // Every block must be decoded, wanted or not: the next one builds on it.
                     let headers = decoder.decode(&block)?;
-                    open(id, fin, headers, &accept, &frames, &streams).await?;
+                    let writer = Writer { id, frames: frames.clone() };
+                    let received = register(id, fin, &streams)?;
+                    resets.streams.retain(|_, token| !token.is_cancelled());
+                    let stream = Stream { headers, received, writer, reset: resets.add(id) };
+                    // The headers of the answer are empty; the sending half compresses them.
+                    let _ = frames.send(Frame::SynReply { id, block: Bytes::new() }).await;
+                    let _ = accept.send(stream).await;
                 }
                 Frame::SynReply { block, .. } => drop(decoder.decode(&block)?),
                 Frame::Headers { id, fin, block } => {
@@ -146,7 +187,10 @@ async fn receive(
                     deliver(id, data, &streams).await;
                     close_if(fin, id, &streams);
                 }
-                Frame::Reset { id, .. } => close_if(true, id, &streams),
+                Frame::Reset { id, .. } => {
+                    resets.reset(id);
+                    close_if(true, id, &streams);
+                }
                 Frame::Ping(id) => drop(frames.send(Frame::Ping(id)).await),
                 Frame::GoAway | Frame::Ignored => {}
             }
@@ -158,14 +202,7 @@ async fn receive(
     }
 }
 
-async fn open(
-    id: u32,
-    fin: bool,
-    headers: Headers,
-    accept: &mpsc::Sender<Stream>,
-    frames: &mpsc::Sender<Frame>,
-    streams: &Streams,
-) -> Result<(), Error> {
+fn register(id: u32, fin: bool, streams: &Streams) -> Result<mpsc::Receiver<Bytes>, Error> {
     let (sender, received) = mpsc::channel(STREAM_QUEUE);
     if !fin {
         let mut streams = streams.lock();
@@ -175,11 +212,7 @@ async fn open(
         }
         streams.insert(id, sender);
     }
-    // The headers of the answer are empty; the sending half compresses them.
-    let _ = frames.send(Frame::SynReply { id, block: Bytes::new() }).await;
-    let writer = Writer { id, frames: frames.clone() };
-    let _ = accept.send(Stream { headers, received, writer }).await;
-    Ok(())
+    Ok(received)
 }
 
 async fn deliver(id: u32, data: Bytes, streams: &Streams) {

@@ -6,8 +6,8 @@
 //! them. What is not taken from a stream stops the whole connection instead, as it does there.
 
 mod connection;
-mod frame;
-mod headers;
+pub mod frame;
+pub mod headers;
 
 pub use connection::{Connection, Stream, Writer, serve};
 pub use frame::Error;
