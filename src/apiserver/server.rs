@@ -21,9 +21,10 @@ use crate::{
         handlers::Handlers,
         health::Health,
         metrics::Metrics,
+        openapi::handler::OpenApiHandler,
         query::Query,
         registry::{Registry, Warnings},
-        request_info, respond, routes,
+        request_info, respond, routes, version,
     },
     base::lane::Lane,
     http::{
@@ -90,11 +91,13 @@ impl ApiServer {
         let metrics = Arc::new(Metrics::default());
         let registry = Registry::new(parts.store, parts.caches, parts.admission, metrics.clone());
         let documents = routes::discovery::Documents::new(&parts.kinds, &parts.address);
+        let mut handlers = parts.handlers;
+        handlers.path("/openapi", Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION)));
         Self {
             inner: Arc::new(Inner {
                 registry,
                 kinds: parts.kinds,
-                handlers: parts.handlers,
+                handlers,
                 health: Health::default(),
                 metrics,
                 documents,

@@ -6,6 +6,7 @@
 //! processor time: call [`OpenApi::v3`] and [`OpenApi::v2`] from a lane for blocking work.
 
 mod definitions;
+pub mod handler;
 mod operation;
 mod parameters;
 mod paths;
