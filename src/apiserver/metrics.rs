@@ -14,6 +14,10 @@ use crate::apiserver::{attributes::Attributes, cache::Caches};
 /// Seconds; from the cost of a cached read to that of a slow disk.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
+/// Verbs that are counted by name: clients can make up any number of methods.
+const VERBS: [&str; 11] =
+    ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "post", "put", "head"];
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     verb: String,
@@ -85,7 +89,7 @@ impl Metrics {
     pub fn answered(&self, attributes: &Attributes, known: bool, code: u16, took: Option<Duration>) {
         // Paths and names that do not exist must not become series of their own.
         let label = |text: &str| if known { text.to_owned() } else { String::new() };
-        let verb = attributes.verb.to_ascii_uppercase();
+        let verb = VERBS.iter().find(|verb| **verb == attributes.verb).unwrap_or(&"other").to_ascii_uppercase();
         let labels = RequestLabels {
             verb: verb.clone(),
             group: label(&attributes.group),

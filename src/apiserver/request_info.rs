@@ -30,7 +30,7 @@ pub fn attributes(method: &Method, path: &str, query: &Query, user: User) -> Att
     };
     let mut attributes = Attributes { group: decode(group), version: decode(version), ..base };
     place(&mut attributes, rest);
-    attributes.verb = verb(method, &attributes.name, old_watch || query.flag("watch")).to_owned();
+    attributes.verb = verb(method, &attributes.name, old_watch, query.flag("watch")).to_owned();
     if matches!(attributes.verb.as_str(), "list" | "watch") && attributes.name.is_empty() {
         attributes.name = single_name(query);
     }
@@ -59,14 +59,14 @@ fn place(attributes: &mut Attributes, segments: &[&str]) {
     attributes.subresource = rest.next().unwrap_or_default();
 }
 
-fn verb(method: &Method, name: &str, watch: bool) -> &'static str {
+fn verb(method: &Method, name: &str, old_watch: bool, watch: bool) -> &'static str {
     match *method {
         Method::POST => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",
         Method::DELETE if name.is_empty() => "deletecollection",
         Method::DELETE => "delete",
-        Method::GET | Method::HEAD if watch => "watch",
+        Method::GET | Method::HEAD if old_watch || (watch && name.is_empty()) => "watch",
         Method::GET | Method::HEAD if name.is_empty() => "list",
         Method::GET | Method::HEAD => "get",
         _ => "",
@@ -124,5 +124,7 @@ mod tests {
     fn a_watch_of_one_object_has_its_name() {
         let watch = parse(Method::GET, "/api/v1/namespaces/a/pods", "watch=1&fieldSelector=metadata.name%3Db");
         assert_eq!((&*watch.verb, &*watch.name), ("watch", "b"));
+        assert_eq!(parse(Method::GET, "/api/v1/watch/namespaces/a/pods/b", "").verb, "watch");
+        assert_eq!(parse(Method::GET, "/api/v1/namespaces/a/pods/b", "watch=1").verb, "get");
     }
 }

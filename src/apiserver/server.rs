@@ -26,7 +26,7 @@ use crate::{
         registry::{Registry, Warnings},
         request_info, respond, routes, version,
     },
-    base::lane::Lane,
+    base::{lane::Lane, task::Supervisor},
     http::{
         body::Body,
         identity::{MASTERS, User},
@@ -108,6 +108,11 @@ impl ApiServer {
                 long_running: Arc::new(Semaphore::new(LONG_RUNNING_LIMIT)),
             }),
         }
+    }
+
+    /// Starts what the server does of its own accord.
+    pub fn start(&self, supervisor: &Supervisor) {
+        supervisor.spawn("event expiry", self.inner.registry.clone().expire_events());
     }
 
     /// The checks behind the health endpoints, to be added to.

@@ -188,3 +188,6 @@ fn resource_of(key: &str) -> Option<&str> {
     let plural = rest[group + 1..].find('/')?;
     Some(&key[.."/registry/".len() + group + 1 + plural + 1])
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,8 +39,7 @@ pub struct Seen {
 impl Watcher {
     /// A watch on what happens after `position`.
     pub fn new(cache: Arc<ResourceCache>, namespace: Option<&str>, selector: Selector, position: Revision) -> Self {
-        let prefix = namespace.map_or_else(String::new, |namespace| format!("{}/", cache.key(namespace, "")));
-        let prefix = prefix.replace("//", "/");
+        let prefix = namespace.map_or_else(String::new, |namespace| cache.key(namespace, "").to_string());
         let changes = cache.changes();
         Self { cache, selector, prefix, position, changes }
     }

@@ -34,6 +34,7 @@ pub mod create;
 pub mod decode;
 pub mod delete;
 pub mod eviction;
+mod expiry;
 pub mod finalize;
 pub mod list;
 pub mod scale;

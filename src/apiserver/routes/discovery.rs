@@ -9,9 +9,8 @@ use crate::{
     api::{Status, kind::Descriptor},
     apiserver::{
         discovery::{Document, aggregated, classic},
-        negotiate,
-        openapi::{self, OpenApi},
-        respond, version,
+        openapi::OpenApi,
+        respond, routes, version,
     },
     base::lane::Lane,
     http::body::{self, Body},
@@ -61,7 +60,7 @@ impl Documents {
         }
         let accept = text(headers, header::ACCEPT);
         if let Some(path) = path.strip_prefix("/openapi/") {
-            return self.openapi(path, &accept, headers, lane).await;
+            return routes::openapi::serve(&self.openapi, path, headers, lane).await;
         }
         let (document, content_type) = match self.aggregated.get(path).filter(|_| aggregated::is_preferred(&accept)) {
             Some(document) => (document, aggregated::CONTENT_TYPE),
@@ -69,44 +68,10 @@ impl Documents {
         };
         Some(Ok(tagged(document, content_type, headers)))
     }
-
-    async fn openapi(
-        &self,
-        path: &str,
-        accept: &str,
-        headers: &HeaderMap,
-        lane: &Lane,
-    ) -> Option<Result<Response<Body>, Status>> {
-        if !matches!(path, "v2" | "v3") && !path.starts_with("v3/") {
-            return None;
-        }
-        if !accept.is_empty() && !openapi::is_acceptable(accept) {
-            return Some(Err(negotiate::not_acceptable()));
-        }
-        if path == "v3" {
-            return Some(Ok(tagged(&self.openapi.index(), respond::JSON, headers)));
-        }
-        let zipped = text(headers, header::ACCEPT_ENCODING).split(',').any(|coding| coding.trim().starts_with("gzip"));
-        let (openapi, path) = (self.openapi.clone(), path.to_owned());
-        let (body, etag) = lane
-            .run(move || {
-                let found = match path.strip_prefix("v3/") {
-                    Some(path) => openapi.v3(path)?,
-                    None => openapi.v2(),
-                };
-                let body = if zipped { found.gzip.clone() } else { found.plain() };
-                Some((body, found.etag.clone()))
-            })
-            .await?;
-        let mut response = tagged(&Document { body, etag }, respond::JSON, headers);
-        if zipped && response.status() == StatusCode::OK {
-            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        Some(Ok(response))
-    }
 }
 
-fn tagged(document: &Document, content_type: &'static str, headers: &HeaderMap) -> Response<Body> {
+/// A document, or 304 if the client has it already.
+pub(super) fn tagged(document: &Document, content_type: &'static str, headers: &HeaderMap) -> Response<Body> {
     let if_none_match = text(headers, header::IF_NONE_MATCH);
     let known = !if_none_match.is_empty() && document.matches(&if_none_match);
     let code = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
@@ -119,7 +84,8 @@ fn tagged(document: &Document, content_type: &'static str, headers: &HeaderMap) 
     response
 }
 
-fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
+/// All values of a header as one list.
+pub(super) fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     values.join(",")
 }

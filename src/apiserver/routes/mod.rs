@@ -19,6 +19,7 @@ use crate::{
 
 pub mod discovery;
 mod objects;
+mod openapi;
 mod patch;
 mod subresources;
 

@@ -26,7 +26,13 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
     if call.kind.plural == "bindings" && call.kind.group.is_empty() && verb == "create" {
         return super::subresources::bind_by_name(exchange, request).await;
     }
-    if !call.kind.verbs.contains(&verb) {
+    let named = !call.attributes.name.is_empty();
+    let fits = match verb {
+        "create" => !named,
+        "update" | "patch" => named,
+        _ => true,
+    };
+    if !fits || !call.kind.verbs.contains(&verb) {
         return Err(respond::no_such_method());
     }
     let accepted = Accepted::read(request.headers(), query)?;

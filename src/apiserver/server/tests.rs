@@ -466,6 +466,8 @@ async fn bad_input_gets_the_status_that_upstream_gives() {
     assert_eq!(code(Method::POST, MAPS, json_media, vec![b' '; 4 << 20].into()).await, 413);
     assert_eq!(code(Method::POST, MAPS, json_media, r#"{"metadata":{"name":"A_"}}"#.into()).await, 422);
     assert_eq!(code(Method::POST, "/api/v1/configmaps", json_media, "{}".into()).await, 405);
+    assert_eq!(code(Method::PUT, MAPS, json_media, "{}".into()).await, 405);
+    assert_eq!(code(Method::POST, "/api/v1/namespaces/default/configmaps/a", json_media, "{}".into()).await, 405);
     assert_eq!(code(Method::OPTIONS, MAPS, json_media, "".into()).await, 405);
     assert_eq!(code(Method::GET, "/api/v1/nothings", "", "".into()).await, 404);
     assert_eq!(code(Method::GET, "/nothing", "", "".into()).await, 404);
@@ -611,7 +613,8 @@ async fn documents_are_served() {
     let zipped = server.send(Method::GET, "/openapi/v2", &[("accept-encoding", "gzip")], "").await;
     assert_eq!(zipped.headers()[header::CONTENT_ENCODING], "gzip");
     let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    assert_eq!(server.send(Method::GET, "/openapi/v2", &[("accept", protobuf)], "").await.status(), 406);
+    assert_eq!(server.send(Method::GET, "/openapi/v2", &[("accept", protobuf)], "").await.status(), 200);
+    assert_eq!(server.send(Method::GET, "/openapi/v3/api/v1", &[("accept", protobuf)], "").await.status(), 406);
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     let response = server.send(Method::GET, "/apis", &[("accept", accept)], "").await;
     let tag = response.headers()[header::ETAG].to_str().unwrap().to_owned();
