@@ -60,7 +60,10 @@ impl ImageStore {
         let inner = &self.inner;
         let _lease = inner.leases.take(&config.diff_ids);
         let pairs = manifest.layers.iter().zip(&config.diff_ids);
-        stream::iter(pairs.map(|(blob, diff_id)| fetch_layer(inner, session, blob, diff_id)))
+        // Collected first: a lazy closure over pairs of references would keep this future from
+        // being sent between threads.
+        let layers: Vec<_> = pairs.map(|(blob, diff_id)| fetch_layer(inner, session, blob, diff_id)).collect();
+        stream::iter(layers)
             .buffer_unordered(LAYERS_AT_ONCE)
             .try_collect::<()>()
             .await?;

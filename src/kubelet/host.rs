@@ -1,7 +1,12 @@
 //! What the kubelet needs of its host: containers, images, a network. Traits, so that everything
 //! above them is tested with fakes; `adapters/` implements them for the real ones.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 
@@ -62,11 +67,14 @@ pub struct RecoveredSandbox {
     pub id: String,
     /// [`SandboxConfig::annotations`].
     pub annotations: BTreeMap<String, String>,
+    /// Whether its shim is there; without it no container of it runs.
+    pub alive: bool,
     /// Its containers, dead ones included.
     pub containers: Vec<ContainerStatus>,
 }
 
-/// A running interactive command: its streams and its end.
+/// A running command, or a container that is attached to: its streams and its end. Dropping it
+/// does not end the process.
 pub struct ExecSession {
     /// Ends of its pipes or terminal.
     pub streams: Streams,
@@ -108,8 +116,8 @@ pub trait Containers: Send + Sync + 'static {
         id: &'a str,
         config: ExecConfig,
     ) -> BoxFuture<'a, Result<ExecSession>>;
-    /// Streams of the container's main process.
-    fn attach<'a>(&'a self, sandbox: &'a str, id: &'a str) -> BoxFuture<'a, Result<Streams>>;
+    /// Streams of the container's main process, and its end.
+    fn attach<'a>(&'a self, sandbox: &'a str, id: &'a str) -> BoxFuture<'a, Result<ExecSession>>;
     /// Every sandbox that outlived the last agent.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<RecoveredSandbox>>>;
 }
@@ -124,7 +132,7 @@ pub trait Images: Send + Sync + 'static {
     fn mount<'a>(&'a self, image: &'a str, container: &'a str) -> BoxFuture<'a, Result<PathBuf>>;
     /// Unmounts and deletes it. Succeeds when there is none.
     fn unmount<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<()>>;
-    /// Containers that have a root file system.
+    /// Containers that have a root file system. To be asked once, before the first mount.
     fn mounted(&self) -> BoxFuture<'_, Result<Vec<String>>>;
     /// All images.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Image>>>;
@@ -156,11 +164,13 @@ pub struct Attachment {
 pub trait Network: Send + Sync + 'static {
     /// Whether pods can be attached now, or why not.
     fn ready(&self) -> std::result::Result<(), String>;
+    /// Resolves when they can.
+    fn became_ready(&self) -> BoxFuture<'_, ()>;
     /// Makes a network namespace for the pod and gives it addresses. Asked again for a pod that
     /// is attached, it gives the same answer.
     fn attach<'a>(&'a self, pod: &'a str, ports: &'a [HostPort]) -> BoxFuture<'a, Result<Attachment>>;
     /// Removes the pod's network namespace and frees its addresses. Succeeds when there are none.
     fn detach<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, Result<()>>;
-    /// Pods that are attached.
-    fn attached(&self) -> BoxFuture<'_, Result<Vec<String>>>;
+    /// Detaches every pod that is not named: those that ended while nobody watched.
+    fn retain<'a>(&'a self, keep: &'a BTreeSet<String>) -> BoxFuture<'a, Result<()>>;
 }

@@ -133,11 +133,15 @@ impl Worker {
     fn take_news(&mut self) {
         let (pod, gone) = self.inbox.take();
         if let Some(pod) = pod {
-            let changed = pod.spec != self.pod.spec || pod.metadata != self.pod.metadata;
+            let (new, old) = (&pod.metadata, &self.pod.metadata);
+            // Labels and annotations may be the contents of a volume.
+            let relabelled = new.labels != old.labels || new.annotations != old.annotations;
+            let respecified = pod.spec != self.pod.spec;
             self.pod = pod;
-            if changed {
+            if respecified {
                 self.subscribe();
-                // Labels and annotations may be the contents of a volume.
+            }
+            if relabelled {
                 self.refresh_volumes();
             }
         }

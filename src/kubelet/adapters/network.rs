@@ -1,0 +1,93 @@
+//! The node's pod network, which is there only after the server has given the node its addresses:
+//! until then pods wait, and the node is not ready.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::sync::watch;
+
+use crate::{
+    base::log,
+    kubelet::host::{Attachment, Error, HostPort, Network, Result},
+    net::{self, NodeNetwork, services::Protocol},
+};
+
+/// A network that may come later.
+pub struct LateNetwork {
+    network: watch::Sender<Option<NodeNetwork>>,
+}
+
+impl Default for LateNetwork {
+    fn default() -> Self {
+        Self { network: watch::channel(None).0 }
+    }
+}
+
+impl LateNetwork {
+    /// The network is there. Pods that waited for it go on.
+    pub fn set(&self, network: NodeNetwork) {
+        self.network.send_replace(Some(network));
+    }
+
+    async fn get(&self) -> Result<NodeNetwork> {
+        let mut receiver = self.network.subscribe();
+        let network = receiver.wait_for(Option::is_some).await.ok().and_then(|network| network.clone());
+        network.ok_or_else(|| Error::Failed("the pod network is gone".into()))
+    }
+}
+
+impl Network for LateNetwork {
+    fn ready(&self) -> std::result::Result<(), String> {
+        match *self.network.borrow() {
+            Some(_) => Ok(()),
+            None => Err("Network plugin returns error: the node has no pod addresses yet".to_owned()),
+        }
+    }
+
+    fn became_ready(&self) -> BoxFuture<'_, ()> {
+        async move {
+            // An error cannot be: the sender is borrowed.
+            let _ = self.get().await;
+        }
+        .boxed()
+    }
+
+    fn attach<'a>(&'a self, pod: &'a str, ports: &'a [HostPort]) -> BoxFuture<'a, Result<Attachment>> {
+        async move {
+            let network = self.get().await?;
+            let netns = net::namespace_path(pod);
+            let options = net::AttachOptions { host_ports: ports.iter().filter_map(host_port).collect() };
+            let addresses = network.attach(&netns, pod, options).await.map_err(|error| failed(&error))?;
+            Ok(Attachment { netns, addresses: addresses.all() })
+        }
+        .boxed()
+    }
+
+    fn detach<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            // Without a network nothing was attached, or it is detached when the network comes.
+            let Some(network) = self.network.borrow().clone() else { return Ok(()) };
+            network.detach(pod).await.map_err(|error| failed(&error))
+        }
+        .boxed()
+    }
+
+    fn retain<'a>(&'a self, keep: &'a BTreeSet<String>) -> BoxFuture<'a, Result<()>> {
+        async move { self.get().await?.retain(keep).await.map_err(|error| failed(&error)) }.boxed()
+    }
+}
+
+fn host_port(port: &HostPort) -> Option<net::HostPort> {
+    let protocol = match port.protocol.as_str() {
+        "TCP" => Protocol::Tcp,
+        "UDP" => Protocol::Udp,
+        "SCTP" => Protocol::Sctp,
+        _ => return None,
+    };
+    let host_ip: Option<IpAddr> = port.host_ip;
+    Some(net::HostPort { host_ip, host_port: port.host_port, container_port: port.container_port, protocol })
+}
+
+fn failed(error: &net::Error) -> Error {
+    Error::Failed(log::chain(error))
+}
