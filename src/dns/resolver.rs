@@ -86,7 +86,7 @@ impl Resolver {
             return step(&response, &request, transport);
         }
         let Some(query) = request.queries.first().cloned() else { return Step::Ignore };
-        if self.from_zone(&query, &mut response) {
+        if self.zone_answers(&query, &mut response) {
             return step(&response, &request, transport);
         }
         if let Some(kept) = self.cache.lock().get(&key(&query, &request), Instant::now()) {
@@ -100,7 +100,7 @@ impl Resolver {
     pub(super) async fn forward(&self, request: &Message, transport: Transport) -> Option<Vec<u8>> {
         let mut response = respond_to(request);
         let query = request.queries.first()?;
-        if !self.from_zone(query, &mut response) {
+        if !self.zone_answers(query, &mut response) {
             // After an alias that leads out of the zone, the rest of the chain is asked for:
             // stub resolvers expect all of it in one answer.
             let target = alias_target(&response, query).unwrap_or_else(|| query.clone());
@@ -114,7 +114,7 @@ impl Resolver {
 
     /// Fills in what the zone says; `false` if upstream resolvers must be asked for it, or for
     /// the rest of it.
-    fn from_zone(&self, query: &Query, response: &mut Message) -> bool {
+    fn zone_answers(&self, query: &Query, response: &mut Message) -> bool {
         let index = self.index.read();
         let mut name = query.name().clone();
         response.answers.clear();
@@ -129,7 +129,7 @@ impl Resolver {
                     return true;
                 }
                 Outcome::Alias { record, target } => {
-                    response.add_answer(record);
+                    response.add_answer(*record);
                     response.metadata.authoritative = true;
                     if query.query_type() == RecordType::CNAME {
                         return true;

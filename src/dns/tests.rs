@@ -27,6 +27,7 @@ use super::{
     upstream::{Forwarder, Upstreams},
     zone::Zone,
 };
+use crate::sys::{namespace, netlink};
 
 fn port(name: &str, number: u16) -> Port {
     Port { name: name.into(), protocol: "tcp".into(), number }
@@ -274,6 +275,59 @@ async fn without_resolvers_the_outside_fails_and_the_zone_does_not() {
     let own = resolver(vec!["10.43.0.10:53".parse().unwrap()]);
     assert_eq!(ask_through(&own, "www.example.org.").await.metadata.response_code, ResponseCode::ServFail);
     assert_eq!(data(&ask_through(&own, "kubernetes.default.svc.cluster.local.").await), ["10.43.0.1"]);
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+fn answers_at_the_cluster_address_over_udp_and_tcp() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: network namespaces need root");
+        return;
+    }
+    let path = std::path::PathBuf::from(format!("/run/netns/nauplius-test-dns-{}", std::process::id()));
+    namespace::create_network(&path).unwrap();
+    let work =
+        || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(ask_over_sockets());
+    let result = std::panic::catch_unwind(|| namespace::within_network(&path, work));
+    namespace::remove_network(&path).unwrap();
+    assert_eq!(result.unwrap().unwrap(), [vec!["10.43.0.1".to_owned()], vec!["10.43.0.1".to_owned()]]);
+}
+
+/// The server is started before its address is there, as after a boot in the wrong order.
+async fn ask_over_sockets() -> [Vec<String>; 2] {
+    let address: SocketAddr = "10.43.0.10:53".parse().unwrap();
+    let tasks = crate::base::task::Supervisor::new();
+    super::server::start(&tasks, address, &Arc::new(resolver(vec![])));
+    tokio::task::yield_now().await;
+    let addressed = netlink::with(|connection| async move {
+        let loopback = connection.link("lo").await?.unwrap();
+        connection.set_up(loopback.index).await?;
+        connection.add_address(loopback.index, address.ip(), 32).await
+    });
+    addressed.await.unwrap();
+    let encoded = question("kubernetes.default.svc.cluster.local.", RecordType::A).to_vec().unwrap();
+    let mut buffer = [0; 512];
+    let mut stream = loop {
+        match tokio::net::TcpStream::connect(address).await {
+            Ok(stream) => break stream,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    };
+    stream.write_u16(u16::try_from(encoded.len()).unwrap()).await.unwrap();
+    stream.write_all(&encoded).await.unwrap();
+    let len = usize::from(stream.read_u16().await.unwrap());
+    stream.read_exact(&mut buffer[..len]).await.unwrap();
+    let over_tcp = data(&Message::from_vec(&buffer[..len]).unwrap());
+    let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    socket.connect(address).await.unwrap();
+    let len = loop {
+        let answer = socket.send(&encoded).await.and(Ok(()));
+        let received = tokio::time::timeout(std::time::Duration::from_millis(200), socket.recv(&mut buffer)).await;
+        if let (Ok(()), Ok(Ok(len))) = (answer, received) {
+            break len;
+        }
+    };
+    [data(&Message::from_vec(&buffer[..len]).unwrap()), over_tcp]
 }
 
 proptest! {

@@ -24,7 +24,7 @@ pub(super) enum Outcome {
     /// These records, and some more that the client will ask for next.
     Records { answers: Vec<Record>, additionals: Vec<Record> },
     /// The name is another name, which may be anywhere.
-    Alias { record: Record, target: Name },
+    Alias { record: Box<Record>, target: Name },
     /// The name exists, without records of this type.
     NoData,
     /// There is no such name.
@@ -207,7 +207,7 @@ impl Question<'_> {
     fn alias(&self, target: &str) -> Outcome {
         let Ok(target) = Name::from_ascii(format!("{}.", target.trim_end_matches('.'))) else { return Outcome::NoData };
         let record = Record::from_rdata(self.name.clone(), TTL_S, RData::CNAME(CNAME(target.clone())));
-        Outcome::Alias { record, target }
+        Outcome::Alias { record: Box::new(record), target }
     }
 
     fn addresses(&self, addresses: impl Iterator<Item = IpAddr>) -> Outcome {

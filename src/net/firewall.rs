@@ -7,6 +7,7 @@ use super::{
     HostPort,
     rule::{address_key, endpoint, family_of, named, octets, port_key},
     services::{Program, ServicePort},
+    stale::Stale,
     table::{self, Networks},
     told,
 };
@@ -73,8 +74,12 @@ impl Firewall {
 
     /// Changes services; `None` removes. Says whether anything was different.
     pub(super) fn update_services(&mut self, changes: BTreeMap<String, Option<ServicePort>>) -> Result<bool, Error> {
+        let stale = Stale::of(&changes, |name| self.program.get(name));
         let batch = self.program.update(changes);
         self.commit(&batch)?;
+        if let Err(error) = stale.forget() {
+            tracing::warn!(error = told(&error), "flows of former endpoints could not be forgotten");
+        }
         Ok(!batch.is_empty())
     }
 

@@ -14,6 +14,7 @@ mod peers;
 mod purge;
 mod rule;
 pub mod services;
+mod stale;
 mod state;
 mod table;
 #[cfg(test)]

@@ -164,6 +164,11 @@ impl NodeNetwork {
         saved.current.pods.get(pod_id).map(|entry| saved.current.addresses(entry.index))
     }
 
+    /// The IDs of the pods that are attached.
+    pub fn attached(&self) -> Vec<String> {
+        self.inner.allocations.lock().current.pods.keys().cloned().collect()
+    }
+
     /// Largest packet of pods in bytes.
     pub fn mtu(&self) -> u32 {
         self.inner.mtu

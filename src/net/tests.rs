@@ -291,14 +291,7 @@ fn udp_goes_through_a_service_and_answers_come_from_its_address() {
     let lan = Lan::new();
     let mut node = Node::open(&lan, 1);
     let ((client, _), (server, address)) = (node.pod("client"), node.pod("server"));
-    let socket =
-        namespace::within_network(&server, || UdpSocket::bind(SocketAddr::new(address, 5353))).unwrap().unwrap();
-    std::thread::spawn(move || {
-        let mut buffer = [0; 64];
-        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
-            let _ = socket.send_to(&buffer[..len], from);
-        }
-    });
+    echo(&server, SocketAddr::new(address, 5353));
     let service = ServicePort {
         cluster_ips: vec!["10.43.0.2".parse().unwrap()],
         endpoints: vec![SocketAddr::new(address, 5353)],
@@ -313,7 +306,55 @@ fn udp_goes_through_a_service_and_answers_come_from_its_address() {
         let mut buffer = [0; 64];
         socket.recv(&mut buffer).map(|len| buffer[..len].to_vec())
     });
-    assert_eq!(answer.unwrap().unwrap(), b"hello");
+    assert_eq!(answer.unwrap().unwrap(), address.to_string().as_bytes());
+}
+
+/// Answers every datagram with the address it came to.
+fn echo(namespace: &Path, at: SocketAddr) {
+    let socket = namespace::within_network(namespace, || UdpSocket::bind(at)).unwrap().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((_, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(at.ip().to_string().as_bytes(), from);
+        }
+    });
+}
+
+#[test]
+fn a_udp_flow_moves_on_when_its_endpoint_goes_or_the_first_one_comes() {
+    if !root() {
+        return;
+    }
+    let lan = Lan::new();
+    let mut node = Node::open(&lan, 1);
+    let ((client, _), (one, one_ip), (two, two_ip)) = (node.pod("client"), node.pod("one"), node.pod("two"));
+    echo(&one, SocketAddr::new(one_ip, 5353));
+    echo(&two, SocketAddr::new(two_ip, 5353));
+    let with = |endpoints: &[IpAddr]| ServicePort {
+        cluster_ips: vec!["10.43.0.2".parse().unwrap()],
+        endpoints: endpoints.iter().map(|address| SocketAddr::new(*address, 5353)).collect(),
+        ..ServicePort::new(Protocol::Udp, 53)
+    };
+    let socket = namespace::within_network(&client, || {
+        let socket = UdpSocket::bind("0.0.0.0:4000").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        socket.connect("10.43.0.2:53").unwrap();
+        socket
+    })
+    .unwrap();
+    let answered = || {
+        let mut buffer = [0; 64];
+        // An earlier refusal may be reported first.
+        let mut ask = || socket.send(b"who?").and_then(|_| socket.recv(&mut buffer));
+        let len = ask().or_else(|_| ask()).ok()?;
+        String::from_utf8(buffer[..len].to_vec()).ok()
+    };
+    node.update("default/dns/dns", with(&[]));
+    assert_eq!(answered(), None);
+    for endpoint in [one_ip, two_ip, one_ip] {
+        node.update("default/dns/dns", with(&[endpoint]));
+        assert_eq!(answered(), Some(endpoint.to_string()));
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ const GENERIC_LEN: usize = 4;
 /// `NLMSG_ERROR` and `NLMSG_DONE`.
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
-const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
+pub(super) const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
 const ACK: u16 = libc::NLM_F_ACK as u16;
 const DUMP: u16 = libc::NLM_F_DUMP as u16;
 /// The kernel refuses datagrams longer than the send buffer less some bookkeeping.
@@ -54,8 +54,7 @@ impl Nftables for Kernel {
         let socket = open()?;
         setsockopt(&socket, sockopt::SndBufForce, &(datagram.len() + SEND_BUFFER_SLACK))
             .map_err(|source| Error::Socket { action: "enlarge the send buffer of", source })?;
-        send(socket.as_raw_fd(), &datagram, MsgFlags::empty())
-            .map_err(|source| Error::Socket { action: "send to", source })?;
+        send_all(&socket, &datagram)?;
         read_answers(&socket, batch, &messages)
     }
 
@@ -75,7 +74,7 @@ impl Nftables for Kernel {
     }
 }
 
-fn open() -> Result<OwnedFd, Error> {
+pub(super) fn open() -> Result<OwnedFd, Error> {
     let error = |source| Error::Socket { action: "open", source };
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)
         .map_err(error)?;
@@ -98,7 +97,15 @@ fn datagram(messages: &[Message]) -> Vec<u8> {
     writer.into_bytes()
 }
 
-fn message(writer: &mut Writer, kind: u16, flags: u16, sequence: u32, family: u8, resource: u16, attributes: &[u8]) {
+pub(super) fn message(
+    writer: &mut Writer,
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    family: u8,
+    resource: u16,
+    attributes: &[u8],
+) {
     let start = writer.len();
     writer.raw(&0u32.to_ne_bytes());
     writer.raw(&kind.to_ne_bytes());
@@ -137,7 +144,12 @@ fn read_answers(socket: &OwnedFd, batch: &Batch, messages: &[Message]) -> Result
     }
 }
 
-fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Error> {
+pub(super) fn send_all(socket: &OwnedFd, datagram: &[u8]) -> Result<(), Error> {
+    let sent = send(socket.as_raw_fd(), datagram, MsgFlags::empty());
+    sent.map(|_| ()).map_err(|source| Error::Socket { action: "send to", source })
+}
+
+pub(super) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Error> {
     loop {
         // Everything is queued before sending returns: an empty queue is a lost answer, not a wait.
         match recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
@@ -179,11 +191,16 @@ impl<'a> Iterator for Answers<'a> {
 }
 
 /// Asks for all objects of one kind; calls `each` with the attributes of each.
-fn query(socket: &OwnedFd, kind: u16, attributes: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Error> {
+pub(super) fn query(
+    socket: &OwnedFd,
+    kind: u16,
+    family: u8,
+    attributes: &[u8],
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), Error> {
     let mut writer = Writer::default();
-    message(&mut writer, SUBSYSTEM << 8 | kind, REQUEST | DUMP, 0, FAMILY_INET, 0, attributes);
-    send(socket.as_raw_fd(), &writer.into_bytes(), MsgFlags::empty())
-        .map_err(|source| Error::Socket { action: "send to", source })?;
+    message(&mut writer, kind, REQUEST | DUMP, 0, family, 0, attributes);
+    send_all(socket, &writer.into_bytes())?;
     let mut buffer = vec![0; RECEIVE_BUFFER];
     loop {
         let len = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())
@@ -205,7 +222,7 @@ fn query(socket: &OwnedFd, kind: u16, attributes: &[u8], mut each: impl FnMut(&[
 fn names(socket: &OwnedFd, kind: u16, table: &str) -> Result<Vec<String>, Error> {
     let name_attribute = if kind == GET_CHAIN { 3 } else { 2 };
     let mut names = Vec::new();
-    query(socket, kind, &[], |attributes| {
+    query(socket, SUBSYSTEM << 8 | kind, FAMILY_INET, &[], |attributes| {
         if find_text(attributes, 1).as_deref() == Some(table) {
             names.extend(find_text(attributes, name_attribute));
         }
@@ -216,7 +233,7 @@ fn names(socket: &OwnedFd, kind: u16, table: &str) -> Result<Vec<String>, Error>
 fn chains(socket: &OwnedFd, table: &str) -> Result<BTreeMap<String, Vec<Vec<u8>>>, Error> {
     let mut chains: BTreeMap<String, Vec<Vec<u8>>> =
         names(socket, GET_CHAIN, table)?.into_iter().map(|name| (name, Vec::new())).collect();
-    query(socket, GET_RULE, &[], |attributes| {
+    query(socket, SUBSYSTEM << 8 | GET_RULE, FAMILY_INET, &[], |attributes| {
         let chain = find_text(attributes, 2).unwrap_or_default();
         if find_text(attributes, 1).as_deref() == Some(table)
             && let Some(rules) = chains.get_mut(&chain)
@@ -232,7 +249,7 @@ fn elements(socket: &OwnedFd, table: &str, set: &str) -> Result<BTreeSet<Vec<u8>
     writer.text(1, table);
     writer.text(2, set);
     let mut elements = BTreeSet::new();
-    query(socket, GET_ELEMENTS, &writer.into_bytes(), |attributes| {
+    query(socket, SUBSYSTEM << 8 | GET_ELEMENTS, FAMILY_INET, &writer.into_bytes(), |attributes| {
         for (_, element) in Reader(find(attributes, 3).unwrap_or_default()) {
             let mut bytes = find(element, 1).unwrap_or_default().to_vec();
             bytes.extend_from_slice(find(element, 2).unwrap_or_default());

@@ -4,6 +4,7 @@
 
 mod attribute;
 mod batch;
+pub mod conntrack;
 mod expression;
 mod kernel;
 mod recorder;
