@@ -350,4 +350,21 @@ mod tests {
         let object = strategy().prepare_for_update(new, &old).unwrap();
         assert!(strategy().validate_update(&object, &old).is_empty());
     }
+
+    #[test]
+    fn every_kind_survives_an_empty_object() {
+        for kind in crate::api::kinds::all() {
+            let object = kind.strategy.decode(json!({})).unwrap();
+            let created = kind.strategy.prepare_for_create(object.clone()).unwrap();
+            let updated = kind.strategy.prepare_for_update(created.clone(), &object).unwrap();
+            let status = kind.strategy.prepare_for_status_update(updated.clone(), &object).unwrap();
+            kind.strategy.validate(&created);
+            kind.strategy.validate_update(&updated, &object);
+            kind.strategy.validate_status_update(&status, &object);
+            let cells = kind.strategy.cells(&created, jiff::Timestamp::UNIX_EPOCH);
+            assert_eq!(cells.len(), kind.strategy.columns().len(), "{}", kind.kind);
+            let fields = kind.strategy.selectable_fields(&created);
+            assert_eq!(fields.len(), kind.strategy.selectable_field_names().len(), "{}", kind.kind);
+        }
+    }
 }

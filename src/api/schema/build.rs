@@ -183,4 +183,16 @@ mod tests {
         };
         assert!(Arc::ptr_eq(a, b));
     }
+
+    #[test]
+    fn every_kind_has_a_schema_that_takes_what_it_gives() {
+        let library = Library::default();
+        for kind in crate::api::kinds::all() {
+            let schema = library.schema(&kind);
+            assert!(schema.root.as_struct().is_some_and(|root| root.field("metadata").is_some()), "{}", kind.kind);
+            let object = kind.strategy.decode(serde_json::json!({"metadata": {"name": "a"}})).unwrap();
+            let (_, warnings) = crate::api::schema::check(object, &schema, Default::default()).unwrap();
+            assert!(warnings.is_empty(), "{}: {warnings:?}", kind.kind);
+        }
+    }
 }

@@ -8,6 +8,7 @@
 mod build;
 mod decode;
 pub mod facts;
+mod walk;
 
 use std::sync::{Arc, OnceLock};
 
