@@ -3,23 +3,42 @@
 
 pub mod cells;
 pub mod config_map;
+pub mod controller_revision;
+pub mod cron_job;
+pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod horizontal_pod_autoscaler;
+pub mod ingress;
+pub mod ingress_class;
+pub mod job;
 pub mod label_selector;
 pub mod lease;
+pub mod limit_range;
 pub mod names;
 pub mod namespace;
+pub mod network_policy;
 pub mod node;
+pub mod persistent_volume;
+pub mod persistent_volume_claim;
 pub mod pod;
+pub mod pod_disruption_budget;
 pub mod pod_template;
+pub mod pod_template_object;
+pub mod priority_class;
 pub mod rbac;
 pub mod replica_set;
+pub mod replication_controller;
+pub mod resource_quota;
 pub mod review;
+pub mod runtime_class;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+pub mod stateful_set;
+pub mod storage_class;
 pub mod workload;
 
 use serde_json::Value;
@@ -56,26 +75,48 @@ pub fn all() -> Vec<Descriptor> {
         descriptor::<config_map::ConfigMapKind>(),
         descriptor::<endpoints::EndpointsKind>(),
         descriptor::<event::core::EventKind>(),
+        descriptor::<limit_range::LimitRangeKind>(),
         descriptor::<namespace::NamespaceKind>(),
         descriptor::<node::NodeKind>(),
+        descriptor::<persistent_volume::PersistentVolumeKind>(),
+        descriptor::<persistent_volume_claim::PersistentVolumeClaimKind>(),
         descriptor::<pod::PodKind>(),
+        descriptor::<pod_template_object::PodTemplateKind>(),
+        descriptor::<replication_controller::ReplicationControllerKind>(),
+        descriptor::<resource_quota::ResourceQuotaKind>(),
         descriptor::<secret::SecretKind>(),
         descriptor::<service_account::ServiceAccountKind>(),
         descriptor::<service::ServiceKind>(),
+        descriptor::<controller_revision::ControllerRevisionKind>(),
+        descriptor::<daemon_set::DaemonSetKind>(),
         descriptor::<deployment::DeploymentKind>(),
         descriptor::<replica_set::ReplicaSetKind>(),
+        descriptor::<stateful_set::StatefulSetKind>(),
         descriptor::<review::SelfSubjectReviewKind>(),
         descriptor::<review::TokenReviewKind>(),
         descriptor::<review::LocalSubjectAccessReviewKind>(),
         descriptor::<review::SelfSubjectAccessReviewKind>(),
         descriptor::<review::SelfSubjectRulesReviewKind>(),
         descriptor::<review::SubjectAccessReviewKind>(),
+        descriptor::<horizontal_pod_autoscaler::HorizontalPodAutoscalerKind>(),
+        descriptor::<cron_job::CronJobKind>(),
+        descriptor::<job::JobKind>(),
         descriptor::<lease::LeaseKind>(),
         descriptor::<endpoint_slice::EndpointSliceKind>(),
         descriptor::<event::regarding::EventKind>(),
+        descriptor::<ingress_class::IngressClassKind>(),
+        descriptor::<ingress::IngressKind>(),
+        descriptor::<network_policy::NetworkPolicyKind>(),
+        descriptor::<runtime_class::RuntimeClassKind>(),
+        descriptor::<pod_disruption_budget::PodDisruptionBudgetKind>(),
         descriptor::<rbac::cluster_role::ClusterRoleKind>(),
         descriptor::<rbac::cluster_role_binding::ClusterRoleBindingKind>(),
         descriptor::<rbac::role::RoleKind>(),
         descriptor::<rbac::role_binding::RoleBindingKind>(),
+        descriptor::<priority_class::PriorityClassKind>(),
+        descriptor::<storage_class::StorageClassKind>(),
     ]
 }
+
+#[cfg(test)]
+mod tests;

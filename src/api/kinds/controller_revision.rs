@@ -1,0 +1,51 @@
+//! Controller revisions: earlier templates of daemon sets and stateful sets.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use serde_json::{Value, json};
+
+use super::{cells, names};
+use crate::api::{
+    field::{self, Path},
+    kind::{Column, Kind, Names},
+    status::Cause,
+    validation::value,
+};
+
+/// `apps/v1.ControllerRevision`
+pub struct ControllerRevisionKind;
+
+impl Kind for ControllerRevisionKind {
+    type Object = ControllerRevision;
+    const NAMES: Names =
+        names::namespaced(names::APPS, "ControllerRevision", "controllerrevisions", "controllerrevision");
+    const COLUMNS: &'static [Column] = &[
+        cells::NAME,
+        cells::column("Controller", "string", "Whose revision it is."),
+        cells::column("Revision", "string", "Number of the revision."),
+        cells::AGE,
+    ];
+
+    fn validate(object: &ControllerRevision) -> Vec<Cause> {
+        field::invalid_each(&Path::new("revision"), object.revision, &value::non_negative(object.revision))
+    }
+
+    fn validate_update(new: &ControllerRevision, old: &ControllerRevision) -> Vec<Cause> {
+        field::immutable(&Path::new("data"), &new.data, &old.data)
+    }
+
+    fn cells(object: &ControllerRevision, now: Timestamp) -> Vec<Value> {
+        let owners = object.metadata.owner_references.iter().flatten();
+        let controller = owners.filter(|owner| owner.controller == Some(true)).map(|owner| {
+            let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+            let kind = owner.kind.to_lowercase();
+            if group.is_empty() { format!("{kind}/{}", owner.name) } else { format!("{kind}.{group}/{}", owner.name) }
+        });
+        vec![
+            cells::name(&object.metadata),
+            json!(controller.last().unwrap_or_else(|| cells::NONE.to_owned())),
+            json!(object.revision.to_string()),
+            cells::age(&object.metadata, now),
+        ]
+    }
+}

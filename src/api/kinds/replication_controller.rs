@@ -1,0 +1,87 @@
+//! Replication controllers: replica sets of the first hour.
+
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::ReplicationController, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use serde_json::{Value, json};
+
+use super::{cells, names, pod_template, workload};
+use crate::api::{
+    field::{self, Path},
+    kind::{Column, Generation, Kind, Names, Subresource},
+    status::Cause,
+};
+
+/// `v1.ReplicationController`
+pub struct ReplicationControllerKind;
+
+impl Kind for ReplicationControllerKind {
+    type Object = ReplicationController;
+    const NAMES: Names = Names {
+        short_names: &["rc"],
+        categories: &["all"],
+        subresources: &[Subresource::Status, Subresource::Scale],
+        ..names::namespaced(names::CORE, "ReplicationController", "replicationcontrollers", "replicationcontroller")
+    };
+    const GENERATION: Generation = Generation::Spec;
+    const FIELDS: &'static [&'static str] = &["status.replicas"];
+    const COLUMNS: &'static [Column] = &[
+        cells::NAME,
+        cells::column("Desired", "integer", "Pods that should be."),
+        cells::column("Current", "integer", "Pods that are."),
+        cells::column("Ready", "integer", "Pods that are ready."),
+        cells::AGE,
+        cells::wide("Containers", "string", "Names of the template's containers."),
+        cells::wide("Images", "string", "Images of the template's containers."),
+        cells::wide("Selector", "string", "Labels of the controller's pods."),
+    ];
+
+    fn default(controller: &mut ReplicationController) {
+        let spec = controller.spec.get_or_insert_default();
+        spec.replicas.get_or_insert(1);
+        let Some(template) = &mut spec.template else { return };
+        pod_template::defaults::template(template);
+        let Some(labels) = template.metadata.as_ref().and_then(|meta| meta.labels.clone()) else { return };
+        if spec.selector.as_ref().is_none_or(|selector| selector.is_empty()) {
+            spec.selector = Some(labels.clone());
+        }
+        if controller.metadata.labels.as_ref().is_none_or(|labels| labels.is_empty()) {
+            controller.metadata.labels = Some(labels);
+        }
+    }
+
+    fn validate(controller: &ReplicationController) -> Vec<Cause> {
+        let path = Path::new("spec");
+        let spec = controller.spec.clone().unwrap_or_default();
+        let numbers = [("replicas", spec.replicas), ("minReadySeconds", spec.min_ready_seconds)];
+        let mut causes = workload::non_negative(&numbers, &path);
+        let selector = LabelSelector { match_labels: spec.selector.clone(), match_expressions: None };
+        match &spec.template {
+            Some(template) => {
+                causes.extend(workload::selector_and_template(&selector, template, &path));
+                causes.extend(workload::always_restarts(template, "ReplicationController", &path));
+            }
+            None => causes.push(field::required(&path.child("template"), "")),
+        }
+        causes
+    }
+
+    fn field_values(controller: &ReplicationController) -> Vec<String> {
+        vec![controller.status.as_ref().map_or(0, |status| status.replicas).to_string()]
+    }
+
+    fn cells(controller: &ReplicationController, now: Timestamp) -> Vec<Value> {
+        let (spec, status) =
+            (controller.spec.clone().unwrap_or_default(), controller.status.clone().unwrap_or_default());
+        let (names, images) = cells::containers(spec.template.as_ref().and_then(|template| template.spec.as_ref()));
+        vec![
+            cells::name(&controller.metadata),
+            json!(spec.replicas.unwrap_or_default()),
+            json!(status.replicas),
+            json!(status.ready_replicas.unwrap_or_default()),
+            cells::age(&controller.metadata, now),
+            json!(names),
+            json!(images),
+            json!(cells::labels(spec.selector.as_ref())),
+        ]
+    }
+}

@@ -1,0 +1,166 @@
+//! Stateful sets: numbered pods, each with a name and volumes of its own.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use serde_json::{Value, json};
+
+use super::{cells, names, persistent_volume_claim, pod_template, workload};
+use crate::api::{
+    field::{self, Path},
+    kind::{Column, Generation, Kind, Names, Subresource},
+    status::Cause,
+};
+
+const ROLLING_UPDATE: &str = "RollingUpdate";
+const POLICIES: &[&str] = &["OrderedReady", "Parallel"];
+const STRATEGIES: &[&str] = &["OnDelete", ROLLING_UPDATE];
+const RETENTIONS: &[&str] = &["Delete", "Retain"];
+
+/// `apps/v1.StatefulSet`
+pub struct StatefulSetKind;
+
+impl Kind for StatefulSetKind {
+    type Object = StatefulSet;
+    const NAMES: Names = Names {
+        short_names: &["sts"],
+        categories: &["all"],
+        subresources: &[Subresource::Status, Subresource::Scale],
+        ..names::namespaced(names::APPS, "StatefulSet", "statefulsets", "statefulset")
+    };
+    const GENERATION: Generation = Generation::Spec;
+    const COLUMNS: &'static [Column] = &[
+        cells::NAME,
+        cells::column("Ready", "string", "Ready pods of all that should be."),
+        cells::AGE,
+        cells::wide("Containers", "string", "Names of the template's containers."),
+        cells::wide("Images", "string", "Images of the template's containers."),
+    ];
+
+    fn default(set: &mut StatefulSet) {
+        let spec = set.spec.get_or_insert_default();
+        spec.replicas.get_or_insert(1);
+        spec.revision_history_limit.get_or_insert(10);
+        spec.pod_management_policy.get_or_insert_with(|| "OrderedReady".to_owned());
+        let strategy = spec.update_strategy.get_or_insert_default();
+        let kind = strategy.type_.get_or_insert_with(|| ROLLING_UPDATE.to_owned());
+        if kind == ROLLING_UPDATE {
+            strategy.rolling_update.get_or_insert_default().partition.get_or_insert(0);
+        }
+        let retention = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
+        retention.when_deleted.get_or_insert_with(|| "Retain".to_owned());
+        retention.when_scaled.get_or_insert_with(|| "Retain".to_owned());
+        for claim in spec.volume_claim_templates.iter_mut().flatten() {
+            persistent_volume_claim::default(claim);
+        }
+        pod_template::defaults::template(&mut spec.template);
+    }
+
+    fn validate(set: &StatefulSet) -> Vec<Cause> {
+        let path = Path::new("spec");
+        let spec = set.spec.clone().unwrap_or_default();
+        let numbers = [
+            ("replicas", spec.replicas),
+            ("minReadySeconds", spec.min_ready_seconds),
+            ("revisionHistoryLimit", spec.revision_history_limit),
+        ];
+        let mut causes = workload::non_negative(&numbers, &path);
+        causes.extend(workload::selector_and_template(&spec.selector, &spec.template, &path));
+        causes.extend(workload::always_restarts(&spec.template, "StatefulSet", &path));
+        let policy = spec.pod_management_policy.as_deref();
+        causes.extend(pod_template::chosen(policy, POLICIES, &path.child("podManagementPolicy")));
+        causes.extend(update_strategy(&spec, &path.child("updateStrategy")));
+        let retention = spec.persistent_volume_claim_retention_policy.clone().unwrap_or_default();
+        let retained = path.child("persistentVolumeClaimRetentionPolicy");
+        let whens = [("whenDeleted", &retention.when_deleted), ("whenScaled", &retention.when_scaled)];
+        for (name, when) in whens {
+            causes.extend(pod_template::chosen(when.as_deref(), RETENTIONS, &retained.child(name)));
+        }
+        if let Some(start) = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start) {
+            causes.extend(workload::non_negative(&[("start", Some(start))], &path.child("ordinals")));
+        }
+        causes
+    }
+
+    fn validate_update(new: &StatefulSet, old: &StatefulSet) -> Vec<Cause> {
+        let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
+        if fixed(&new) == fixed(&old) {
+            return Vec::new();
+        }
+        let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+                      'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and \
+                      'minReadySeconds' are forbidden";
+        vec![field::forbidden(&Path::new("spec"), detail)]
+    }
+
+    fn cells(set: &StatefulSet, now: Timestamp) -> Vec<Value> {
+        let spec = set.spec.clone().unwrap_or_default();
+        let ready = set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
+        let (names, images) = cells::containers(spec.template.spec.as_ref());
+        vec![
+            cells::name(&set.metadata),
+            json!(format!("{ready}/{}", spec.replicas.unwrap_or_default())),
+            cells::age(&set.metadata, now),
+            json!(names),
+            json!(images),
+        ]
+    }
+}
+
+fn update_strategy(spec: &StatefulSetSpec, path: &Path) -> Vec<Cause> {
+    let strategy = spec.update_strategy.clone().unwrap_or_default();
+    let mut causes = pod_template::chosen(strategy.type_.as_deref(), STRATEGIES, &path.child("type"));
+    let rolling = path.child("rollingUpdate");
+    match &strategy.rolling_update {
+        Some(_) if strategy.type_.as_deref() == Some("OnDelete") => {
+            let detail = "only allowed for updateStrategy 'RollingUpdate'";
+            causes.push(field::invalid(&rolling, &strategy.rolling_update, detail));
+        }
+        Some(update) => {
+            causes.extend(workload::non_negative(&[("partition", update.partition)], &rolling));
+            let unavailable = update.max_unavailable.as_ref();
+            causes.extend(workload::count_or_percent(unavailable, &rolling.child("maxUnavailable"), true));
+            if unavailable.is_some() && workload::is_zero(unavailable) {
+                causes.push(field::invalid(&rolling.child("maxUnavailable"), unavailable, "cannot be 0"));
+            }
+        }
+        None => {}
+    }
+    causes
+}
+
+/// The spec without what an update may change.
+fn fixed(spec: &StatefulSetSpec) -> StatefulSetSpec {
+    StatefulSetSpec {
+        replicas: None,
+        ordinals: None,
+        template: Default::default(),
+        update_strategy: None,
+        revision_history_limit: None,
+        persistent_volume_claim_retention_policy: None,
+        min_ready_seconds: None,
+        ..spec.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kind::descriptor;
+
+    #[test]
+    fn only_some_fields_may_change() {
+        let strategy = descriptor::<StatefulSetKind>().strategy;
+        let set = |service: &str, replicas: i32| {
+            let set = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"serviceName": service,
+                "replicas": replicas, "selector": {"matchLabels": {"a": "b"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+            strategy.decode(set).unwrap()
+        };
+        assert_eq!(strategy.validate(&set("s", 1)), []);
+        assert_eq!(strategy.validate_update(&set("s", 3), &set("s", 1)), []);
+        let causes = strategy.validate_update(&set("t", 1), &set("s", 1));
+        assert!(
+            causes[0].message.starts_with("Forbidden: updates to statefulset spec for fields other than 'replicas'")
+        );
+    }
+}
