@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
 use crate::{
     api::{Status, schema::Format, status::Reason},
-    http::body::Body,
+    http::body::{self, Body, ReadError},
 };
 
 /// Largest request body, as upstream's default.
@@ -35,10 +34,10 @@ pub fn format(headers: &HeaderMap) -> Result<Format, Status> {
 
 /// Reads a body to its end, or 413.
 pub async fn read(body: Body) -> Result<Bytes, Status> {
-    match Limited::new(body, BODY_LIMIT_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large(BODY_LIMIT_BYTES)),
-        Err(error) => Err(Status::bad_request(format!("the body of the request could not be read: {error}"))),
+    match body::read(body, BODY_LIMIT_BYTES).await {
+        Ok(bytes) => Ok(bytes),
+        Err(ReadError::TooLong { limit_bytes }) => Err(too_large(limit_bytes)),
+        Err(ReadError::Broken(error)) => Err(Status::bad_request(format!("the body of the request could not be read: {error}"))),
     }
 }
 

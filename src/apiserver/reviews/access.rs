@@ -1,0 +1,67 @@
+//! From the spec of an access review to the attributes of the request it asks about.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    api::{Status, status::Cause},
+    apiserver::{attributes::Attributes, authz::Rule},
+    http::identity::User,
+};
+
+/// The user that a review is about.
+pub fn user(spec: &Value) -> Result<User, Status> {
+    let list = |field: &str| serde_json::from_value::<Vec<String>>(spec[field].clone()).unwrap_or_default();
+    let user = User {
+        name: spec["user"].as_str().unwrap_or_default().to_owned(),
+        uid: spec["uid"].as_str().unwrap_or_default().to_owned(),
+        groups: list("groups"),
+        extra: serde_json::from_value::<BTreeMap<String, Vec<String>>>(spec["extra"].clone()).unwrap_or_default(),
+    };
+    if user.name.is_empty() && user.groups.is_empty() {
+        return Err(invalid("spec.user", "at least one of user or group must be specified"));
+    }
+    Ok(user)
+}
+
+/// The request that `user` might make.
+pub fn attributes(user: User, spec: &Value) -> Result<Attributes, Status> {
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    match (resource.is_object(), path.is_object()) {
+        (true, false) => Ok(Attributes {
+            user,
+            verb: text(resource, "verb"),
+            group: text(resource, "group"),
+            version: text(resource, "version"),
+            resource: text(resource, "resource"),
+            subresource: text(resource, "subresource"),
+            namespace: text(resource, "namespace"),
+            name: text(resource, "name"),
+            ..Attributes::default()
+        }),
+        (false, true) => {
+            Ok(Attributes { user, verb: text(path, "verb"), path: text(path, "path"), ..Attributes::default() })
+        }
+        _ => Err(invalid(
+            "spec.resourceAttributes",
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        )),
+    }
+}
+
+/// The rules of whoever may do everything.
+pub fn everything() -> [Rule; 2] {
+    let all = || vec!["*".to_owned()];
+    [
+        Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() },
+        Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() },
+    ]
+}
+
+fn invalid(field: &str, why: &str) -> Status {
+    let cause =
+        Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {why}"), field: field.into() };
+    Status::invalid("authorization.k8s.io", "SubjectAccessReview", "", vec![cause])
+}
