@@ -37,7 +37,9 @@ pub async fn read(body: Body) -> Result<Bytes, Status> {
     match body::read(body, BODY_LIMIT_BYTES).await {
         Ok(bytes) => Ok(bytes),
         Err(ReadError::TooLong { limit_bytes }) => Err(too_large(limit_bytes)),
-        Err(ReadError::Broken(error)) => Err(Status::bad_request(format!("the body of the request could not be read: {error}"))),
+        Err(ReadError::Broken(error)) => {
+            Err(Status::bad_request(format!("the body of the request could not be read: {error}")))
+        }
     }
 }
 

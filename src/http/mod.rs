@@ -6,7 +6,6 @@ pub mod channel;
 pub mod client;
 pub mod forward;
 pub mod identity;
-pub mod join;
 pub mod server;
 pub mod spdy;
 pub mod tunnel;

@@ -3,24 +3,29 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use http::{Request, Response, StatusCode};
+use kube::Client;
 use rustls::{ClientConfig, pki_types::ServerName};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::{
     api::{Status, kind::GroupResource, status::Reason},
-    apiserver::reader::Reader,
+    apiserver::{handlers::Handlers, reader::Reader},
     base::{log, task::Supervisor},
     http::{
         body::{self, Body},
         client::{self, BoxStream},
         forward,
         tunnel::{Error as TunnelError, Target, Tunnels},
+    },
+    pki::{
+        self,
+        join::{AUTHORITY_PATH, ClusterSettings, JOIN_PATH},
     },
 };
 
@@ -116,6 +121,39 @@ impl Dialer {
         let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
         Some((address, port.and_then(|port| u16::try_from(port).ok()).unwrap_or(KUBELET_PORT)).into())
     }
+}
+
+/// What the handlers of this module are made of.
+pub struct Parts {
+    /// Keys and join token.
+    pub pki: Arc<pki::Server>,
+    /// Pods, services and nodes.
+    pub reader: Arc<dyn Reader>,
+    /// Acts as a member of `system:masters`; set as soon as the API can be asked.
+    pub client: Arc<OnceLock<Client>>,
+    /// What joining machines are told.
+    pub settings: ClusterSettings,
+    /// Runs tunnels and streams.
+    pub supervisor: Supervisor,
+}
+
+/// Puts everything that reaches nodes, or that nodes ask for, into `handlers`. Blocks on files.
+pub fn register(handlers: &mut Handlers, parts: Parts) -> Result<Arc<Dialer>, pki::Error> {
+    let Parts { pki, reader, client, settings, supervisor } = parts;
+    let tunnels = Tunnels::new(supervisor.clone());
+    let dialer = Arc::new(Dialer::new(reader.clone(), tunnels.clone(), pki.kubelet_client_tls()?));
+    let streams = Arc::new(pods::PodStreams::new(reader.clone(), dialer.clone(), supervisor.clone()));
+    for subresource in ["log", "exec", "attach", "portforward"] {
+        handlers.resource("", "pods", subresource, streams.clone());
+    }
+    let proxy = Arc::new(proxy::Proxy::new(reader.clone(), dialer.clone(), supervisor));
+    for resource in ["pods", "services", "nodes"] {
+        handlers.resource("", resource, "proxy", proxy.clone());
+    }
+    handlers.path(crate::http::tunnel::PATH, Arc::new(tunnel::TunnelHandler::new(tunnels)));
+    handlers.path(AUTHORITY_PATH, Arc::new(join::AuthorityHandler::new(pki.clone())));
+    handlers.path(JOIN_PATH, Arc::new(join::JoinHandler::new(pki, reader, client, settings)));
+    Ok(dialer)
 }
 
 async fn dial_pod(address: SocketAddr) -> Result<BoxStream, Error> {

@@ -19,6 +19,7 @@ use crate::{
         attributes::Attributes,
         authn::service_account::{Binding, Claims, ObjectReference, Tokens},
         handler::Handler,
+        handlers::Handlers,
         payload,
         reader::Reader,
         respond,
@@ -28,6 +29,22 @@ use crate::{
 };
 
 pub mod discovery;
+
+/// Puts the issuing of tokens and the discovery of their keys into `handlers`. `server` is where
+/// clients reach the API (`https://host:port`).
+pub fn register(
+    handlers: &mut Handlers,
+    reader: Arc<dyn Reader>,
+    tokens: &Arc<Tokens>,
+    admission: Arc<Admission>,
+    server: &str,
+) {
+    let requests = TokenRequests::new(reader, tokens.clone(), admission);
+    handlers.resource("", "serviceaccounts", "token", Arc::new(requests));
+    let discovery = Arc::new(discovery::IssuerDiscovery::new(tokens.clone(), server));
+    handlers.path(discovery::CONFIGURATION_PATH, discovery.clone());
+    handlers.path(discovery::KEYS_PATH, discovery);
+}
 
 const DEFAULT_SECONDS: i64 = 3600;
 const SHORTEST_SECONDS: i64 = 600;
@@ -130,7 +147,9 @@ impl TokenRequests {
             "Secret" => ("secrets", binding.namespace.clone()),
             "Node" => ("nodes", String::new()),
             other => {
-                return Err(Status::bad_request(format!("cannot bind token for serviceaccount {account:?} to {other}")));
+                return Err(Status::bad_request(format!(
+                    "cannot bind token for serviceaccount {account:?} to {other}"
+                )));
             }
         };
         let object = self.get(resource, &namespace, &bound.name)?;
