@@ -148,12 +148,6 @@ pub(super) fn capability_mask(names: &[String]) -> u64 {
     found.fold(0, |mask, (number, _)| mask | 1 << number)
 }
 
-/// A mount can only pass its mounts on to the host if the container's root is shared. Everything
-/// else receives mounts from the host, which is libcontainer's default.
-pub(super) fn passes_mounts_on(config: &ContainerConfig) -> bool {
-    config.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional)
-}
-
 /// The environment, in its order; a search path and, on terminals, a kind of terminal are added if missing.
 pub(super) fn environment(config: &ContainerConfig, tty: bool) -> Vec<String> {
     let mut environment = config.env.clone();
@@ -245,6 +239,12 @@ fn bind(mount: &Mount) -> Value {
     let access: &[&str] = if mount.read_only { &["ro", "rro"] } else { &["rw"] };
     let options: Vec<&str> = ["rbind", propagation].iter().chain(access).copied().collect();
     json!({"destination": mount.destination, "type": "bind", "source": mount.source, "options": options})
+}
+
+/// A mount can only pass its mounts on to the host if the container's root is shared. Everything
+/// else receives mounts from the host, which is libcontainer's default.
+fn passes_mounts_on(config: &ContainerConfig) -> bool {
+    config.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional)
 }
 
 fn collect_devices(directory: &Path, found: &mut Vec<Value>) {

@@ -85,9 +85,6 @@ pub(super) fn start(job: Job<'_>) -> i32 {
     run(job, |job, report| {
         prepare_cgroup(job)?;
         prepare_working_directory(job.config)?;
-        if spec::passes_mounts_on(job.config) {
-            separate_root(&job.config.rootfs)?;
-        }
         write_specification(job)?;
         let program = program(job, job.config.args.clone(), job.config.tty, report.clone())?;
         let console = Console::new(job, job.config.tty, "init")?;
@@ -153,19 +150,6 @@ fn prepare_working_directory(config: &ContainerConfig) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A container whose root is shared would pass its own mounts, /proc and all, on to the host's view
-/// of its root file system. In a mount namespace of its own that view is cut off first, while
-/// volumes stay connected.
-fn separate_root(rootfs: &Path) -> Outcome<()> {
-    use mount::Operation::{Bind, Propagate};
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
-    let target = rootfs.to_owned();
-    if !mount::list_under(&mount::Kernel, rootfs)?.iter().any(|found| found.path == rootfs) {
-        mount::Kernel.apply(&Bind { source: target.clone(), target: target.clone(), recursive: true })?;
-    }
-    Ok(mount::Kernel.apply(&Propagate { target, propagation: mount::Propagation::Private, recursive: false })?)
 }
 
 fn write_specification(job: &Job<'_>) -> io::Result<()> {
