@@ -5,6 +5,7 @@
 //! wake on changes of their pod, of the objects it uses, of its containers, and on timers.
 
 pub mod adapters;
+pub mod backend;
 pub mod config;
 pub mod container;
 pub mod dns;
@@ -70,6 +71,20 @@ pub async fn run(
     host: Host,
     supervisor: &Supervisor,
 ) -> Result<Arc<Shared>, host::Error> {
+    let (shared, facts) = share(config, client, services, host, supervisor).await;
+    let known = recovery::recover(&shared).await?;
+    supervisor.spawn("node heartbeat", node::heartbeat::run(shared.clone(), facts));
+    supervisor.spawn("pod source", source::run(shared.clone(), known));
+    Ok(shared)
+}
+
+async fn share(
+    config: Config,
+    client: Client,
+    services: Informer<Service>,
+    host: Host,
+    supervisor: &Supervisor,
+) -> (Arc<Shared>, Facts) {
     let lane = Lane::new(LANE_WIDTH);
     let directory = config.data_dir.clone();
     let facts = lane.run(move || Facts::read(&directory)).await;
@@ -91,8 +106,9 @@ pub async fn run(
         client,
         config,
     });
-    let known = recovery::recover(&shared).await?;
-    supervisor.spawn("node heartbeat", node::heartbeat::run(shared.clone(), facts));
-    supervisor.spawn("pod source", source::run(shared.clone(), known));
-    Ok(shared)
+    (shared, facts)
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

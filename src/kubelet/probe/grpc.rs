@@ -49,9 +49,14 @@ async fn call(host: &str, port: u16, service: &str, timeout: Duration) -> Result
             _ => verdict(&body.to_bytes()),
         }
     };
+    tokio::pin!(exchange);
     tokio::select! {
-        result = exchange => result,
-        ended = connection => Err(ended.err().map_or_else(|| "connection closed".to_owned(), text)),
+        biased;
+        result = &mut exchange => result,
+        ended = connection => match ended {
+            Ok(()) => exchange.await,
+            Err(error) => Err(text(error)),
+        },
     }
 }
 

@@ -91,10 +91,17 @@ async fn send(target: &Target, stream: impl AsyncRead + AsyncWrite + Unpin + Sen
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let exchange = async { sender.send_request(request(target)?).await.map_err(|error| error.to_string()) };
-    tokio::select! {
-        answer = exchange => Ok(Answer { code: answer?.status().as_u16() }),
-        ended = connection => Err(ended.err().map_or_else(|| "EOF".to_owned(), |error| error.to_string())),
-    }
+    tokio::pin!(exchange);
+    // A server that closes at once may end the connection before its answer has been taken.
+    let answer = tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        ended = connection => match ended {
+            Ok(()) => exchange.await,
+            Err(error) => Err(error.to_string()),
+        },
+    };
+    Ok(Answer { code: answer?.status().as_u16() })
 }
 
 fn request(target: &Target) -> Result<Request<Empty<Bytes>>, String> {
