@@ -239,8 +239,7 @@ fn version_of(json: &[u8]) -> String {
     crate::api::meta::resource_version(&value).to_owned()
 }
 
-/// 406.
-pub fn not_acceptable() -> Status {
+fn not_acceptable() -> Status {
     Status::new(
         Reason::NotAcceptable,
         "only the following media types are accepted: application/json, application/yaml",

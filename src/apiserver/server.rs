@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::{
     api::{Status, kind::Descriptor},
     apiserver::{
+        allocator::Allocator,
         attributes::Attributes,
         cache::Caches,
         gates::{Admit, Authenticate, Authorize},
@@ -59,6 +60,8 @@ pub struct Components {
     pub authorizer: Arc<dyn Authorize>,
     /// What becomes of their writes.
     pub admission: Arc<dyn Admit>,
+    /// Where services get their addresses and ports from.
+    pub allocator: Arc<Allocator>,
     /// What is not served by the registry.
     pub handlers: Handlers,
     /// `host:port` at which clients reach the server.
@@ -89,7 +92,7 @@ impl ApiServer {
     /// A server that is ready to be asked.
     pub fn new(parts: Components) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let registry = Registry::new(parts.store, parts.caches, parts.admission, metrics.clone());
+        let registry = Registry::new(parts.store, parts.caches, parts.admission, parts.allocator, metrics.clone());
         let documents = routes::discovery::Documents::new(&parts.kinds, &parts.address);
         let mut handlers = parts.handlers;
         handlers.path("/openapi", Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION)));
@@ -123,6 +126,11 @@ impl ApiServer {
     /// The registry, for what the server itself must do to objects before it serves.
     pub fn registry(&self) -> &Registry {
         &self.inner.registry
+    }
+
+    /// As [`ApiServer::handle`], for transports that need a future of its own.
+    pub async fn answer(self, request: Request<Body>) -> Response<Body> {
+        self.handle(request).await
     }
 
     /// Answers a request. Never fails: what goes wrong is in the answer.

@@ -8,7 +8,7 @@ use crate::{
     api::{Status, kind::Scope, meta, status::Reason, time},
     apiserver::{
         admission::Operation,
-        registry::{Call, Registry},
+        registry::{Call, Registry, claim::Claim},
     },
     store::Expect,
 };
@@ -51,7 +51,8 @@ impl Registry {
         let call = &Call { attributes: &attributes, ..*call };
         self.mutate(call, Operation::Create, &mut object, None).await?;
         let strategy = &call.kind.strategy;
-        let object = strategy.prepare_for_create(strategy.decode(object)?)?;
+        let mut object = strategy.prepare_for_create(strategy.decode(object)?)?;
+        let claim = self.claim(call, &mut object, None)?;
         let causes = strategy.validate(&object);
         if !causes.is_empty() {
             return Err(Status::invalid(call.kind.group, call.kind.kind, &name, causes));
@@ -62,7 +63,10 @@ impl Registry {
             return Err(already_exists(call, &existing.json()));
         }
         match self.put(call, key.clone(), object, Expect::Absent).await? {
-            Some(stored) => Ok(stored),
+            Some(stored) => {
+                claim.filter(|_| !call.dry_run).map(Claim::keep);
+                Ok(stored)
+            }
             None => Err(already_exists(call, &cache.get(&key).map(|existing| existing.json()).unwrap_or_default())),
         }
     }

@@ -159,7 +159,10 @@ impl Registry {
         mark(call, &mut new, &old, grace);
         if is_released(&new) {
             let removed = self.remove(call, current.key.clone(), current.revision).await?;
-            return Ok(removed.map(|_| Deleted::Gone(current.json())));
+            return Ok(removed.map(|_| {
+                self.give_back(call, &old);
+                Deleted::Gone(current.json())
+            }));
         }
         if new == old {
             return Ok(Some(Deleted::Pending(current.json())));

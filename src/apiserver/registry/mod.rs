@@ -18,6 +18,7 @@ use crate::{
     },
     apiserver::{
         admission::{self, Operation},
+        allocator::Allocator,
         attributes::Attributes,
         cache::{Caches, ResourceCache, object, selectable::Selectable},
         gates::Admit,
@@ -29,6 +30,7 @@ use crate::{
 };
 
 pub mod binding;
+mod claim;
 pub mod continuation;
 pub mod create;
 pub mod decode;
@@ -60,6 +62,7 @@ struct Inner {
     store: Store,
     caches: Arc<Caches>,
     admission: Arc<dyn Admit>,
+    allocator: Arc<Allocator>,
     metrics: Arc<Metrics>,
     decoder: decode::Decoder,
 }
@@ -101,9 +104,18 @@ impl Warnings {
 
 impl Registry {
     /// A registry over an open store and the caches that follow it.
-    pub fn new(store: Store, caches: Arc<Caches>, admission: Arc<dyn Admit>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        store: Store,
+        caches: Arc<Caches>,
+        admission: Arc<dyn Admit>,
+        allocator: Arc<Allocator>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        for conflict in allocator.rebuild(&*caches) {
+            tracing::warn!(conflict, "two services want the same");
+        }
         let decoder = decode::Decoder::default();
-        Self { inner: Arc::new(Inner { store, caches, admission, metrics, decoder }) }
+        Self { inner: Arc::new(Inner { store, caches, admission, allocator, metrics, decoder }) }
     }
 
     /// The caches.

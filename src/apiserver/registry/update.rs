@@ -5,11 +5,11 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    api::{Status, field, meta, status::Cause},
+    api::{Status, encode, field, meta, status::Cause},
     apiserver::{
         admission::Operation,
         cache::object::Object,
-        registry::{CONFLICT_RETRIES, Call, MODIFIED, Registry, create::check_namespace, delete, parse},
+        registry::{CONFLICT_RETRIES, Call, MODIFIED, Registry, claim::Claim, create::check_namespace, delete, parse},
     },
     store::Expect,
 };
@@ -44,11 +44,12 @@ impl Registry {
             let current = cache.get(&key).ok_or_else(|| call.not_found())?;
             let old = parse(&current)?;
             let new = produce(&old)?;
-            let new = self.prepare(call, endpoint, new, &old).await?;
+            let (new, claim) = self.prepare(call, endpoint, new, &old).await?;
             if new == old {
                 return Ok(current.json());
             }
             if let Some(stored) = self.replace(call, &current, new, &old).await? {
+                claim.filter(|_| !call.dry_run).map(Claim::keep);
                 return Ok(stored);
             }
         }
@@ -56,14 +57,24 @@ impl Registry {
     }
 
     /// Everything between decoding and storing.
-    async fn prepare(&self, call: &Call<'_>, endpoint: Endpoint, mut new: Value, old: &Value) -> Result<Value, Status> {
+    async fn prepare(
+        &self,
+        call: &Call<'_>,
+        endpoint: Endpoint,
+        mut new: Value,
+        old: &Value,
+    ) -> Result<(Value, Option<Claim>), Status> {
         identify(call, &mut new, old)?;
         let strategy = &call.kind.strategy;
         self.mutate(call, Operation::Update, &mut new, Some(old)).await?;
         let new = strategy.decode(new)?;
-        let new = match endpoint {
+        let mut new = match endpoint {
             Endpoint::Main => strategy.prepare_for_update(new, old)?,
             Endpoint::Status => strategy.prepare_for_status_update(new, old)?,
+        };
+        let claim = match endpoint {
+            Endpoint::Main => self.claim(call, &mut new, Some(old))?,
+            Endpoint::Status => None,
         };
         let causes = match endpoint {
             Endpoint::Main => {
@@ -77,7 +88,7 @@ impl Registry {
             return Err(Status::invalid(call.kind.group, call.kind.kind, &call.attributes.name, causes));
         }
         self.admit(call, Operation::Update, &new, Some(old)).await?;
-        Ok(new)
+        Ok((new, claim))
     }
 
     /// Stores a new state of an object, or removes the object when this was the last thing that
@@ -91,7 +102,10 @@ impl Registry {
     ) -> Result<Option<Bytes>, Status> {
         if meta::deletion_timestamp(old).is_some() && delete::is_released(&new) {
             let removed = self.remove(call, current.key.clone(), current.revision).await?;
-            return Ok(removed.map(|_| crate::api::encode::encode(&new)));
+            return Ok(removed.map(|_| {
+                self.give_back(call, old);
+                encode::encode(&new)
+            }));
         }
         self.put(call, current.key.clone(), new, Expect::Revision(current.revision)).await
     }

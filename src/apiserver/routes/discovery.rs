@@ -1,18 +1,15 @@
-//! Documents about the API itself, made once and kept: discovery, classic and aggregated, and
-//! OpenAPI.
+//! Documents about the API itself, made once and kept: discovery, classic and aggregated.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    api::{Status, kind::Descriptor},
+    api::kind::Descriptor,
     apiserver::{
         discovery::{Document, aggregated, classic},
-        openapi::OpenApi,
-        respond, routes, version,
+        respond,
     },
-    base::lane::Lane,
     http::body::{self, Body},
 };
 
@@ -24,7 +21,6 @@ pub struct Documents {
     classic: HashMap<String, Document>,
     aggregated: HashMap<&'static str, Document>,
     index: String,
-    openapi: Arc<OpenApi>,
 }
 
 impl Documents {
@@ -47,31 +43,26 @@ impl Documents {
         paths.sort_unstable();
         let index = serde_json::json!({"paths": paths}).to_string();
         let aggregated = [("/api", aggregated::core(kinds)), ("/apis", aggregated::groups(kinds))];
-        let openapi = Arc::new(OpenApi::new(kinds.to_vec(), version::GIT_VERSION));
-        Self { classic: documents, aggregated: HashMap::from(aggregated), index, openapi }
+        Self { classic: documents, aggregated: HashMap::from(aggregated), index }
     }
 
-    /// The document at `path`, if there is one: 304 if the client has it already. OpenAPI
-    /// documents take a while to build when they are first asked for: on `lane`.
-    pub async fn serve(&self, path: &str, headers: &HeaderMap, lane: &Lane) -> Option<Result<Response<Body>, Status>> {
+    /// The document at `path`, if there is one: 304 if the client has it already.
+    pub fn serve(&self, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
         let path = path.trim_end_matches('/');
         if path.is_empty() {
-            return Some(Ok(respond::whole(StatusCode::OK, respond::JSON, self.index.clone())));
+            return Some(respond::whole(StatusCode::OK, respond::JSON, self.index.clone()));
         }
-        let accept = text(headers, header::ACCEPT);
-        if let Some(path) = path.strip_prefix("/openapi/") {
-            return routes::openapi::serve(&self.openapi, path, headers, lane).await;
-        }
-        let (document, content_type) = match self.aggregated.get(path).filter(|_| aggregated::is_preferred(&accept)) {
+        let preferred = aggregated::is_preferred(&text(headers, header::ACCEPT));
+        let (document, content_type) = match self.aggregated.get(path).filter(|_| preferred) {
             Some(document) => (document, aggregated::CONTENT_TYPE),
             None => (self.classic.get(path)?, respond::JSON),
         };
-        Some(Ok(tagged(document, content_type, headers)))
+        Some(tagged(document, content_type, headers))
     }
 }
 
 /// A document, or 304 if the client has it already.
-pub(super) fn tagged(document: &Document, content_type: &'static str, headers: &HeaderMap) -> Response<Body> {
+fn tagged(document: &Document, content_type: &'static str, headers: &HeaderMap) -> Response<Body> {
     let if_none_match = text(headers, header::IF_NONE_MATCH);
     let known = !if_none_match.is_empty() && document.matches(&if_none_match);
     let code = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
@@ -85,7 +76,7 @@ pub(super) fn tagged(document: &Document, content_type: &'static str, headers: &
 }
 
 /// All values of a header as one list.
-pub(super) fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
+fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     values.join(",")
 }

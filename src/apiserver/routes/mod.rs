@@ -19,7 +19,6 @@ use crate::{
 
 pub mod discovery;
 mod objects;
-mod openapi;
 mod patch;
 mod subresources;
 
@@ -36,7 +35,7 @@ pub(super) async fn route(
     }
     if !attributes.is_resource() {
         let (parts, _) = request.into_parts();
-        return path(server, attributes, query, &parts).await;
+        return path(server, attributes, query, &parts);
     }
     let kind = server.kind(attributes).ok_or_else(respond::no_such_path)?;
     check_scope(kind, attributes)?;
@@ -58,12 +57,7 @@ struct Exchange<'a> {
     query: &'a Query,
 }
 
-async fn path(
-    server: &Inner,
-    attributes: &Attributes,
-    query: &Query,
-    request: &Parts,
-) -> Result<Response<Body>, Status> {
+fn path(server: &Inner, attributes: &Attributes, query: &Query, request: &Parts) -> Result<Response<Body>, Status> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(respond::no_such_method());
     }
@@ -77,10 +71,7 @@ async fn path(
             let text = server.metrics.render(server.registry.caches());
             Ok(respond::whole(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
         }
-        path => {
-            let served = server.documents.serve(path, &request.headers, &server.rendering).await;
-            served.unwrap_or_else(|| Err(respond::no_such_path()))
-        }
+        path => server.documents.serve(path, &request.headers).ok_or_else(respond::no_such_path),
     }
 }
 

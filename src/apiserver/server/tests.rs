@@ -76,6 +76,7 @@ impl Fixture {
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
             admission: Arc::new(Open),
+            allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers: Handlers::default(),
             address: "127.0.0.1:6443".into(),
         });
@@ -600,6 +601,27 @@ async fn a_deployment_is_scaled() {
     assert_eq!(server.json(Method::PUT, &scale, &before).await.1["reason"], "Conflict");
     assert_eq!(server.patch(&scale, MERGE, &json!({"spec": {"replicas": -1}})).await.0, 422);
     assert_eq!(server.get(&format!("{path}/d")).await.1["metadata"]["generation"], 2);
+}
+
+#[tokio::test]
+async fn services_get_addresses_and_give_them_back() {
+    let server = Fixture::new();
+    let path = "/api/v1/namespaces/default/services";
+    let service = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {"clusterIP": "10.43.0.7", "type": "NodePort",
+               "ports": [{"port": 80, "nodePort": 30080}]}})
+    };
+    assert_eq!(server.json(Method::POST, &format!("{path}?dryRun=All"), &service("a")).await.0, 201);
+    let (code, created) = server.json(Method::POST, path, &service("a")).await;
+    assert_eq!((code.as_u16(), &created["spec"]["clusterIPs"]), (201, &json!(["10.43.0.7"])), "{created}");
+    assert_eq!(server.json(Method::POST, path, &service("b")).await.0, 422);
+    let plain = json!({"metadata": {"name": "c"}, "spec": {"ports": [{"port": 80}]}});
+    let (_, other) = server.json(Method::POST, path, &plain).await;
+    assert!(text(&other["spec"]["clusterIP"]).starts_with("10.43."), "{other}");
+    let server = server.restart().await;
+    assert_eq!(server.json(Method::POST, path, &service("b")).await.0, 422);
+    assert_eq!(server.json(Method::DELETE, &format!("{path}/a"), &Value::Null).await.0, 200);
+    assert_eq!(server.json(Method::POST, path, &service("b")).await.0, 201);
 }
 
 #[tokio::test]
