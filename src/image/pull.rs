@@ -63,10 +63,7 @@ impl ImageStore {
         // Collected first: a lazy closure over pairs of references would keep this future from
         // being sent between threads.
         let layers: Vec<_> = pairs.map(|(blob, diff_id)| fetch_layer(inner, session, blob, diff_id)).collect();
-        stream::iter(layers)
-            .buffer_unordered(LAYERS_AT_ONCE)
-            .try_collect::<()>()
-            .await?;
+        stream::iter(layers).buffer_unordered(LAYERS_AT_ONCE).try_collect::<()>().await?;
         let new = NewImage {
             id,
             tags: reference.tagged().into_iter().collect(),

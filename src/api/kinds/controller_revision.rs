@@ -36,14 +36,14 @@ impl Kind for ControllerRevisionKind {
 
     fn cells(object: &ControllerRevision, now: Timestamp) -> Vec<Value> {
         let owners = object.metadata.owner_references.iter().flatten();
-        let controller = owners.filter(|owner| owner.controller == Some(true)).map(|owner| {
+        let mut controller = owners.filter(|owner| owner.controller == Some(true)).map(|owner| {
             let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
             let kind = owner.kind.to_lowercase();
             if group.is_empty() { format!("{kind}/{}", owner.name) } else { format!("{kind}.{group}/{}", owner.name) }
         });
         vec![
             cells::name(&object.metadata),
-            json!(controller.last().unwrap_or_else(|| cells::NONE.to_owned())),
+            json!(controller.next().unwrap_or_else(|| cells::NONE.to_owned())),
             json!(object.revision.to_string()),
             cells::age(&object.metadata, now),
         ]

@@ -155,11 +155,10 @@ impl Allocator {
             self.take_port(state, port).map_err(|error| self.port_failure(error, &path, port))?;
             taken.ports.push(port);
         }
-        for index in 0..if wanted { requested.len() } else { 0 } {
-            if requested[index].is_none() {
-                let chosen = self.reuse(spec, index).map_or_else(|| self.choose_port(state, taken), Ok)?;
-                spec.ports.get_or_insert_default()[index].node_port = Some(chosen.into());
-            }
+        let open = requested.iter().enumerate().filter(|(_, port)| wanted && port.is_none());
+        for (index, _) in open {
+            let chosen = self.reuse(spec, index).map_or_else(|| self.choose_port(state, taken), Ok)?;
+            spec.ports.get_or_insert_default()[index].node_port = Some(chosen.into());
         }
         let asked = number(spec.health_check_node_port);
         match asked {

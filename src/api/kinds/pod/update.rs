@@ -15,6 +15,9 @@ const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].imag
                          `spec.tolerations` (only additions to existing tolerations),\
                          `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
+/// Picks one of the lists of container statuses.
+type Statuses = fn(&PodStatus) -> &[ContainerStatus];
+
 /// Problems of an update of the main resource.
 pub fn spec(new: &Pod, old: &Pod) -> Vec<Cause> {
     let (mut new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
@@ -96,7 +99,7 @@ pub fn status(new: &Pod, old: &Pod) -> Vec<Cause> {
     if old.qos_class.is_some() {
         causes.extend(field::immutable(&path.child("qosClass"), &new.qos_class, &old.qos_class));
     }
-    let lists: [(&str, fn(&PodStatus) -> &[ContainerStatus], &str); 3] = [
+    let lists: [(&str, Statuses, &str); 3] = [
         ("containerStatuses", |status| status.container_statuses.as_deref().unwrap_or_default(), policy),
         ("initContainerStatuses", |status| status.init_container_statuses.as_deref().unwrap_or_default(), policy),
         (
