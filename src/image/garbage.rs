@@ -115,6 +115,8 @@ impl Inner {
 
     fn collect(&self, thresholds: Thresholds) -> Result<Vec<Image>, Error> {
         let usage = disk_usage(&self.root)?;
+        // Layers of pulls that failed go at any time.
+        self.remove_unused_layers()?;
         let Some(mut excess) = excess_bytes(usage, thresholds) else { return Ok(Vec::new()) };
         let mut removed = Vec::new();
         for candidate in self.candidates(thresholds.minimum_age_s) {

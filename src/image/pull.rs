@@ -3,8 +3,9 @@
 
 use std::{collections::HashMap, fs::File, io::BufReader, path::PathBuf, sync::Arc};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Credential, Image,
@@ -60,10 +61,14 @@ impl ImageStore {
         let inner = &self.inner;
         let _lease = inner.leases.take(&config.diff_ids);
         let pairs = manifest.layers.iter().zip(&config.diff_ids);
+        let stop = CancellationToken::new();
         // Collected first: a lazy closure over pairs of references would keep this future from
         // being sent between threads.
-        let layers: Vec<_> = pairs.map(|(blob, diff_id)| fetch_layer(inner, session, blob, diff_id)).collect();
-        stream::iter(layers).buffer_unordered(LAYERS_AT_ONCE).try_collect::<()>().await?;
+        let fetches: Vec<_> =
+            pairs.map(|(blob, diff_id)| fetch_or_stop(inner, session, blob, diff_id, &stop)).collect();
+        // All of them are waited for: what is being unpacked cannot be stopped, only left to its end.
+        let results: Vec<_> = stream::iter(fetches).buffer_unordered(LAYERS_AT_ONCE).collect().await;
+        results.into_iter().collect::<Result<(), _>>()?;
         let new = NewImage {
             id,
             tags: reference.tagged().into_iter().collect(),
@@ -103,12 +108,25 @@ async fn resolve(session: &Session, reference: &Reference) -> Result<Resolved, r
     Err(registry::Error::Platform { platform: platform.name() })
 }
 
-/// Downloads and unpacks a layer, unless it is here or comes meanwhile.
+/// Fetches a layer, and stops the image's other downloads if that fails.
+async fn fetch_or_stop(
+    inner: &Arc<Inner>,
+    session: &Session,
+    blob: &Blob,
+    diff_id: &Digest,
+    stop: &CancellationToken,
+) -> Result<(), registry::Error> {
+    fetch_layer(inner, session, blob, diff_id, stop).await.inspect_err(|_| stop.cancel())
+}
+
+/// Downloads and unpacks a layer, unless it is here or comes meanwhile. Once another layer of the
+/// image has failed nothing more is downloaded.
 async fn fetch_layer(
     inner: &Arc<Inner>,
     session: &Session,
     blob: &Blob,
     diff_id: &Digest,
+    stop: &CancellationToken,
 ) -> Result<(), registry::Error> {
     let _turn = inner.turns.take(diff_id).await;
     if inner.layers.contains(diff_id) {
@@ -117,9 +135,11 @@ async fn fetch_layer(
     let scratch = inner.layers.scratch()?;
     let path = scratch.path.join("blob");
     {
-        let permit = inner.registries.downloads.acquire().await;
-        registry::download(session, blob, &path).await?;
-        drop(permit);
+        let _permit = inner.registries.downloads.acquire().await;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            result = registry::download(session, blob, &path) => result?,
+        }
     }
     let (unpacking, wanted) = (inner.clone(), diff_id.clone());
     let result = inner.lane.run(move || {

@@ -161,7 +161,7 @@ async fn receive(
     frames: mpsc::Sender<Frame>,
     streams: Streams,
 ) -> Result<(), Error> {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
     let mut resets = Resets { connection: CancellationToken::new(), streams: HashMap::new() };
     loop {

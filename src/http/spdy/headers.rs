@@ -70,12 +70,13 @@ impl Encoder {
     }
 }
 
-impl Decoder {
-    /// For a new connection.
-    pub fn new() -> Self {
+impl Default for Decoder {
+    fn default() -> Self {
         Self { zlib: Decompress::new(true) }
     }
+}
 
+impl Decoder {
     /// The headers of the next block.
     pub fn decode(&mut self, block: &[u8]) -> Result<Headers, Error> {
         parse(self.decompress(block)?.into())
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn blocks_after_the_first_lean_on_it() {
-        let (mut encoder, mut decoder) = (Encoder::new().unwrap(), Decoder::new());
+        let (mut encoder, mut decoder) = (Encoder::new().unwrap(), Decoder::default());
         let headers = vec![("streamtype".to_owned(), "data".to_owned()), ("port".to_owned(), "80".to_owned())];
         let first = encoder.encode(&headers).unwrap();
         let second = encoder.encode(&headers).unwrap();
@@ -175,19 +176,19 @@ mod tests {
     fn a_bomb_is_refused() {
         let headers = vec![("a".to_owned(), "x".repeat(1 << 20))];
         let bomb = Encoder::new().unwrap().encode(&headers).unwrap();
-        assert!(matches!(Decoder::new().decode(&bomb), Err(Error::Headers("the block is too large"))));
+        assert!(matches!(Decoder::default().decode(&bomb), Err(Error::Headers("the block is too large"))));
     }
 
     proptest! {
         #[test]
         fn no_block_makes_it_panic(noise: Vec<u8>, at: prop::sample::Index, flip in 1u8..) {
-            let _ = Decoder::new().decode(&noise);
+            let _ = Decoder::default().decode(&noise);
             let _ = parse(Bytes::from(noise));
             let headers = vec![("streamtype".to_owned(), "data".to_owned())];
             let mut block = Encoder::new().unwrap().encode(&headers).unwrap().to_vec();
             let at = at.index(block.len());
             block[at] ^= flip;
-            let _ = Decoder::new().decode(&block);
+            let _ = Decoder::default().decode(&block);
         }
     }
 }

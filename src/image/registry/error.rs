@@ -133,6 +133,9 @@ pub enum Transport {
     /// TLS is not configured right.
     #[error("tls: configuration")]
     TlsConfig(#[source] io::Error),
+    /// The body is longer than it may be.
+    #[error("the body is too large")]
+    Oversized,
     /// Too slow.
     #[error("i/o timeout")]
     Timeout,
@@ -145,6 +148,11 @@ pub enum Transport {
 }
 
 impl Error {
+    /// Whether the exchange began and then broke off: asking again at once is likely to help.
+    pub fn broke_off(&self) -> bool {
+        matches!(self, Self::Request { source: Transport::Exchange(_) | Transport::Body(_), .. })
+    }
+
     /// Sorts the error.
     pub fn kind(&self) -> Kind {
         match self {
@@ -152,6 +160,7 @@ impl Error {
             Self::NotFound { .. } | Self::Platform { .. } => Kind::NotFound,
             Self::Denied { .. } => Kind::Unauthorized,
             Self::Request { source: Transport::TlsConfig(_), .. } | Self::File(_) => Kind::Local,
+            Self::Request { source: Transport::Oversized, .. } => Kind::Corrupt,
             Self::Request { .. } => Kind::Unavailable,
             Self::Status { status, .. } if status.is_server_error() || status.as_u16() == 429 => Kind::Unavailable,
             Self::Status { .. } | Self::Invalid { .. } => Kind::Corrupt,

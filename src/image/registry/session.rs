@@ -18,7 +18,7 @@ use super::{
     tls,
 };
 use crate::{
-    base::{lane::Lane, task::Supervisor},
+    base::{backoff::Backoff, lane::Lane, task::Supervisor},
     http::{
         body::{self, Body},
         client::{self, BoxStream},
@@ -30,6 +30,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Redirects that are followed (Go's default).
 const REDIRECT_LIMIT: usize = 10;
+/// Times that a document is asked for again.
+const DOCUMENT_RETRIES: u32 = 3;
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const DELAY_LIMIT: Duration = Duration::from_secs(2);
 const ERROR_LIMIT_BYTES: usize = 64 * 1024;
 const TOKEN_LIMIT_BYTES: usize = 1024 * 1024;
 const USER_AGENT: &str = concat!("nauplius/", env!("CARGO_PKG_VERSION"));
@@ -62,11 +66,8 @@ impl Session {
     /// A manifest or index by tag or digest, with the digest of its bytes. A digest that is asked
     /// for, or that the registry announces, is checked.
     pub async fn manifest(&self, version: &str) -> Result<(Bytes, Digest), Error> {
-        let url = self.url("manifests", version);
-        let response = self.get(&url, None).await?;
-        let announced = response.headers().get("docker-content-digest").cloned();
         let limit = usize::try_from(manifest::DOCUMENT_LIMIT_BYTES).expect("8 MiB fit");
-        let bytes = self.collect(response, &url, limit).await?;
+        let (announced, bytes) = self.get_whole(&self.url("manifests", version), limit).await?;
         let actual = Digest::of(&bytes);
         let announced = announced.and_then(|value| Digest::parse(value.to_str().ok()?));
         for expected in Digest::parse(version).into_iter().chain(announced) {
@@ -83,9 +84,8 @@ impl Session {
         if blob.size_bytes > manifest::DOCUMENT_LIMIT_BYTES {
             return Err(size());
         }
-        let url = self.url("blobs", &blob.digest.to_string());
-        let response = self.get(&url, None).await?;
-        let bytes = self.collect(response, &url, usize::try_from(blob.size_bytes).map_err(|_| size())?).await?;
+        let limit = usize::try_from(blob.size_bytes).map_err(|_| size())?;
+        let (_, bytes) = self.get_whole(&self.url("blobs", &blob.digest.to_string()), limit).await?;
         let actual = Digest::of(&bytes);
         if actual != blob.digest {
             return Err(Error::Digest { expected: blob.digest.clone(), actual });
@@ -104,6 +104,28 @@ impl Session {
         // A mirror of several registries must know which one is meant (containerd's convention).
         let namespace = mirror_of.as_ref().map(|domain| format!("?ns={domain}")).unwrap_or_default();
         format!("{base}/{repository}/{what}/{version}{namespace}")
+    }
+
+    /// A small document with the digest that the registry announces; an answer that breaks off is
+    /// asked for again.
+    async fn get_whole(&self, url: &str, limit: usize) -> Result<(Option<HeaderValue>, Bytes), Error> {
+        let mut backoff = Backoff::new(FIRST_DELAY, DELAY_LIMIT);
+        loop {
+            let exchange = async {
+                let response = self.get(url, None).await?;
+                let announced = response.headers().get("docker-content-digest").cloned();
+                Ok((announced, self.collect(response, url, limit).await?))
+            };
+            match exchange.await {
+                Err(Error::Request { source: Transport::Oversized, .. }) => {
+                    return Err(invalid(url, format!("more than the {limit} bytes that were announced")));
+                }
+                Err(error) if error.broke_off() && backoff.failures() < DOCUMENT_RETRIES => {
+                    tokio::time::sleep(backoff.next_delay_jittered()).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// An authenticated GET that succeeds, or says why not.
@@ -185,7 +207,7 @@ impl Session {
     /// The `Authorization` header that the refusing answer asks for; `None` if there is nothing to offer.
     async fn authorize(&self, refused: &Response<Incoming>) -> Result<Option<HeaderValue>, Error> {
         let headers = refused.headers().get_all(header::WWW_AUTHENTICATE);
-        let challenge = headers.iter().filter_map(|value| Challenge::parse(value.to_str().ok()?)).last();
+        let challenge = headers.iter().filter_map(|value| Challenge::parse(value.to_str().ok()?)).next_back();
         match challenge {
             None => Ok(None),
             Some(Challenge::Basic) => Ok(self.credential.as_ref().map(basic)),
@@ -287,7 +309,13 @@ impl Session {
         let collected = tokio::time::timeout(ANSWER_TIMEOUT, client::collect(response, limit)).await;
         let failed = |source| Error::Request { method: "Get", url: url.to_owned(), source };
         let collected = collected.map_err(|_| failed(Transport::Timeout))?;
-        Ok(collected.map_err(|error| failed(Transport::Exchange(error)))?.into_body())
+        let collected = collected.map_err(|error| {
+            failed(match error {
+                client::Error::Body(source) if source.is::<http_body_util::LengthLimitError>() => Transport::Oversized,
+                other => Transport::Exchange(other),
+            })
+        });
+        Ok(collected?.into_body())
     }
 }
 

@@ -81,7 +81,7 @@ impl<B: Backend> Service<B> {
     fn over_spdy<R>(&self, request: &mut Request<R>, job: Job<B>) -> Response<Body> {
         let (response, upgrade) = match spdy::accept(request, &spdy::REMOTE_COMMAND) {
             Ok(accepted) => accepted,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         self.supervisor.spawn_fallible("remote command", crate::base::task::OnFailure::Log, async move {
             let wanted = job.wanted;

@@ -70,7 +70,7 @@ impl<B: Backend> Service<B> {
     fn forward_in_spdy<R>(&self, request: &mut Request<R>, pod: Pod) -> Response<Body> {
         let (response, upgraded) = match upgrade::accept(request, &upgrade::PORT_FORWARD) {
             Ok(accepted) => accepted,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         self.supervisor.spawn_fallible("port forward", OnFailure::Log, async move {
             let (reader, writer) = tokio::io::split(TokioIo::new(upgraded.await?));

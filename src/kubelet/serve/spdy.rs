@@ -30,10 +30,10 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub fn accept<R>(
     request: &mut Request<R>,
     protocols: &[&'static str],
-) -> Result<(Response<Body>, OnUpgrade), Response<Body>> {
+) -> Result<(Response<Body>, OnUpgrade), Box<Response<Body>>> {
     let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
     if !upgrade.is_some_and(|value| value.eq_ignore_ascii_case("SPDY/3.1")) {
-        return Err(answer::bad_request("unable to upgrade: missing upgrade headers in request"));
+        return Err(Box::new(answer::bad_request("unable to upgrade: missing upgrade headers in request")));
     }
     let offered: Vec<&str> =
         request.headers().get_all(PROTOCOL_HEADER).iter().filter_map(|v| v.to_str().ok()).collect();
@@ -42,7 +42,7 @@ pub fn accept<R>(
         let text = format!(
             "unable to upgrade: unable to negotiate protocol: client supports {offered:?}, server accepts {protocols:?}\n"
         );
-        return Err(answer::text(StatusCode::FORBIDDEN, text));
+        return Err(Box::new(answer::text(StatusCode::FORBIDDEN, text)));
     };
     let response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
