@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     Config, Host,
-    host::{self, *},
+    host::*,
     record::Record,
     shared::Shared,
     worker::{Worker, inbox::Inbox},
@@ -60,34 +60,34 @@ impl FakeHost {
     }
 }
 
-fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, host::Result<T>> {
+fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, Result<T>> {
     async move { Ok(value) }.boxed()
 }
 
 impl Containers for FakeHost {
-    fn create_sandbox(&self, config: SandboxConfig) -> BoxFuture<'_, host::Result<()>> {
+    fn create_sandbox(&self, config: SandboxConfig) -> BoxFuture<'_, Result<()>> {
         self.note(format!("sandbox {}", config.id));
         ready(())
     }
-    fn remove_sandbox<'a>(&'a self, sandbox: &'a str) -> BoxFuture<'a, host::Result<()>> {
+    fn remove_sandbox<'a>(&'a self, sandbox: &'a str) -> BoxFuture<'a, Result<()>> {
         self.note(format!("remove sandbox {sandbox}"));
         ready(())
     }
     fn sandbox_lost<'a>(&'a self, _sandbox: &'a str) -> BoxFuture<'a, ()> {
         std::future::pending().boxed()
     }
-    fn create<'a>(&'a self, _sandbox: &'a str, config: ContainerConfig) -> BoxFuture<'a, host::Result<()>> {
+    fn create<'a>(&'a self, _sandbox: &'a str, config: ContainerConfig) -> BoxFuture<'a, Result<()>> {
         self.note(format!("create {}", config.args.join(" ")));
         ready(())
     }
-    fn start<'a>(&'a self, _sandbox: &'a str, id: &'a str) -> BoxFuture<'a, host::Result<ContainerStatus>> {
+    fn start<'a>(&'a self, _sandbox: &'a str, id: &'a str) -> BoxFuture<'a, Result<ContainerStatus>> {
         let state = ContainerState::Running { pid: 1, started_at_ns: 1 };
         self.states.send_modify(|states| {
             states.insert(id.to_owned(), state.clone());
         });
         ready(ContainerStatus { id: id.to_owned(), state, annotations: BTreeMap::new() })
     }
-    fn wait<'a>(&'a self, _sandbox: &'a str, id: &'a str) -> BoxFuture<'a, host::Result<ContainerStatus>> {
+    fn wait<'a>(&'a self, _sandbox: &'a str, id: &'a str) -> BoxFuture<'a, Result<ContainerStatus>> {
         let mut states = self.states.subscribe();
         async move {
             let over = |states: &BTreeMap<String, ContainerState>| {
@@ -98,14 +98,14 @@ impl Containers for FakeHost {
         }
         .boxed()
     }
-    fn signal<'a>(&'a self, _sandbox: &'a str, id: &'a str, signal: i32) -> BoxFuture<'a, host::Result<()>> {
+    fn signal<'a>(&'a self, _sandbox: &'a str, id: &'a str, signal: i32) -> BoxFuture<'a, Result<()>> {
         self.note(format!("signal {signal}"));
         if signal == 9 || !self.ignore_sigterm {
             self.exit(id, 128 + signal);
         }
         ready(())
     }
-    fn remove<'a>(&'a self, _sandbox: &'a str, _id: &'a str) -> BoxFuture<'a, host::Result<()>> {
+    fn remove<'a>(&'a self, _sandbox: &'a str, _id: &'a str) -> BoxFuture<'a, Result<()>> {
         ready(())
     }
     fn exec<'a>(
@@ -114,7 +114,7 @@ impl Containers for FakeHost {
         _id: &'a str,
         command: Vec<String>,
         _timeout: Duration,
-    ) -> BoxFuture<'a, host::Result<ExecResult>> {
+    ) -> BoxFuture<'a, Result<ExecResult>> {
         self.note(format!("exec {}", command.join(" ")));
         ready(ExecResult { code: i32::from(command[0] == "false"), output: Vec::new() })
     }
@@ -123,35 +123,35 @@ impl Containers for FakeHost {
         _sandbox: &'a str,
         id: &'a str,
         _config: ExecConfig,
-    ) -> BoxFuture<'a, host::Result<ExecSession>> {
-        async move { Err(host::Error::NotFound { id: id.to_owned() }) }.boxed()
+    ) -> BoxFuture<'a, Result<ExecSession>> {
+        async move { Err(Error::NotFound { id: id.to_owned() }) }.boxed()
     }
-    fn attach<'a>(&'a self, _sandbox: &'a str, id: &'a str) -> BoxFuture<'a, host::Result<ExecSession>> {
-        async move { Err(host::Error::NotFound { id: id.to_owned() }) }.boxed()
+    fn attach<'a>(&'a self, _sandbox: &'a str, id: &'a str) -> BoxFuture<'a, Result<ExecSession>> {
+        async move { Err(Error::NotFound { id: id.to_owned() }) }.boxed()
     }
-    fn recover(&self) -> BoxFuture<'_, host::Result<Vec<RecoveredSandbox>>> {
+    fn recover(&self) -> BoxFuture<'_, Result<Vec<RecoveredSandbox>>> {
         ready(Vec::new())
     }
 }
 
 impl Images for FakeHost {
-    fn find<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, host::Result<Option<Image>>> {
+    fn find<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Image>>> {
         ready(self.images.lock().contains(reference).then(|| image(reference)))
     }
-    fn pull<'a>(&'a self, reference: &'a str, _: Vec<Credential>) -> BoxFuture<'a, host::Result<Image>> {
+    fn pull<'a>(&'a self, reference: &'a str, _: Vec<Credential>) -> BoxFuture<'a, Result<Image>> {
         self.note(format!("pull {reference}"));
-        async move { Err(host::Error::Failed("no such host".into())) }.boxed()
+        async move { Err(Error::Failed("no such host".into())) }.boxed()
     }
-    fn mount<'a>(&'a self, _image: &'a str, _container: &'a str) -> BoxFuture<'a, host::Result<PathBuf>> {
+    fn mount<'a>(&'a self, _image: &'a str, _container: &'a str) -> BoxFuture<'a, Result<PathBuf>> {
         ready(self.directory.clone())
     }
-    fn unmount<'a>(&'a self, _container: &'a str) -> BoxFuture<'a, host::Result<()>> {
+    fn unmount<'a>(&'a self, _container: &'a str) -> BoxFuture<'a, Result<()>> {
         ready(())
     }
-    fn mounted(&self) -> BoxFuture<'_, host::Result<Vec<String>>> {
+    fn mounted(&self) -> BoxFuture<'_, Result<Vec<String>>> {
         ready(Vec::new())
     }
-    fn list(&self) -> BoxFuture<'_, host::Result<Vec<Image>>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Image>>> {
         ready(Vec::new())
     }
 }
@@ -163,17 +163,17 @@ impl Network for FakeHost {
     fn became_ready(&self) -> BoxFuture<'_, ()> {
         std::future::ready(()).boxed()
     }
-    fn attach<'a>(&'a self, pod: &'a str, _ports: &'a [HostPort]) -> BoxFuture<'a, host::Result<Attachment>> {
+    fn attach<'a>(&'a self, pod: &'a str, _ports: &'a [HostPort]) -> BoxFuture<'a, Result<Attachment>> {
         ready(Attachment {
             netns: PathBuf::from("/run/netns").join(pod),
             addresses: vec![IpAddr::from([10, 42, 0, 2])],
         })
     }
-    fn detach<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, host::Result<()>> {
+    fn detach<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, Result<()>> {
         self.note(format!("detach {pod}"));
         ready(())
     }
-    fn retain<'a>(&'a self, _keep: &'a BTreeSet<String>) -> BoxFuture<'a, host::Result<()>> {
+    fn retain<'a>(&'a self, _keep: &'a BTreeSet<String>) -> BoxFuture<'a, Result<()>> {
         ready(())
     }
 }

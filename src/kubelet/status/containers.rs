@@ -24,7 +24,7 @@ pub fn fill(spec: &PodSpec, record: &Record, status: &mut PodStatus) {
     let init = spec.init_containers.iter().flatten();
     let default_reason = |is_init: bool| {
         let has_init = spec.init_containers.as_ref().is_some_and(|list| !list.is_empty());
-        if (has_init && !initialised) || (is_init && has_init) { "PodInitializing" } else { "ContainerCreating" }
+        if has_init && (is_init || !initialised) { "PodInitializing" } else { "ContainerCreating" }
     };
     let empty = ContainerRecord::default();
     let known = |name: &str| record.containers.get(name).unwrap_or(&empty);
