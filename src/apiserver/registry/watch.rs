@@ -40,13 +40,20 @@ pub struct Watch {
     caches: Arc<Caches>,
     kind: Descriptor,
     render: Render,
-    waiting: VecDeque<Bytes>,
+    waiting: VecDeque<Waiting>,
     bookmarks: bool,
     next_bookmark: Instant,
     deadline: Instant,
     ended: bool,
     /// Dropped with the watch: whatever counts it.
     _guard: Box<dyn Send>,
+}
+
+/// Something to send. Events are rendered when their turn comes: a watch that begins with many
+/// objects holds references to them, not copies.
+enum Waiting {
+    Line(Bytes),
+    Event(Change, Arc<Object>),
 }
 
 /// The events as the client gets them in JSON: bytes shared with everybody who watches.
@@ -72,15 +79,15 @@ impl Registry {
         if initial {
             let slice = Slice { namespace, after: None, limit: 0, selector: &options.selector };
             let page = cache.list(&slice, self.inner.caches.revision());
-            waiting.extend(page.objects.iter().map(|object| render(Change::Added, object)));
+            waiting.extend(page.objects.into_iter().map(|object| Waiting::Event(Change::Added, object)));
             start = page.revision;
             if options.send_initial_events == Some(true) && options.bookmarks {
-                waiting.push_back(bookmark(call.kind, start, true));
+                waiting.push_back(Waiting::Line(bookmark(call.kind, start, true)));
             }
         }
         let ended = !cache.reaches(start);
         if ended {
-            waiting = VecDeque::from([error_line(&expired(start, cache.revision()))]);
+            waiting = VecDeque::from([Waiting::Line(error_line(&expired(start, cache.revision())))]);
         }
         let now = Instant::now();
         let default = || DEFAULT_TIMEOUT + DEFAULT_TIMEOUT.mul_f64(rand::random());
@@ -140,7 +147,8 @@ impl Watch {
                 let now = Instant::now();
                 if self.bookmarks {
                     self.next_bookmark = now + BOOKMARK_INTERVAL;
-                    self.waiting.push_back(bookmark(&self.kind, self.watcher.position(), false));
+                    let line = bookmark(&self.kind, self.watcher.position(), false);
+                    self.waiting.push_back(Waiting::Line(line));
                 }
                 self.ended = now >= self.deadline;
             }
@@ -148,30 +156,37 @@ impl Watch {
     }
 
     fn take(&mut self, seen: Vec<Seen>) {
-        let render = &self.render;
-        self.waiting.extend(seen.iter().map(|Seen { change, object }| render(*change, object)));
+        self.waiting.extend(seen.into_iter().map(|Seen { change, object }| Waiting::Event(change, object)));
     }
 
     fn expire(&mut self) {
         let status = expired(self.watcher.position(), self.caches.revision());
-        self.waiting.push_back(error_line(&status));
+        self.waiting.push_back(Waiting::Line(error_line(&status)));
         self.ended = true;
     }
 
     /// What waits, small lines joined so that a burst is few pieces; a single line is passed on
     /// as it is, shared with all other watchers.
     fn piece(&mut self) -> Option<Bytes> {
-        let first = self.waiting.pop_front()?;
-        let fits = |size: usize, next: &Bytes| size + next.len() <= CHUNK_BYTES;
-        if !self.waiting.front().is_some_and(|next| fits(first.len(), next)) {
+        let first = self.line()?;
+        if self.waiting.is_empty() || first.len() >= CHUNK_BYTES {
             return Some(first);
         }
         let mut piece = BytesMut::with_capacity(CHUNK_BYTES);
         piece.extend_from_slice(&first);
-        while let Some(next) = self.waiting.pop_front_if(|next| fits(piece.len(), next)) {
-            piece.extend_from_slice(&next);
+        while piece.len() < CHUNK_BYTES
+            && let Some(line) = self.line()
+        {
+            piece.extend_from_slice(&line);
         }
         Some(piece.freeze())
+    }
+
+    fn line(&mut self) -> Option<Bytes> {
+        Some(match self.waiting.pop_front()? {
+            Waiting::Line(line) => line,
+            Waiting::Event(change, object) => (self.render)(change, &object),
+        })
     }
 }
 
