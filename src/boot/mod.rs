@@ -1,1 +1,13 @@
-//! Flags, configuration file and environment become one validated configuration per component; roles and start order.
+//! Start: flags, environment and configuration files become one validated configuration per role
+//! ([`args`], [`settings`], [`config`]); the roles start their components in order ([`server`],
+//! [`agent`]); [`process`] runs them until a signal and drains them.
+
+pub mod agent;
+pub mod args;
+pub mod cleanup;
+pub mod config;
+pub mod control;
+pub mod join;
+pub mod process;
+pub mod server;
+pub mod settings;

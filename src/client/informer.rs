@@ -234,6 +234,7 @@ fn slim<K: Resource>(mut object: K) -> Arc<K> {
 #[derive(Clone)]
 pub struct Informers {
     client: Client,
+    component: Option<Client>,
     supervisor: Supervisor,
     started: Arc<Mutex<HashMap<TypeId, Box<dyn Any + Send>>>>,
 }
@@ -241,7 +242,7 @@ pub struct Informers {
 impl Informers {
     /// Informers that watch through `client`.
     pub fn new(client: Client, supervisor: Supervisor) -> Self {
-        Self { client, supervisor, started: Arc::default() }
+        Self { client, component: None, supervisor, started: Arc::default() }
     }
 
     /// The informer of all objects of kind `K`, in all namespaces.
@@ -254,9 +255,14 @@ impl Informers {
         entry.downcast_ref::<Informer<K>>().expect("an informer is stored under the type it holds").clone()
     }
 
-    /// The client the informers watch through.
+    /// The same informers for a component that writes through a client of its own.
+    pub fn with_client(&self, client: Client) -> Self {
+        Self { component: Some(client), ..self.clone() }
+    }
+
+    /// The client for the component's own requests.
     pub fn client(&self) -> Client {
-        self.client.clone()
+        self.component.clone().unwrap_or_else(|| self.client.clone())
     }
 
     /// The supervisor their tasks run under.

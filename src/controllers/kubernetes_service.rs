@@ -51,7 +51,7 @@ pub(super) async fn run(context: Context) {
         }
     });
     queue.add(ObjectKey::new(NAMESPACE, NAME));
-    let client = context.client("endpoint-controller");
+    let client = context.own_client.clone();
     let reconcile = |_| {
         let (client, config) = (client.clone(), context.config.clone());
         async move {

@@ -13,7 +13,6 @@ use crate::{
 
 mod deployment;
 mod endpoints;
-mod event_ttl;
 mod garbage;
 mod kubernetes_service;
 mod namespace;
@@ -49,22 +48,26 @@ pub struct Context {
     pub informers: Informers,
     /// The cluster.
     pub config: Arc<Config>,
+    /// A client that may do everything, for the objects that are the server's own.
+    pub own_client: Client,
     client_as: Arc<dyn Fn(&str) -> Client + Send + Sync>,
 }
 
 impl Context {
-    /// A context whose clients come from `client_as`, given the name of a user.
+    /// A context whose clients come from `client_as`, given the name of a service account in
+    /// `kube-system`.
     pub fn new(
         informers: Informers,
         config: Config,
+        own_client: Client,
         client_as: impl Fn(&str) -> Client + Send + Sync + 'static,
     ) -> Self {
-        Self { informers, config: Arc::new(config), client_as: Arc::new(client_as) }
+        Self { informers, config: Arc::new(config), own_client, client_as: Arc::new(client_as) }
     }
 
     /// A client that acts as the service account `kube-system/<controller>`.
     pub fn client(&self, controller: &str) -> Client {
-        (self.client_as)(&format!("system:serviceaccount:kube-system:{controller}"))
+        (self.client_as)(controller)
     }
 
     /// A recorder of events under the controller's name.
@@ -89,7 +92,6 @@ pub fn start(context: &Context) {
     spawn(&supervisor, "namespace controller", namespace::run(context.clone()));
     spawn(&supervisor, "garbage collector", garbage::run(context.clone()));
     spawn(&supervisor, "pod garbage collector", pod_gc::run(context.clone()));
-    spawn(&supervisor, "event expiry", event_ttl::run(context.clone()));
 }
 
 fn spawn(supervisor: &Supervisor, name: &'static str, controller: impl Future<Output = ()> + Send + 'static) {

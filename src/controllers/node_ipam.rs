@@ -34,7 +34,7 @@ pub(super) async fn run(context: Context) {
     });
     nodes.synced().await;
     let api: Api<Node> = Api::all(context.client(NAME));
-    let recorder = context.recorder("cidrAllocator");
+    let recorder = context.recorder(NAME);
     // One node at a time: two nodes must not be given the same network.
     let reconcile = |key: ObjectKey| {
         let (nodes, api, recorder, config) = (nodes.clone(), api.clone(), recorder.clone(), context.config.clone());

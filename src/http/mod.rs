@@ -6,6 +6,7 @@ pub mod channel;
 pub mod client;
 pub mod forward;
 pub mod identity;
+pub mod join;
 pub mod server;
 pub mod spdy;
 pub mod tunnel;

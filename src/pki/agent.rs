@@ -16,7 +16,7 @@ use crate::{
         authority::{self, Issued},
         identity::Identity,
         join::{JoinRequest, JoinResponse},
-        serving::Serving,
+        serving::{Presenting, Serving},
         tls, token,
     },
 };
@@ -81,7 +81,7 @@ impl Store {
         let fits = membership
             .identity()
             .is_ok_and(|identity| identity.common_name == format!("system:node:{}", self.node_name));
-        Ok((fits && membership.client_tls(tls::API_PROTOCOLS).is_ok()).then_some(membership))
+        Ok((fits && Presenting::new(&membership.client()).is_ok()).then_some(membership))
     }
 
     fn membership(&self, response: JoinResponse) -> Membership {
@@ -104,9 +104,12 @@ impl Membership {
         Issued { certificate: self.response.client_certificate.clone(), key: self.client_key.clone() }
     }
 
-    /// TLS towards the server, as this node.
-    pub fn client_tls(&self, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, Error> {
-        tls::client(&self.response.server_authority, Some(&self.client()), protocols)
+    /// TLS towards the server, as this node: connections show what `presenting` holds when they are
+    /// made.
+    pub fn client_tls(&self, protocols: &[&[u8]], presenting: Arc<Presenting>) -> Result<Arc<ClientConfig>, Error> {
+        let mut config = (*tls::client(&self.response.server_authority, None, protocols)?).clone();
+        config.client_auth_cert_resolver = presenting;
+        Ok(Arc::new(config))
     }
 
     /// TLS of the kubelet's own port. Clients are believed if the client authority signed them.

@@ -9,6 +9,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
+    SignatureScheme,
+    client::ResolvesClientCert,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -45,6 +47,35 @@ impl Serving {
 impl ResolvesServerCert for Serving {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current.load_full())
+    }
+}
+
+/// Shows the newest certificate in every new connection that a client makes.
+#[derive(Debug)]
+pub struct Presenting {
+    current: ArcSwap<CertifiedKey>,
+}
+
+impl Presenting {
+    /// Shows `issued`.
+    pub fn new(issued: &Issued) -> Result<Self, Error> {
+        Ok(Self { current: ArcSwap::from_pointee(tls::certified(issued)?) })
+    }
+
+    /// Shows `issued` from now on.
+    pub fn replace(&self, issued: &Issued) -> Result<(), Error> {
+        self.current.store(Arc::new(tls::certified(issued)?));
+        Ok(())
+    }
+}
+
+impl ResolvesClientCert for Presenting {
+    fn resolve(&self, _authorities: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

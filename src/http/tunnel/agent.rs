@@ -201,9 +201,11 @@ mod tests {
         let store = agent::Store::open(&directory.path().join("agent"), "edge1").unwrap();
         let response = pki.sign_node(&store.request(vec![]).unwrap(), ClusterSettings::default()).unwrap();
         let membership = store.accept(response).unwrap();
+        let presenting = Arc::new(pki::serving::Presenting::new(&membership.client()).unwrap());
+        let client_tls = membership.client_tls(tls::HTTP1_PROTOCOLS, presenting).unwrap();
         let config = Config {
             server: format!("https://{address}").parse().unwrap(),
-            tls: Arc::new(move || membership.client_tls(tls::HTTP1_PROTOCOLS).unwrap()),
+            tls: Arc::new(move || client_tls.clone()),
             is_pod_address: Arc::new(|address| address.is_loopback()),
         };
         let tasks = supervisor.clone();

@@ -29,6 +29,12 @@ impl LateNetwork {
         self.network.send_replace(Some(network));
     }
 
+    /// Whether `ip` is in this node's part of the pod network.
+    pub fn owns(&self, ip: IpAddr) -> bool {
+        let network = self.network.borrow();
+        network.as_ref().is_some_and(|network| network.config().pod_cidrs.iter().any(|cidr| cidr.contains(&ip)))
+    }
+
     async fn get(&self) -> Result<NodeNetwork> {
         let mut receiver = self.network.subscribe();
         let network = receiver.wait_for(Option::is_some).await.ok().and_then(|network| network.clone());

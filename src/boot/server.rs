@@ -1,0 +1,209 @@
+//! The start of a server, in order: keys, store, API, first objects, listener, controllers and
+//! scheduler, and the node of this machine.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+
+use anyhow::Context;
+use kube::Client;
+use tokio::net::TcpListener;
+
+use crate::{
+    api::kinds,
+    apiserver::{
+        admission::Admission,
+        allocator::Allocator,
+        authn::Authenticator,
+        authz::Authorizer,
+        bootstrap,
+        cache::Caches,
+        handlers::Handlers,
+        nodes, reviews,
+        server::{ApiServer, Components},
+        tokens,
+    },
+    base::{
+        lane::Lane,
+        task::{OnFailure, Supervisor},
+    },
+    boot::{agent, config, process},
+    client::{informer::Informers, transport},
+    controllers,
+    http::{
+        self,
+        identity::{AUTHENTICATED, MASTERS, User},
+    },
+    pki, scheduler,
+    store::{self, Store},
+};
+
+/// Issuer of service-account tokens, as upstream's tools expect it.
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// The server itself, when it asks its own API.
+const SELF: &str = "system:apiserver";
+/// The user whose informers controllers share.
+const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+/// The scheduler's user.
+const SCHEDULER: &str = "system:kube-scheduler";
+
+/// Starts everything a server consists of; returns once the API serves and the rest is on its way.
+pub async fn start(config: config::Server, supervisor: Supervisor) -> anyhow::Result<()> {
+    let began = std::time::Instant::now();
+    let files = Lane::new(1);
+    let pki = Arc::new(
+        files
+            .run({
+                let config = config.clone();
+                move || open_pki(&config)
+            })
+            .await?,
+    );
+    let path = config.node.data_dir.join("server/db/state.db");
+    let store =
+        files.run(move || Store::open(&path, store::Options::default())).await.context("failed to open the store")?;
+    let api = build(&config, &pki, store.clone(), &files, &supervisor).await?;
+    keep_store(&supervisor, store);
+    let own = client(&api, masters());
+    bootstrap::ensure(&own, authorities(&pki)).await.context("failed to make the cluster's first objects")?;
+    api.start(&supervisor);
+    listen(&config, &pki, &api, &supervisor).await?;
+    start_control_plane(&config, &pki, &api, &supervisor);
+    supervisor.spawn("certificate renewal", pki.clone().keep_fresh(files.clone()));
+    let token = pki.token().reveal();
+    let kubeconfig = config.clone();
+    files.run(move || write_kubeconfig(&kubeconfig, &pki)).await?;
+    tracing::info!(port = config.port, after_ms = began.elapsed().as_millis(), "the API is served");
+    if config.with_agent {
+        agent::start_beside_server(config, token, &api, supervisor).await?;
+    }
+    process::notify_ready();
+    Ok(())
+}
+
+fn open_pki(config: &config::Server) -> anyhow::Result<pki::Server> {
+    let options = pki::server::Options {
+        node_name: config.node.name.clone(),
+        addresses: config.node.ips.iter().copied().chain([config.advertise_address]).collect(),
+        service_addresses: config.cluster.kubernetes_service_ips(),
+        cluster_domain: config.cluster.domain.clone(),
+        extra_names: config.tls_san.clone(),
+        token: config.token.as_ref().map(|token| token.0.clone()),
+    };
+    pki::Server::open(&config.node.data_dir.join("server"), &options).context("failed to open the server's keys")
+}
+
+async fn build(
+    config: &config::Server,
+    pki: &Arc<pki::Server>,
+    store: Store,
+    files: &Lane,
+    supervisor: &Supervisor,
+) -> anyhow::Result<ApiServer> {
+    let kinds = kinds::all();
+    let caches = {
+        let (store, kinds) = (store.clone(), kinds.clone());
+        files.run(move || Caches::load(&store, &kinds)).await.context("failed to read the store")?
+    };
+    let authorizer = Arc::new(Authorizer::new(caches.clone()));
+    let authenticator = Arc::new(Authenticator::new(caches.clone(), pki.clone(), ISSUER, authorizer.clone()));
+    let admission = Arc::new(Admission::new(caches.clone(), authorizer.clone()));
+    let address = SocketAddr::new(config.advertise_address, config.port).to_string();
+    let own_client = Arc::new(OnceLock::new());
+    let mut handlers = Handlers::default();
+    let issued = authenticator.tokens();
+    reviews::register(&mut handlers, &authorizer, issued);
+    tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &address);
+    let parts = nodes::Parts {
+        pki: pki.clone(),
+        reader: caches.clone(),
+        client: own_client.clone(),
+        settings: config.cluster.settings(),
+        supervisor: supervisor.clone(),
+    };
+    nodes::register(&mut handlers, parts)?;
+    let (first, last) = config.node_ports;
+    let allocator = Arc::new(Allocator::new(&config.cluster.service_cidrs, first..=last));
+    let components =
+        Components { store, caches, kinds, authenticator, authorizer, admission, allocator, handlers, address };
+    let api = ApiServer::new(components);
+    // The join endpoint keeps what it knows of nodes in the API that it is a part of.
+    let _ = own_client.set(client(&api, masters()));
+    Ok(api)
+}
+
+/// Writes what is still in memory when the process ends.
+fn keep_store(supervisor: &Supervisor, store: Store) {
+    let token = supervisor.token();
+    supervisor.spawn_draining("store", OnFailure::Log, async move {
+        token.cancelled().await;
+        store.close().await;
+        Ok::<_, std::convert::Infallible>(())
+    });
+}
+
+async fn listen(
+    config: &config::Server,
+    pki: &pki::Server,
+    api: &ApiServer,
+    supervisor: &Supervisor,
+) -> anyhow::Result<()> {
+    let address = SocketAddr::new(config.bind_address, config.port);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address}"))?;
+    let api = api.clone();
+    let service = move |request| api.clone().answer(request);
+    let (tls, verifier) = (pki.api_tls()?, pki.client_verifier()?);
+    http::server::serve(listener, tls, verifier, service, supervisor, http::server::Limits::default());
+    Ok(())
+}
+
+fn start_control_plane(config: &config::Server, pki: &pki::Server, api: &ApiServer, supervisor: &Supervisor) {
+    let settings = controllers::Config {
+        cluster_cidrs: config.cluster.cluster_cidrs.clone(),
+        advertise_address: config.advertise_address,
+        api_port: config.port,
+        kubernetes_service_ips: config.cluster.kubernetes_service_ips(),
+        root_ca_pem: pki.server_authority().to_owned(),
+    };
+    let informers = Informers::new(client(api, User::component(CONTROLLER_MANAGER)), supervisor.clone());
+    let acting = api.clone();
+    let context = controllers::Context::new(informers.clone(), settings, client(api, masters()), move |account| {
+        client(&acting, service_account(account))
+    });
+    controllers::start(&context);
+    let scheduler = informers.with_client(client(api, User::component(SCHEDULER)));
+    supervisor.spawn("scheduler", scheduler::run(scheduler));
+    supervisor.spawn("role aggregation", bootstrap::aggregation::keep_reconciled(client(api, masters())));
+}
+
+fn write_kubeconfig(config: &config::Server, pki: &pki::Server) -> anyhow::Result<()> {
+    if let Some(directory) = config.kubeconfig.parent() {
+        std::fs::create_dir_all(directory).with_context(|| format!("failed to create {}", directory.display()))?;
+    }
+    pki.write_kubeconfig(&config.kubeconfig, &config.local_url(), config.kubeconfig_mode)
+        .with_context(|| format!("failed to write the kubeconfig {}", config.kubeconfig.display()))
+}
+
+fn authorities(pki: &pki::Server) -> bootstrap::Authorities<'_> {
+    bootstrap::Authorities { client: pki.client_authority(), request_header: pki.request_header_authority() }
+}
+
+/// A client that reaches `api` inside the process, as `user`.
+pub fn client(api: &ApiServer, user: User) -> Client {
+    let api = api.clone();
+    transport::in_process(move |request| api.clone().answer(request), user)
+}
+
+fn masters() -> User {
+    User { name: SELF.into(), groups: vec![MASTERS.into(), AUTHENTICATED.into()], ..User::default() }
+}
+
+fn service_account(name: &str) -> User {
+    let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system", AUTHENTICATED];
+    User {
+        name: format!("system:serviceaccount:kube-system:{name}"),
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        ..User::default()
+    }
+}
