@@ -1,6 +1,8 @@
 //! Holds the repository to its own rules: which layer may import which, how files begin, how long
 //! they may be, who may print, and what is not kept in git.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail it by panicking")]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -73,9 +75,14 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The file's text up to its unit tests.
+/// The file's text up to its unit tests: an inline module behind `#[cfg(test)]` and perhaps lints.
 fn without_tests(text: &str) -> &str {
-    text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
+    let mut markers = text.match_indices("\n#[cfg(test)]\n");
+    let tests = markers.find(|(position, marker)| {
+        let item = text[position + marker.len()..].lines().find(|line| !line.starts_with("#["));
+        item.is_some_and(|item| item.starts_with("mod ") && item.ends_with('{'))
+    });
+    tests.map_or(text, |(position, _)| &text[..position])
 }
 
 fn is_test_file(path: &Path) -> bool {

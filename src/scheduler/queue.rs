@@ -72,7 +72,7 @@ impl Queue {
 
     /// The next pod to try, and the mark to give back to [`Queue::park`]. The pod stays known.
     pub fn pop(&mut self, now: Instant) -> Option<(Arc<PodInfo>, u64)> {
-        let key = self.line.iter().map(|(_, key)| key).find(|key| self.waiting[*key].not_before <= now)?.clone();
+        let key = self.line.values().find(|key| self.waiting[*key].not_before <= now)?.clone();
         let waiting = self.waiting.get_mut(&key)?;
         if let Some(rank) = waiting.rank.take() {
             self.line.remove(&rank);

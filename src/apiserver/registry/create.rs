@@ -8,7 +8,7 @@ use crate::{
     api::{Status, kind::Scope, meta, status::Reason, time},
     apiserver::{
         admission::Operation,
-        registry::{Call, Registry, claim::Claim},
+        registry::{Call, Registry},
     },
     store::Expect,
 };
@@ -64,7 +64,9 @@ impl Registry {
         }
         match self.put(call, key.clone(), object, Expect::Absent).await? {
             Some(stored) => {
-                claim.filter(|_| !call.dry_run).map(Claim::keep);
+                if let Some(claim) = claim.filter(|_| !call.dry_run) {
+                    claim.keep();
+                }
                 Ok(stored)
             }
             None => Err(already_exists(call, &cache.get(&key).map(|existing| existing.json()).unwrap_or_default())),

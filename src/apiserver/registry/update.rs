@@ -49,7 +49,9 @@ impl Registry {
                 return Ok(current.json());
             }
             if let Some(stored) = self.replace(call, &current, new, &old).await? {
-                claim.filter(|_| !call.dry_run).map(Claim::keep);
+                if let Some(claim) = claim.filter(|_| !call.dry_run) {
+                    claim.keep();
+                }
                 return Ok(stored);
             }
         }
