@@ -27,8 +27,12 @@ main() {
     [ "$(id -u)" = 0 ] || die "installing needs root: run this with sudo"
     [ "$(uname -s)" = Linux ] || die "Nauplius runs on Linux, this is $(uname -s)"
     BIN_DIR=${INSTALL_NAUPLIUS_BIN_DIR:-/usr/local/bin}
-    # shellcheck disable=SC2086  # the variable holds words, as on a command line
+    case $BIN_DIR in /*) ;; *) die "INSTALL_NAUPLIUS_BIN_DIR: $BIN_DIR is not an absolute path" ;; esac
+    # The variable holds words, as on a command line, and no patterns.
+    set -f
+    # shellcheck disable=SC2086  # see above
     [ $# -gt 0 ] || set -- ${INSTALL_NAUPLIUS_EXEC:-}
+    set +f
     choose_role "$@"
     case ${1:-} in server | agent) shift ;; esac
     install_executable
@@ -65,6 +69,7 @@ install_executable() {
     fi
     temporary=$(mktemp "$BIN_DIR/.nauplius.XXXXXX")
     trap 'rm -f "$temporary"' EXIT
+    trap 'exit 130' INT TERM
     if [ -n "$source" ]; then cat "$source" >"$temporary"; else download >"$temporary"; fi
     if [ -n "${INSTALL_NAUPLIUS_SHA256:-}" ]; then
         echo "$INSTALL_NAUPLIUS_SHA256  $temporary" | sha256sum -c - >/dev/null 2>&1 ||
@@ -86,8 +91,12 @@ find_executable() {
         return
     fi
     [ -z "${INSTALL_NAUPLIUS_DOWNLOAD_URL:-}" ] || return 0
-    here=$(dirname "$0")
-    for candidate in "$here/nauplius" "$here"/target/*/release/nauplius "$here/target/release/nauplius" "$BIN_DIR/nauplius"; do
+    # Read from a pipe, this file has no folder, and the current one may hold anything.
+    case $0 in
+        *install.sh) here=$(dirname "$0") built=$here/target/$(uname -m)-unknown-linux-gnu/release ;;
+        *) here=$BIN_DIR built=$BIN_DIR ;;
+    esac
+    for candidate in "$here/nauplius" "$built/nauplius" "$here/target/release/nauplius" "$BIN_DIR/nauplius"; do
         if [ -f "$candidate" ] && [ -x "$candidate" ]; then echo "$candidate"; return; fi
     done
     die "no executable found: build one with 'make build', or set INSTALL_NAUPLIUS_BIN or INSTALL_NAUPLIUS_DOWNLOAD_URL"
@@ -113,12 +122,31 @@ download() {
 write_environment() {
     mkdir -p /etc/nauplius
     ENVIRONMENT=/etc/nauplius/$NAME.env
-    ( umask 077; env | sed -n "s/^\(NAUPLIUS_[A-Z_]*\)=\(.*\)$/\1='\2'/p" >"$ENVIRONMENT" )
-    chmod 0600 "$ENVIRONMENT"
+    temporary=$(mktemp "/etc/nauplius/.$NAME.XXXXXX")
+    for variable in $(env | sed -n 's/^\(NAUPLIUS_[A-Z0-9_]*\)=.*/\1/p' | sort -u); do
+        eval "value=\${$variable-}"
+        printf '%s=%s\n' "$variable" "$(shell_quoted "$value")"
+    done >"$temporary"
+    mv -f "$temporary" "$ENVIRONMENT"
 }
 
-quoted() {
-    for word in "$@"; do printf ' "%s"' "$(printf %s "$word" | sed 's/["\\]/\\&/g; s/%/%%/g')"; done
+# Words in quotes that mean the same to a shell and to systemd's EnvironmentFile, which, unlike a
+# shell, does not know 'it'\''s'.
+shell_quoted() {
+    separator=""
+    for word in "$@"; do
+        printf "%s'%s'" "$separator" "$(printf %s "$word" | sed "s/'/'\"'\"'/g")"
+        separator=" "
+    done
+}
+
+# Words as systemd reads them in ExecStart, where % and $ are special inside quotes too.
+systemd_quoted() {
+    separator=""
+    for word in "$@"; do
+        printf '%s"%s"' "$separator" "$(printf %s "$word" | sed 's/["\\]/\\&/g; s/%/%%/g; s/\$/$$/g')"
+        separator=" "
+    done
 }
 
 install_systemd() {
@@ -138,12 +166,13 @@ role_unit() {
 Description=Nauplius: Kubernetes in one executable ($ROLE)
 Wants=network-online.target
 After=network-online.target
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
 EnvironmentFile=-/etc/default/%N
 EnvironmentFile=-/etc/nauplius/%N.env
-ExecStart="$BIN_DIR/nauplius" $ROLE$(quoted "$@")
+ExecStart=$(systemd_quoted "$BIN_DIR/nauplius" "$ROLE" "$@")
 KillMode=process
 Delegate=yes
 LimitNOFILE=1048576
@@ -164,8 +193,8 @@ install_openrc() {
 #!/sbin/openrc-run
 name="$NAME"
 supervisor="supervise-daemon"
-command="$BIN_DIR/nauplius"
-command_args='$ROLE$(quoted "$@")'
+command=$(shell_quoted "$BIN_DIR/nauplius")
+command_args=$(shell_quoted "$(shell_quoted "$ROLE" "$@")")
 output_log="/var/log/$NAME.log"
 error_log="/var/log/$NAME.log"
 pidfile="/run/$NAME.pid"
@@ -196,10 +225,10 @@ start_in_background() {
     if [ "${INSTALL_NAUPLIUS_SKIP_START:-}" = true ]; then say "installed; start it with: nauplius $ROLE"; return; fi
     log=/var/log/$NAME.log
     pid_file=/run/$NAME.pid
-    if [ -f "$pid_file" ] && kill -0 "$(cat "$pid_file")" 2>/dev/null; then
+    if runs_in_background; then
         say "stopping the $NAME that runs"
         kill "$(cat "$pid_file")"
-        while kill -0 "$(cat "$pid_file")" 2>/dev/null; do sleep 0.1; done
+        while runs_in_background; do sleep 0.1; done
     fi
     (
         set -o allexport
@@ -211,6 +240,12 @@ start_in_background() {
     echo $! >"$pid_file"
     say "neither systemd nor OpenRC is here: started in the background, logging to $log"
     say "after a reboot start it again: nauplius $ROLE $*"
+}
+
+# The number in the file may belong to another program by now.
+runs_in_background() {
+    [ -f "$pid_file" ] || return 1
+    case $(readlink "/proc/$(cat "$pid_file")/exe") in */nauplius | */nauplius" (deleted)") ;; *) return 1 ;; esac
 }
 
 tell_what_next() {

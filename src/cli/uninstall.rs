@@ -2,6 +2,7 @@
 //! after a failure and says at the end what it could not remove.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -15,7 +16,7 @@ use crate::boot::{
     cleanup::{self, Paths},
 };
 
-/// Names of the services that `install.sh` may have made.
+/// Names that `install.sh` gives its services unless told otherwise.
 const SERVICES: [&str; 2] = ["nauplius", "nauplius-agent"];
 /// Configuration, kubeconfig and environment of the services.
 const CONFIG_DIR: &str = "/etc/nauplius";
@@ -52,8 +53,9 @@ impl Uninstall {
             bail!("removing networks and containers needs root");
         }
         let mut failures = Vec::new();
+        let services = services(Path::new(CONFIG_DIR));
         if !self.keep_executable {
-            stop_services(&mut failures);
+            stop_services(&services, &mut failures);
         }
         let paths = Paths {
             data_dir: std::path::absolute(&self.data_dir)?,
@@ -65,7 +67,7 @@ impl Uninstall {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         failures.extend(runtime.block_on(cleanup::everything(&paths)));
         if !self.keep_executable {
-            remove_installation(&mut failures);
+            remove_installation(&services, &mut failures);
         }
         if failures.is_empty() {
             say("Nauplius is removed");
@@ -80,8 +82,15 @@ fn say(line: &str) {
     println!("{line}");
 }
 
-fn stop_services(failures: &mut Vec<String>) {
-    for name in SERVICES {
+/// Names of the services on this machine: `install.sh` leaves the environment of each in its folder.
+fn services(config_dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(config_dir).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".env")?.to_owned()));
+    names.chain(SERVICES.map(str::to_owned)).collect()
+}
+
+fn stop_services(services: &BTreeSet<String>, failures: &mut Vec<String>) {
+    for name in services {
         if Path::new("/etc/systemd/system").join(format!("{name}.service")).exists() {
             quietly("systemctl", &["disable", "--now", name]);
         }
@@ -115,9 +124,9 @@ fn stop_background(pid_file: &Path, failures: &mut Vec<String>) {
     }
 }
 
-fn remove_installation(failures: &mut Vec<String>) {
+fn remove_installation(services: &BTreeSet<String>, failures: &mut Vec<String>) {
     let mut paths: Vec<PathBuf> = vec![CONFIG_DIR.into()];
-    for name in SERVICES {
+    for name in services {
         paths.push(format!("/etc/systemd/system/{name}.service").into());
         paths.push(format!("/etc/init.d/{name}").into());
         paths.push(format!("/run/{name}.pid").into());
@@ -143,4 +152,19 @@ fn remove_installation(failures: &mut Vec<String>) {
 /// Runs a service manager's command; what it does not know is gone already.
 fn quietly(program: &str, arguments: &[&str]) {
     let _ = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_under_names_of_their_own_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["edge.env", "config.yaml", "nauplius.env"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let found: Vec<String> = services(directory.path()).into_iter().collect();
+        assert_eq!(found, ["edge", "nauplius", "nauplius-agent"]);
+    }
 }
