@@ -66,7 +66,9 @@ impl ResourceCache {
     /// An empty cache whose history begins after `floor`; its objects' keys begin with `prefix`.
     pub fn new(kind: Descriptor, prefix: &str, floor: Revision) -> Self {
         let prefix = prefix.into();
-        let state = State { objects: BTreeMap::new(), ring: Ring::new(floor), revision: floor };
+        // Objects that were last changed before the floor are read from the log like all others: only
+        // the ring begins there.
+        let state = State { objects: BTreeMap::new(), ring: Ring::new(floor), revision: 0 };
         Self { kind, prefix, state: RwLock::new(state), wake: watch::Sender::new(floor) }
     }
 

@@ -139,3 +139,25 @@ fn resources_are_told_by_their_keys() {
     assert_eq!(resource_of("/registry/core/nodes/a"), Some("/registry/core/nodes/"));
     assert_eq!(resource_of("/other"), None);
 }
+
+#[tokio::test]
+async fn objects_older_than_the_history_are_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    let value = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"n"}}"#;
+    let change = store::Change {
+        key: format!("{PREFIX}n/a").into(),
+        value: Some(value.into()),
+        expect: store::Expect::Absent,
+        durability: store::Durability::Strict,
+    };
+    let store = Store::open(&path, store::Options::default()).unwrap();
+    store.commit(change).await.unwrap();
+    store.compact().await.unwrap();
+    store.close().await;
+    drop(store);
+    let store = Store::open(&path, store::Options::default()).unwrap();
+    let caches = Caches::load(&store, &kinds::all()).unwrap();
+    let resource = GroupResource { group: "", resource: "configmaps" };
+    assert!(Reader::get(&*caches, resource, "n", "a").is_some());
+}
