@@ -184,6 +184,9 @@ fn image(name: &str) -> Image {
     Image { id: "sha256:1".into(), tags: vec![name.into()], digests: vec![], size_bytes: 1, config, pinned: false }
 }
 
+/// More than any of these pods has to say.
+const MOST_WRITES: u64 = 100;
+
 /// An API with one pod: merges status patches, and notes deletions.
 #[derive(Clone)]
 struct FakeApi {
@@ -222,6 +225,7 @@ impl FakeApi {
                 }
             }
             let version: u64 = pod["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+            assert!(version < MOST_WRITES, "the status is written without end: {patch}");
             pod["metadata"]["resourceVersion"] = json!((version + 1).to_string());
             self.statuses.send_replace(pod["status"].clone());
             return json_response(&pod);
@@ -230,11 +234,18 @@ impl FakeApi {
     }
 }
 
+/// Conditions merge by type and field by field, as the schema has it.
 fn merge_conditions(conditions: &mut Value, changes: &Value) {
     let mut list = conditions.as_array().cloned().unwrap_or_default();
     for change in changes.as_array().unwrap() {
-        list.retain(|condition| condition["type"] != change["type"]);
-        list.push(change.clone());
+        match list.iter_mut().find(|condition| condition["type"] == change["type"]) {
+            Some(condition) => json_patch::merge(condition, change),
+            None => {
+                let mut condition = json!({});
+                json_patch::merge(&mut condition, change);
+                list.push(condition);
+            }
+        }
     }
     *conditions = Value::Array(list);
 }

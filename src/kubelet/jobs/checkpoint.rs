@@ -26,10 +26,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 
 /// Keeps a pod.
 pub fn save_pod(directory: &Path, pod: &Pod) {
-    if let Err(error) = file::create_directory(directory, DIRECTORY_MODE) {
-        tracing::warn!(error = crate::base::log::chain(&error), "pod directory not created");
-    }
-    save(&directory.join(POD), pod);
+    save(directory, POD, pod);
 }
 
 /// Keeps ConfigMaps and Secrets, if they differ from what is kept.
@@ -37,13 +34,13 @@ pub fn save_objects(directory: &Path, objects: &Snapshot) {
     let list: Vec<(&Reference, Option<&Object>)> =
         objects.iter().map(|(reference, object)| (reference, object.as_deref())).collect();
     if !list.is_empty() {
-        save(&directory.join(OBJECTS), &list);
+        save(directory, OBJECTS, &list);
     }
 }
 
 /// Keeps tokens.
 pub fn save_tokens(directory: &Path, tokens: &[Token]) {
-    save(&directory.join(TOKENS), &tokens);
+    save(directory, TOKENS, &tokens);
 }
 
 /// The kept ConfigMaps and Secrets.
@@ -70,13 +67,17 @@ pub fn load_pods(pods: &Path) -> (Vec<Pod>, Vec<PathBuf>) {
     (found, orphans)
 }
 
-fn save(path: &Path, value: &impl Serialize) {
+fn save(directory: &Path, name: &str, value: &impl Serialize) {
     let Ok(bytes) = serde_json::to_vec(value) else { return };
+    let path = directory.join(name);
     // What is on the disk already is not written again: flash wears.
-    if fs::read(path).is_ok_and(|kept| kept == bytes) {
+    if fs::read(&path).is_ok_and(|kept| kept == bytes) {
         return;
     }
-    if let Err(error) = file::write_atomic(path, &bytes, SECRET_MODE) {
+    // Whatever of a pod is kept first makes the directory: there is no order among them.
+    let kept =
+        file::create_directory(directory, DIRECTORY_MODE).and_then(|()| file::write_atomic(&path, &bytes, SECRET_MODE));
+    if let Err(error) = kept {
         tracing::warn!(error = crate::base::log::chain(&error), "pod state not kept");
     }
 }
@@ -99,11 +100,11 @@ mod tests {
         let pods = tempfile::tempdir().unwrap();
         let directory = pods.path().join("u");
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u"}})).unwrap();
-        save_pod(&directory, &pod);
         let data = BTreeMap::from([("k".to_owned(), ByteString(vec![0, 255]))]);
         let object = Some(Arc::new(Object { data, kind: "Opaque".into() }));
         let objects = Snapshot::from([(Reference::secret("s"), object), (Reference::config_map("none"), None)]);
         save_objects(&directory, &objects);
+        save_pod(&directory, &pod);
         fs::create_dir(pods.path().join("orphan")).unwrap();
         let (found, orphans) = load_pods(pods.path());
         assert_eq!(found, [pod]);

@@ -36,9 +36,26 @@ fn replacement(key: &str, value: &Value, old: Option<&Value>) -> Value {
     }
 }
 
-fn changed_conditions<'a>(current: &PodStatus, wanted: &'a PodStatus) -> Vec<&'a PodCondition> {
+fn changed_conditions(current: &PodStatus, wanted: &PodStatus) -> Vec<Value> {
     let old = current.conditions.as_deref().unwrap_or_default();
-    wanted.conditions.iter().flatten().filter(|condition| !old.contains(condition)).collect()
+    let changed = wanted.conditions.iter().flatten().filter(|condition| !old.contains(condition));
+    changed
+        .map(|condition| {
+            let before = old.iter().find(|before| before.type_ == condition.type_);
+            condition_patch(before, condition)
+        })
+        .collect()
+}
+
+/// Conditions merge by type, field by field: a reason or message that is no more must be said to go.
+fn condition_patch(before: Option<&PodCondition>, wanted: &PodCondition) -> Value {
+    let mut fields = json!(wanted);
+    if let (Some(Value::Object(before)), Some(fields)) = (before.map(|before| json!(before)), fields.as_object_mut()) {
+        for key in before.keys() {
+            fields.entry(key).or_insert(Value::Null);
+        }
+    }
+    fields
 }
 
 fn fields(status: &PodStatus) -> Map<String, Value> {
@@ -77,5 +94,17 @@ mod tests {
         let wanted: PodStatus = serde_json::from_value(json!({"podIPs": [{"ip": "10.42.0.9"}]})).unwrap();
         let patch = patch(&pod, &wanted).unwrap();
         assert_eq!(patch["status"]["podIPs"], json!([{"ip": "10.42.0.9"}, {"$patch": "replace"}]));
+    }
+
+    #[test]
+    fn removes_the_reason_and_message_of_a_condition_that_is_met() {
+        let pod = pod(json!({"conditions": [
+            {"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "unready"}]}));
+        let wanted: PodStatus =
+            serde_json::from_value(json!({"conditions": [{"type": "Ready", "status": "True"}]})).unwrap();
+        assert_eq!(
+            patch(&pod, &wanted).unwrap()["status"]["conditions"],
+            json!([{"type": "Ready", "status": "True", "reason": null, "message": null}])
+        );
     }
 }

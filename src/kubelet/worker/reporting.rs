@@ -22,6 +22,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 pub(super) struct Reporting {
     written: Option<Arc<Pod>>,
+    /// What was last asked for, until the API has answered.
+    asked: Option<PodStatus>,
+    refused: Option<Refused>,
     in_flight: bool,
     deleting: bool,
     keeping: bool,
@@ -30,10 +33,19 @@ pub(super) struct Reporting {
     retry_at: Option<Instant>,
 }
 
+/// A status that the API took otherwise than it was asked for: it is not asked again and again, but
+/// when either the wish or the object has changed.
+struct Refused {
+    wanted: PodStatus,
+    version: u64,
+}
+
 impl Default for Reporting {
     fn default() -> Self {
         Self {
             written: None,
+            asked: None,
+            refused: None,
             in_flight: false,
             deleting: false,
             keeping: false,
@@ -58,6 +70,16 @@ impl Reporting {
         }
     }
 
+    /// Notes the pod as it is after a patch, and whether it is as asked.
+    fn answered(&mut self, pod: Pod) {
+        let asked = self.asked.take().filter(|asked| writer::patch(&pod, asked).is_some());
+        self.refused = asked.map(|wanted| Refused { wanted, version: version(&pod) });
+        if let Some(refused) = &self.refused {
+            tracing::debug!(version = refused.version, "the API keeps another status than was written");
+        }
+        self.written = Some(Arc::new(pod));
+    }
+
     /// When to try again.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
@@ -75,6 +97,10 @@ impl Reporting {
 
     pub(super) fn delete_ended(&mut self) {
         self.deleting = false;
+    }
+
+    fn is_refused(&self, base: &Pod, wanted: &PodStatus) -> bool {
+        self.refused.as_ref().is_some_and(|refused| refused.version == version(base) && refused.wanted == *wanted)
     }
 
     fn may_write(&mut self) -> bool {
@@ -95,8 +121,9 @@ impl Worker {
         }
         let base = self.report.base(&self.pod);
         let shared = self.shared.clone();
-        if writer::patch(&base, &wanted).is_some() {
+        if writer::patch(&base, &wanted).is_some() && !self.report.is_refused(&base, &wanted) {
             self.report.in_flight = true;
+            self.report.asked = Some(wanted.clone());
             self.job(async move { Outcome::Reported(report::status(shared, base, wanted).await) });
         } else if self.record.sandbox == Sandbox::Removed && self.is_deleted() && !self.forgotten {
             self.report.deleting = true;
@@ -110,7 +137,7 @@ impl Worker {
         match outcome {
             report::Outcome::Written(pod) => {
                 self.report.backoff.reset();
-                self.report.written = Some(Arc::new(*pod));
+                self.report.answered(*pod);
             }
             report::Outcome::Unchanged => {}
             // The watch will say so too; until then there is nobody to tell.
