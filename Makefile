@@ -31,8 +31,8 @@ lint: deps-build ## Formatting and clippy, warnings being errors
 unit: deps-build ## Unit tests and the repository's own rules
 	$(CARGO) test --locked --lib --test tidy
 
-suite: build deps-test ## The real executable, driven by a real kubectl, in throw-away hosts (as root)
-	NAUPLIUS_BINARY=$(CURDIR)/$(BINARY) $(CARGO) test --locked --test suite -- --test-threads=1
+suite: deps-build deps-test ## A real executable, driven by a real kubectl, in throw-away hosts (as root)
+	$(CARGO) test --locked --test runtime --test suite -- --test-threads=1
 
 bench: build deps-test ## Measure what SPEC.md publishes
 	NAUPLIUS_BINARY=$(CURDIR)/$(BINARY) scripts/bench

@@ -141,12 +141,13 @@ fn capabilities(wishes: Option<&Capabilities>, privileged: bool) -> Vec<String> 
     with_prefix(ALL_CAPABILITIES.iter().filter(granted).copied().collect())
 }
 
-/// Without a wish there is no filter, as with an upstream kubelet without `--seccomp-default`.
+/// Without a wish the runtime's default profile applies, as with an upstream kubelet with
+/// `--seccomp-default` (KEP-2413): least privilege is what nobody has to ask for.
 fn seccomp(profile: Option<&SeccompProfile>, profiles: &Path) -> Seccomp {
     match profile.map(|profile| (profile.type_.as_str(), profile.localhost_profile.as_deref())) {
-        Some(("RuntimeDefault", _)) => Seccomp::RuntimeDefault,
         Some(("Localhost", Some(name))) => Seccomp::Localhost(profiles.join(name)),
-        _ => Seccomp::Unconfined,
+        Some(("Unconfined", _)) => Seccomp::Unconfined,
+        _ => Seccomp::RuntimeDefault,
     }
 }
 
@@ -182,10 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn seccomp_is_off_unless_wished_for() {
-        assert_eq!(security(json!({}), json!({})).seccomp, Seccomp::Unconfined);
-        let runtime = json!({"seccompProfile": {"type": "RuntimeDefault"}});
-        assert_eq!(security(runtime, json!({})).seccomp, Seccomp::RuntimeDefault);
+    fn seccomp_filters_unless_wished_away() {
+        assert_eq!(security(json!({}), json!({})).seccomp, Seccomp::RuntimeDefault);
+        let unconfined = json!({"seccompProfile": {"type": "Unconfined"}});
+        assert_eq!(security(unconfined, json!({})).seccomp, Seccomp::Unconfined);
         let local = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}});
         assert_eq!(security(json!({}), local).seccomp, Seccomp::Localhost("/profiles/a.json".into()));
     }
