@@ -9,6 +9,7 @@ pub mod kind;
 pub mod kinds;
 pub mod meta;
 pub mod patch;
+pub mod protobuf;
 pub mod quantity;
 pub mod schema;
 pub mod selector;

@@ -1,18 +1,19 @@
-//! Bodies of requests: bounded, and JSON or YAML.
+//! Bodies of requests: bounded, and JSON, YAML or protobuf.
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use serde_json::Value;
 
 use crate::{
-    api::{Status, schema::Format, status::Reason},
+    api::{Status, protobuf, schema::Format, status::Reason},
+    base::log,
     http::body::{self, Body, ReadError},
 };
 
 /// Largest request body, as upstream's default.
 pub const BODY_LIMIT_BYTES: usize = 3 << 20;
 /// What bodies of objects may be.
-const ACCEPTED: &str = "application/json, application/yaml";
+const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// The media type of a request, without parameters; empty if none is given.
 pub fn media_type(headers: &HeaderMap) -> String {
@@ -25,6 +26,7 @@ pub fn format(headers: &HeaderMap) -> Result<Format, Status> {
     match media_type(headers).as_str() {
         "" | "application/json" | "*/*" => Ok(Format::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
+        protobuf::MEDIA_TYPE => Ok(Format::Protobuf),
         _ => Err(Status::new(
             Reason::UnsupportedMediaType,
             format!("the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"),
@@ -53,12 +55,20 @@ pub fn parse(bytes: &[u8], format: Format) -> Result<Value, Status> {
     let parsed = match format {
         Format::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
         Format::Yaml => serde_yaml::from_slice(bytes).map_err(|error| error.to_string()),
+        Format::Protobuf => return parse_protobuf(bytes),
     };
     parsed.map_err(|error| {
         Status::bad_request(format!(
             "the object provided is unrecognized (must be of type Object): couldn't get version/kind; json parse \
              error: {error}"
         ))
+    })
+}
+
+fn parse_protobuf(bytes: &[u8]) -> Result<Value, Status> {
+    protobuf::decode(bytes).map(|object| object.value).map_err(|error| {
+        let problem = log::chain(&error);
+        Status::bad_request(format!("the object provided is unrecognized (must be of type Object): {problem}"))
     })
 }
 

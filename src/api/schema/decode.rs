@@ -12,7 +12,10 @@ use super::{
     Schema,
     walk::{Seed, State},
 };
-use crate::api::{Status, status::Reason};
+use crate::{
+    api::{Status, protobuf, status::Reason},
+    base::log,
+};
 
 /// Largest body that is decoded.
 pub const LIMIT_BYTES: usize = 3 * 1024 * 1024;
@@ -26,6 +29,8 @@ pub enum Format {
     Json,
     /// `application/yaml`
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`
+    Protobuf,
 }
 
 /// What happens to unknown and duplicate fields (the `fieldValidation` parameter).
@@ -72,15 +77,24 @@ pub fn decode(
         return Err(Status::new(Reason::RequestEntityTooLarge, message));
     }
     let state = State::new(format == Format::Yaml);
+    let seed = Seed::root(schema, &state);
     let result = match format {
-        Format::Json => parse_json(bytes, Seed::root(schema, &state)).map_err(|error| json_error(bytes, &error)),
-        Format::Yaml => parse_yaml(bytes, Seed::root(schema, &state))
-            .map_err(|error| format!("error converting YAML to JSON: {error}")),
+        Format::Json => parse_json(bytes, seed).map_err(|error| json_error(bytes, &error)),
+        Format::Yaml => parse_yaml(bytes, seed).map_err(|error| format!("error converting YAML to JSON: {error}")),
+        Format::Protobuf => return decode_protobuf(bytes, schema),
     };
     match (result, state.take_failure()) {
         (Ok(value), None) => finish(value, &state, schema, validation),
         (_, Some(problem)) => Err(cannot_be_handled(&stated_kind(bytes, format, schema), schema, &problem)),
         (Err(error), None) => Err(unrecognized(bytes, format, schema, &error)),
+    }
+}
+
+/// Protobuf names fields by number: those that are unknown cannot be told to anybody.
+fn decode_protobuf(bytes: &[u8], schema: &Schema) -> Result<(Value, Vec<String>), Status> {
+    match protobuf::decode(bytes) {
+        Ok(object) => check(object.value, schema, FieldValidation::Ignore),
+        Err(error) => Err(unrecognized(bytes, Format::Protobuf, schema, &log::chain(&error))),
     }
 }
 
@@ -143,6 +157,7 @@ fn stated_kind(bytes: &[u8], format: Format, schema: &Schema) -> Stated {
     let stated: Option<Stated> = match format {
         Format::Json => serde_json::from_slice(bytes).ok(),
         Format::Yaml => serde_yaml::from_slice(bytes).ok(),
+        Format::Protobuf => None,
     };
     stated.filter(|stated| !stated.kind.is_empty()).unwrap_or_else(|| schema.stated())
 }
@@ -156,9 +171,13 @@ fn cannot_be_handled(stated: &Stated, schema: &Schema, problem: &str) -> Status 
 }
 
 fn unrecognized(bytes: &[u8], format: Format, schema: &Schema, error: &str) -> Status {
-    let what = if format == Format::Json { "json parse error" } else { "yaml parse error" };
+    let what = match format {
+        Format::Json => "couldn't get version/kind; json parse error: ",
+        Format::Yaml => "couldn't get version/kind; yaml parse error: ",
+        Format::Protobuf => "",
+    };
     Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {}): couldn't get version/kind; {what}: {error} ({})",
+        "the object provided is unrecognized (must be of type {}): {what}{error} ({})",
         schema.kind,
         quoted(bytes)
     ))

@@ -1,0 +1,78 @@
+//! What is around every protobuf object: four magic bytes and a `runtime.Unknown`, which says what
+//! kind its content has.
+
+use super::{
+    Error, MEDIA_TYPE,
+    wire::{self, Reader},
+};
+
+/// First bytes of every object.
+pub(super) const MAGIC: [u8; 4] = *b"k8s\0";
+
+/// A `runtime.Unknown`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Envelope<'a> {
+    /// `apps/v1`
+    pub(super) api_version: &'a str,
+    /// `Deployment`
+    pub(super) kind: &'a str,
+    /// The object's own message.
+    pub(super) raw: &'a [u8],
+}
+
+/// Reads an envelope.
+pub(super) fn open(bytes: &[u8]) -> Result<Envelope<'_>, Error> {
+    let mut reader = Reader::new(bytes.strip_prefix(&MAGIC).ok_or(Error::Magic)?);
+    let mut envelope = Envelope::default();
+    let (mut encoding, mut content_type) = ("", "");
+    while let Some((field, part)) = reader.next()? {
+        match field {
+            1 => {
+                let [api_version, kind, _] = wire::first_three(part.bytes(field)?)?;
+                (envelope.api_version, envelope.kind) = (wire::text(api_version, 1)?, wire::text(kind, 2)?);
+            }
+            2 => envelope.raw = part.bytes(field)?,
+            3 => encoding = part.text(field)?,
+            4 => content_type = part.text(field)?,
+            _ => {}
+        }
+    }
+    if encoding.is_empty() && matches!(content_type, "" | MEDIA_TYPE) {
+        return Ok(envelope);
+    }
+    Err(Error::Content { content_type: content_type.to_owned(), encoding: encoding.to_owned() })
+}
+
+/// Writes an envelope around the message that `fill` writes.
+pub(super) fn seal(api_version: &str, kind: &str, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    wire::put_message(&mut out, 1, |out| {
+        wire::put_bytes(out, 1, api_version.as_bytes());
+        wire::put_bytes(out, 2, kind.as_bytes());
+    });
+    wire::put_message(&mut out, 2, fill);
+    // Go writes both texts even if they are empty; clients compare neither.
+    wire::put_bytes(&mut out, 3, b"");
+    wire::put_bytes(&mut out, 4, b"");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_is_opened_as_it_was_sealed() {
+        let bytes = seal("apps/v1", "Deployment", |out| out.extend_from_slice(b"\x0a\x00"));
+        let opened = open(&bytes).unwrap();
+        assert_eq!((opened.api_version, opened.kind, opened.raw), ("apps/v1", "Deployment", &b"\x0a\x00"[..]));
+    }
+
+    #[test]
+    fn content_in_another_form_is_refused() {
+        let mut bytes = seal("v1", "Pod", |_| {});
+        wire::put_bytes(&mut bytes, 3, b"gzip");
+        assert!(matches!(open(&bytes), Err(Error::Content { .. })));
+        assert!(matches!(open(b"{}"), Err(Error::Magic)));
+    }
+}

@@ -1,0 +1,209 @@
+//! Field numbers and types of every message that a built-in kind consists of: facts that the
+//! Kubernetes types do not carry. They stand in `embedded/protobuf-fields.txt`, a message a line:
+//!
+//! ```text
+//! core.v1.Secret metadata=1:meta.v1.ObjectMeta data=2:map:bytes type=3:string immutable=5:keep:bool
+//! ```
+//!
+//! Fields are named as in JSON. `list:` repeats, `map:` has text keys, `inline:` is a message of
+//! its own whose fields JSON shows among those of its owner, and `keep:` marks scalars whose zero
+//! means something: Go holds them by pointer, or writes them to JSON even if they are zero.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+const TEXT: &str = include_str!("../../../embedded/protobuf-fields.txt");
+
+/// All messages, built from the text when the first object comes or goes as protobuf.
+pub fn messages() -> &'static Messages {
+    static MESSAGES: OnceLock<Messages> = OnceLock::new();
+    MESSAGES.get_or_init(|| Messages::parse(TEXT))
+}
+
+/// The messages, which refer to each other by their place.
+#[derive(Debug)]
+pub struct Messages(Box<[Message]>);
+
+/// A message.
+#[derive(Debug)]
+pub struct Message {
+    /// Its name, such as `core.v1.PodSpec`.
+    pub name: &'static str,
+    /// Its fields, in the order of their numbers.
+    pub fields: Box<[Field]>,
+}
+
+/// A field of a message.
+#[derive(Debug)]
+pub struct Field {
+    /// Its number.
+    pub number: u32,
+    /// How often it occurs.
+    pub shape: Shape,
+    /// Its type, or that of its items or values.
+    pub kind: Kind,
+    /// Whether its zero means something else than its absence.
+    pub keeps_zero: bool,
+    /// Its name in JSON.
+    pub name: &'static str,
+}
+
+/// How often a field occurs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Once, or not at all.
+    One,
+    /// As the items of a list.
+    List,
+    /// As the entries of a map with text keys.
+    Map,
+    /// Once, with its fields among those of its owner.
+    Inline,
+}
+
+/// Type of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `bool`
+    Boolean,
+    /// `int32`
+    Int32,
+    /// `int64`
+    Int64,
+    /// `double`
+    Double,
+    /// `string`
+    Text,
+    /// `bytes`, base64 in JSON.
+    Bytes,
+    /// `metav1.Time`
+    Time,
+    /// `metav1.MicroTime`
+    MicroTime,
+    /// `resource.Quantity`
+    Quantity,
+    /// `intstr.IntOrString`
+    IntOrString,
+    /// `runtime.RawExtension`: an object of any kind.
+    Raw,
+    /// `metav1.FieldsV1`: JSON as bytes.
+    Fields,
+    /// `authentication.v1.ExtraValue` and its like: a message that is nothing but a list of texts.
+    Texts,
+    /// A message, by its place among [`messages`].
+    Message(u16),
+}
+
+impl Messages {
+    /// The message of a kind.
+    pub fn of_kind(&self, api_version: &str, kind: &str) -> Option<&Message> {
+        // These belong to every group.
+        if matches!(kind, "DeleteOptions" | "Status") {
+            return self.named("meta.v1", kind);
+        }
+        match api_version.split_once('/') {
+            None => self.named(&format!("core.{api_version}"), kind),
+            Some((group, version)) => {
+                let package = group.split('.').next().unwrap_or_default();
+                self.named(&format!("{package}.{version}"), kind)
+            }
+        }
+    }
+
+    /// The message at a place that a [`Kind::Message`] names.
+    pub fn at(&self, place: u16) -> &Message {
+        &self.0[usize::from(place)]
+    }
+
+    /// All of them, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Message> {
+        self.0.iter()
+    }
+
+    fn named(&self, package: &str, name: &str) -> Option<&Message> {
+        let wanted = format!("{package}.{name}");
+        self.0.binary_search_by(|message| message.name.cmp(&wanted)).ok().map(|at| &self.0[at])
+    }
+
+    fn parse(text: &'static str) -> Self {
+        let mut lines: Vec<(&str, &str)> =
+            text.lines().map(|line| line.split_once(' ').unwrap_or((line, ""))).collect();
+        lines.sort_unstable_by_key(|(name, _)| *name);
+        let places: HashMap<&str, u16> = lines.iter().zip(0..).map(|((name, _), place)| (*name, place)).collect();
+        let message = |(name, fields): &(&'static str, &'static str)| {
+            let package = name.rsplit_once('.').map_or("", |(package, _)| package);
+            Message {
+                name,
+                fields: fields.split_whitespace().map(|field| Field::parse(field, package, &places)).collect(),
+            }
+        };
+        Self(lines.iter().map(message).collect())
+    }
+}
+
+impl Message {
+    /// The field with a number.
+    pub fn field(&self, number: u32) -> Option<&Field> {
+        self.fields.binary_search_by_key(&number, |field| field.number).ok().map(|at| &self.fields[at])
+    }
+}
+
+impl Field {
+    fn parse(text: &'static str, package: &str, places: &HashMap<&str, u16>) -> Self {
+        let (name, rest) = text.split_once('=').expect("a field of the table has a name");
+        let (number, kind) = rest.split_once(':').expect("a field of the table has a type");
+        let number = number.parse().expect("a field of the table has a number");
+        let (mark, kind) = kind.split_once(':').unwrap_or(("", kind));
+        let shape = match mark {
+            "list" => Shape::List,
+            "map" => Shape::Map,
+            "inline" => Shape::Inline,
+            _ => Shape::One,
+        };
+        Self { number, shape, kind: Kind::parse(kind, package, places), keeps_zero: mark == "keep", name }
+    }
+}
+
+impl Kind {
+    fn parse(text: &str, package: &str, places: &HashMap<&str, u16>) -> Self {
+        match text {
+            "bool" => Self::Boolean,
+            "int32" => Self::Int32,
+            "int64" => Self::Int64,
+            "double" => Self::Double,
+            "string" => Self::Text,
+            "bytes" => Self::Bytes,
+            "time" => Self::Time,
+            "microTime" => Self::MicroTime,
+            "quantity" => Self::Quantity,
+            "intOrString" => Self::IntOrString,
+            "raw" => Self::Raw,
+            "fields" => Self::Fields,
+            "strings" => Self::Texts,
+            message => {
+                let full = if message.contains('.') { message.to_owned() } else { format!("{package}.{message}") };
+                Self::Message(*places.get(full.as_str()).expect("the table has every message that it refers to"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_found_by_their_version() {
+        let name = |version, kind| messages().of_kind(version, kind).map(|message| message.name);
+        assert_eq!(name("v1", "Pod"), Some("core.v1.Pod"));
+        assert_eq!(name("rbac.authorization.k8s.io/v1", "RoleList"), Some("rbac.v1.RoleList"));
+        assert_eq!(name("apps/v1", "DeleteOptions"), Some("meta.v1.DeleteOptions"));
+        assert_eq!(name("example.com/v1", "Pod"), None);
+    }
+
+    #[test]
+    fn fields_stand_in_the_order_of_their_numbers() {
+        for message in messages().iter() {
+            assert!(message.fields.is_sorted_by(|a, b| a.number < b.number), "{}", message.name);
+        }
+    }
+}
