@@ -84,7 +84,7 @@ impl Joiner {
 /// Whether trying again cannot help until a person has changed something.
 fn is_final(error: &Error) -> bool {
     match error {
-        Error::Pki(_) => true,
+        Error::Pki(_) | Error::Token => true,
         Error::Refused { status, .. } => status.is_client_error() && status.as_u16() != 429,
         Error::Client(_) | Error::Answer(_) | Error::Request(_) => false,
     }

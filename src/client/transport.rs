@@ -6,7 +6,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use http::{Request, Response, Uri, uri::PathAndQuery};
 use http_body_util::BodyExt;
-use hyper_util::{client::legacy, rt::TokioExecutor, rt::TokioTimer};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+    rt::TokioTimer,
+};
 use kube::Client;
 
 use crate::http::{
@@ -16,6 +20,8 @@ use crate::http::{
 
 /// Namespace of requests that name none.
 const DEFAULT_NAMESPACE: &str = "default";
+/// Longest time until a connection stands: a server that is switched off does not even refuse.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection with open streams is probed this often, so that a dead server is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
@@ -37,8 +43,15 @@ where
 /// A client that reaches `server` (`https://host:port`) as `tls` says. All requests share few
 /// HTTP/2 connections.
 pub fn tls(server: &Uri, tls: rustls::ClientConfig) -> Client {
-    let connector =
-        hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_all_versions().build();
+    let mut tcp = HttpConnector::new();
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_all_versions()
+        .wrap_connector(tcp);
     let http: legacy::Client<_, kube::client::Body> = legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .http2_keep_alive_interval(KEEP_ALIVE)

@@ -30,8 +30,11 @@ const ANSWER_LIMIT_BYTES: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Keys, certificates or token are unusable, or the server is not the one the token names.
-    #[error("trust the server")]
+    #[error("the server cannot be trusted")]
     Pki(#[from] pki::Error),
+    /// The token is not the server's.
+    #[error("the server does not accept the token")]
+    Token,
     /// The server was not reached.
     #[error("reach the server")]
     Client(#[from] client::Error),
@@ -117,6 +120,9 @@ async fn ask(tls: Arc<ClientConfig>, request: Request<Body>, supervisor: &Superv
         return Ok(response.into_body());
     }
     let status = response.status();
+    if status == http::StatusCode::UNAUTHORIZED {
+        return Err(Error::Token);
+    }
     let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap_or_default();
     let message = json["message"].as_str().unwrap_or_default().to_owned();
     Err(Error::Refused { status, message })

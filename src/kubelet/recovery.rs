@@ -42,6 +42,7 @@ pub async fn recover(shared: &Arc<Shared>) -> Result<Vec<Known>, host::Error> {
     for sandbox in sandboxes {
         let wanted = pods.iter().any(|pod| names::uid(pod) == sandbox.id && !record::is_terminal(pod));
         if wanted && sandbox.alive {
+            let sandbox = without_unstarted(shared, sandbox).await;
             alive.insert(sandbox.id.clone(), sandbox);
         } else {
             remove_sandbox(shared, &sandbox.id).await;
@@ -66,6 +67,19 @@ async fn remove_sandbox(shared: &Shared, id: &str) {
     if let Err(error) = shared.containers.remove_sandbox(id).await {
         tracing::warn!(sandbox = id, error = %error, "unknown sandbox not removed");
     }
+}
+
+/// Removes the containers that an agent created and did not live to start: the pod's worker makes
+/// new ones, and would not know of these.
+async fn without_unstarted(shared: &Shared, mut sandbox: RecoveredSandbox) -> RecoveredSandbox {
+    let is_unstarted = |status: &ContainerStatus| status.state == ContainerState::Created;
+    for status in sandbox.containers.iter().filter(|status| is_unstarted(status)) {
+        if let Err(error) = shared.containers.remove(&sandbox.id, &status.id).await {
+            tracing::warn!(container = status.id, error = %error, "container that was never started not removed");
+        }
+    }
+    sandbox.containers.retain(|status| !is_unstarted(status));
+    sandbox
 }
 
 async fn remove_directories(shared: &Shared, orphans: Vec<PathBuf>) {

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{StreamExt, pin_mut};
@@ -28,6 +29,9 @@ use crate::kubelet::{
 
 /// Workers that have ended and wait to be forgotten.
 const ENDED_LIMIT: usize = 256;
+/// How long the API may take to confirm the pods of before: after that they are started without it.
+/// A server that is unreachable, rather than down, does not even refuse.
+const CONFIRMATION_TIME: Duration = Duration::from_secs(5);
 
 /// Starts workers and keeps their inboxes.
 pub struct Source {
@@ -48,11 +52,17 @@ pub async fn run(shared: Arc<Shared>, known: Vec<Known>) {
     let (ended, mut ends) = mpsc::channel(ENDED_LIMIT);
     let mut source = Source { shared, workers: HashMap::new(), waiting: HashMap::new(), listed: None, ended };
     source.resume(known);
+    let patience = tokio::time::sleep(CONFIRMATION_TIME);
+    pin_mut!(patience);
     loop {
         tokio::select! {
+            () = &mut patience, if !source.waiting.is_empty() => source.run_what_is_known(),
             event = events.next() => match event {
                 Some(Ok(event)) => source.take(event),
-                Some(Err(error)) => source.run_what_is_known(&error),
+                Some(Err(error)) => {
+                    tracing::debug!(error = crate::base::log::chain(&error), "the API does not answer");
+                    source.run_what_is_known();
+                }
                 None => return,
             },
             Some(uid) = ends.recv() => {
@@ -67,7 +77,7 @@ impl Source {
     fn resume(&mut self, known: Vec<Known>) {
         for known in known {
             if matches!(known.record.sandbox, Sandbox::Ready { .. }) {
-                self.start(known.pod, known.record);
+                self.start(Inbox::default(), known.pod, known.record);
             } else {
                 self.waiting.insert(names::uid(&known.pod).to_owned(), known);
             }
@@ -102,7 +112,7 @@ impl Source {
             Some(known) => known.record,
             None => Record::from_status(&pod, Timestamp::now()),
         };
-        self.start(pod, record);
+        self.start(Inbox::default(), pod, record);
     }
 
     fn delete(&mut self, mut pod: Pod) {
@@ -117,7 +127,10 @@ impl Source {
     fn forget_unlisted(&mut self) {
         let listed = self.listed.take().unwrap_or_default();
         for (_, known) in self.waiting.drain().collect::<Vec<_>>() {
-            self.start(known.pod, known.record);
+            // Told before it starts: otherwise it would begin to run what is to be removed.
+            let inbox = Inbox::default();
+            inbox.set_gone();
+            self.start(inbox, known.pod, known.record);
         }
         for (_, inbox) in self.workers.iter().filter(|(uid, _)| !listed.contains(*uid)) {
             inbox.set_gone();
@@ -125,16 +138,14 @@ impl Source {
     }
 
     /// The API is away: the pods this node had are what it runs until it hears otherwise.
-    fn run_what_is_known(&mut self, error: &watcher::Error) {
-        tracing::debug!(error = crate::base::log::chain(error), "the API does not answer");
+    fn run_what_is_known(&mut self) {
         for (_, known) in self.waiting.drain().collect::<Vec<_>>() {
-            self.start(known.pod, known.record);
+            self.start(Inbox::default(), known.pod, known.record);
         }
     }
 
-    fn start(&mut self, pod: Arc<Pod>, record: Record) {
+    fn start(&mut self, inbox: Inbox, pod: Arc<Pod>, record: Record) {
         let uid = names::uid(&pod).to_owned();
-        let inbox = Inbox::default();
         let worker = Worker::new(self.shared.clone(), inbox.clone(), pod, record);
         let ended = self.ended.clone();
         self.workers.insert(uid.clone(), inbox);

@@ -21,7 +21,7 @@ use crate::{
 
 /// How long further events are waited for before a batch is made.
 const COALESCE: Duration = Duration::from_millis(5);
-/// How long services must rest before they are written to disk.
+/// How long a change of services may wait before it is written to disk, with all that follow.
 const SAVE_DELAY: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_LIMIT: Duration = Duration::from_secs(30);
@@ -67,7 +67,10 @@ impl Proxy {
             match self.reconcile(&keys).await {
                 Ok(changed) => {
                     backoff.reset();
-                    save_at = if changed { Some(Instant::now() + SAVE_DELAY) } else { save_at };
+                    if changed {
+                        // Not put off by later changes: a node that reboots must know its services.
+                        save_at.get_or_insert(Instant::now() + SAVE_DELAY);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "services could not be programmed, trying again");
