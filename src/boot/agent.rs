@@ -117,6 +117,7 @@ struct Parts {
 impl Parts {
     async fn start(self, joiner: Joiner, supervisor: Supervisor) -> anyhow::Result<()> {
         file::create_directory(&self.config.run_dir, 0o755)?;
+        self.config.remember_addresses();
         let informers = Informers::new(self.client.clone(), supervisor.clone());
         let images = self.open_images(&supervisor).await?;
         control::serve(&self.config.run_dir, images.clone(), &supervisor)

@@ -3,14 +3,20 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail, ensure};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Taint;
 
-use crate::{api::validation, boot::args, net::Backend, pki::join::ClusterSettings};
+use crate::{
+    api::validation,
+    base::{file, log::chain},
+    boot::args,
+    net::Backend,
+    pki::join::ClusterSettings,
+};
 
 /// What a node is started with.
 #[derive(Debug, Clone)]
@@ -199,9 +205,10 @@ impl Node {
         };
         let problems = validation::name::dns1123_subdomain(&name);
         ensure!(problems.is_empty(), "node name \"{name}\" cannot be used: {}", problems.join("; "));
-        let ips = if node.node_ip.is_empty() { vec![default_address()?] } else { node.node_ip.clone() };
+        let data_dir = std::path::absolute(&flags.data_dir)?;
+        let ips = if node.node_ip.is_empty() { vec![own_address(&data_dir)?] } else { node.node_ip.clone() };
         Ok(Self {
-            data_dir: std::path::absolute(&flags.data_dir)?,
+            data_dir,
             run_dir: std::path::absolute(&flags.run_dir)?,
             name,
             ips,
@@ -210,6 +217,36 @@ impl Node {
             flags: node.clone(),
         })
     }
+}
+
+impl Node {
+    /// Keeps the addresses for a start without a network. A failure costs no more than that.
+    pub fn remember_addresses(&self) {
+        let text = self.ips.iter().map(|ip| format!("{ip}\n")).collect::<String>();
+        let path = addresses_file(&self.data_dir);
+        let known = file::read_optional(&path).ok().flatten();
+        if known.as_deref() == Some(text.as_bytes()) {
+            return;
+        }
+        if let Err(error) = file::write_atomic(&path, text.as_bytes(), 0o644) {
+            tracing::warn!(error = chain(&error), "the node's addresses could not be kept");
+        }
+    }
+}
+
+fn addresses_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("agent/node-ips")
+}
+
+/// The address of the default route; that of the last start where there is no route (yet), so that a
+/// machine whose cable is pulled still starts the pods it had.
+fn own_address(data_dir: &Path) -> anyhow::Result<IpAddr> {
+    default_address().or_else(|error| last_address(data_dir).ok_or(error))
+}
+
+fn last_address(data_dir: &Path) -> Option<IpAddr> {
+    let contents = file::read_optional(&addresses_file(data_dir)).ok()??;
+    String::from_utf8(contents).ok()?.lines().next()?.parse().ok()
 }
 
 fn token(flags: &args::Common) -> anyhow::Result<Option<Secret>> {
@@ -345,6 +382,26 @@ mod tests {
         assert!(parse_taint("a=b:Sometimes").is_err());
         assert_eq!(port_range("30000-32767").unwrap(), (30000, 32767));
         assert!(port_range("2-1").is_err());
+    }
+
+    #[test]
+    fn a_start_without_a_network_knows_the_last_address() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("agent")).unwrap();
+        assert_eq!(last_address(directory.path()), None);
+        let flags: args::Agent = {
+            use clap::Parser;
+            #[derive(Parser)]
+            struct Command {
+                #[command(flatten)]
+                agent: args::Agent,
+            }
+            let directory = directory.path().to_str().unwrap();
+            let arguments = ["x", "--server=https://s", "--data-dir", directory, "--node-ip=192.0.2.7,2001:db8::7"];
+            Command::parse_from(arguments).agent
+        };
+        Node::new(&flags.common).unwrap().remember_addresses();
+        assert_eq!(last_address(directory.path()), Some("192.0.2.7".parse().unwrap()));
     }
 
     #[test]
