@@ -12,9 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nauplius::oci::{
-    ContainerConfig, ContainerState, Error, ExecConfig, Mount, Options, Propagation, Resources, Runtime, Sandbox,
-    SandboxConfig, Seccomp,
+use nauplius::{
+    base::lane::Lane,
+    oci::{
+        ContainerConfig, ContainerState, Error, ExecConfig, Mount, Options, Propagation, Resources, Runtime, Sandbox,
+        SandboxConfig, Seccomp,
+    },
 };
 use nix::sys::signal::Signal;
 
@@ -243,13 +246,14 @@ fn code(state: &ContainerState) -> i32 {
 }
 
 async fn read_all(end: OwnedFd) -> String {
-    let read = tokio::task::spawn_blocking(move || {
+    let lane = Lane::new(1);
+    let read = lane.run(move || {
         let mut text = Vec::new();
         // A terminal ends with an error.
         let _ = fs::File::from(end).read_to_end(&mut text);
         String::from_utf8_lossy(&text).into_owned()
     });
-    tokio::time::timeout(DEADLINE, read).await.unwrap().unwrap()
+    tokio::time::timeout(DEADLINE, read).await.unwrap()
 }
 
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

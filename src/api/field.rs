@@ -55,11 +55,6 @@ pub fn invalid(path: &Path, value: impl Serialize, detail: &str) -> Cause {
     cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {}", shown(value)), detail))
 }
 
-/// `Invalid value: "x": detail` for a value of the wrong type.
-pub fn type_invalid(path: &Path, value: impl Serialize, detail: &str) -> Cause {
-    cause(path, "FieldValueTypeInvalid", with_detail(format!("Invalid value: {}", shown(value)), detail))
-}
-
 /// `Duplicate value: "x"`.
 pub fn duplicate(path: &Path, value: impl Serialize) -> Cause {
     cause(path, "FieldValueDuplicate", format!("Duplicate value: {}", shown(value)))

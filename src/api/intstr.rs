@@ -2,12 +2,6 @@
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::api::{
-    field::{self, Path},
-    status::Cause,
-    validation::value,
-};
-
 /// A text that is no percentage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -35,14 +29,6 @@ pub fn scaled(value: &IntOrString, total: i32, round_up: bool) -> Result<i32, Er
 pub fn percent(text: &str) -> Result<i32, Error> {
     let number = text.strip_suffix('%').ok_or(Error::NotPercentage)?;
     number.parse().map_err(|_| Error::NotNumber(text.to_owned()))
-}
-
-/// Problems of a value that must be a non-negative number or a percentage.
-pub fn validate_non_negative(value: &IntOrString, path: &Path) -> Vec<Cause> {
-    match value {
-        IntOrString::Int(number) => field::invalid_each(path, number, &value::non_negative(i64::from(*number))),
-        IntOrString::String(text) => field::invalid_each(path, text, &value::percent(text)),
-    }
 }
 
 #[cfg(test)]

@@ -30,11 +30,6 @@ pub fn age(then: Option<Timestamp>, now: Timestamp) -> String {
     then.map_or_else(|| UNKNOWN.to_owned(), |then| human_duration(now.as_second() - then.as_second()))
 }
 
-/// Time since the RFC 3339 time `then`; [`UNKNOWN`] if it is none.
-pub fn age_of(then: &str, now: Timestamp) -> String {
-    age(parse(then), now)
-}
-
 /// A duration as kubectl shows it, two units at most: `95s`, `3m20s`, `5h`, `3d4h`, `2y11d`.
 pub fn human_duration(seconds: i64) -> String {
     let (minutes, hours) = (seconds / MINUTE, seconds / HOUR);

@@ -19,6 +19,7 @@ impl Lane {
 
     /// Runs `work` on a blocking thread and returns its result. Once started it runs to its end,
     /// also when the caller goes away. A panic in `work` is passed on to the caller.
+    #[expect(clippy::disallowed_methods, reason = "this is what everything else uses instead")]
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let permit = self.permits.clone().acquire_owned().await.expect("a lane's semaphore is never closed");
         let handle = tokio::task::spawn_blocking(move || {

@@ -164,6 +164,7 @@ impl Parts {
         supervisor.spawn_fallible("image directory", OnFailure::Log, async move {
             watching.watch_directory(&directory).await
         });
+        supervisor.spawn("image garbage collection", images.clone().keep_disk_free());
         Ok(images)
     }
 

@@ -2,8 +2,7 @@
 //! same time; a key that failed comes back later and later.
 
 use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt::Display,
     future::Future,
     hash::Hash,
@@ -14,6 +13,8 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
+
+use crate::base::log::chain;
 
 /// Delay before the first retry of a key.
 const FIRST_RETRY: Duration = Duration::from_millis(5);
@@ -43,8 +44,9 @@ struct State<T> {
     line: VecDeque<T>,
     waiting: HashSet<T>,
     working: HashSet<T>,
-    delayed: BinaryHeap<Reverse<(Instant, u64)>>,
-    delayed_keys: HashMap<u64, T>,
+    /// Keys that wait for a time, and, by key, where in there they are: each has one place.
+    delayed: BTreeMap<(Instant, u64), T>,
+    places: HashMap<T, (Instant, u64)>,
     next_ticket: u64,
     failures: HashMap<T, u32>,
 }
@@ -68,8 +70,8 @@ impl<T: Clone + Eq + Hash + Display> WorkQueue<T> {
             line: VecDeque::new(),
             waiting: HashSet::new(),
             working: HashSet::new(),
-            delayed: BinaryHeap::new(),
-            delayed_keys: HashMap::new(),
+            delayed: BTreeMap::new(),
+            places: HashMap::new(),
             next_ticket: 0,
             failures: HashMap::new(),
         };
@@ -83,14 +85,9 @@ impl<T: Clone + Eq + Hash + Display> WorkQueue<T> {
         self.inner.changed.notify_one();
     }
 
-    /// Puts `key` in line after `delay`.
+    /// Puts `key` in line after `delay`, or when an earlier delay of it ends.
     pub fn add_after(&self, key: T, delay: Duration) {
-        let mut state = self.inner.state.lock();
-        let ticket = state.next_ticket;
-        state.next_ticket += 1;
-        state.delayed.push(Reverse((Instant::now() + delay, ticket)));
-        state.delayed_keys.insert(ticket, key);
-        drop(state);
+        self.inner.state.lock().postpone(key, Instant::now() + delay);
         self.inner.changed.notify_one();
     }
 
@@ -119,7 +116,7 @@ impl<T: Clone + Eq + Hash + Display> WorkQueue<T> {
 
     /// Resolves when a key may have become ready: something was added, or a delay has passed.
     async fn next_change(&self) {
-        let next = self.inner.state.lock().delayed.peek().map(|Reverse((at, _))| *at);
+        let next = self.inner.state.lock().delayed.keys().next().map(|(at, _)| *at);
         match next {
             Some(at) => {
                 let _ = tokio::time::timeout_at(at, self.inner.changed.notified()).await;
@@ -161,8 +158,7 @@ impl<T: Clone + Eq + Hash + Display> WorkQueue<T> {
             }
         };
         if let Err(error) = result {
-            let error = crate::base::log::chain(&error);
-            tracing::debug!(queue = name, key = %key, error, "will be tried again");
+            tracing::debug!(queue = name, key = %key, error = chain(&error), "will be tried again");
         }
         if let Some(delay) = retry {
             self.add_after(key, delay);
@@ -177,16 +173,27 @@ impl<T: Clone + Eq + Hash> State<T> {
         }
     }
 
-    /// Moves keys whose delay has passed into the line.
-    fn promote(&mut self, now: Instant) {
-        while let Some(Reverse((at, ticket))) = self.delayed.peek().copied() {
-            if at > now {
+    fn postpone(&mut self, key: T, at: Instant) {
+        if let Some(place) = self.places.get(&key).copied() {
+            if place.0 <= at {
                 return;
             }
-            self.delayed.pop();
-            if let Some(key) = self.delayed_keys.remove(&ticket) {
-                self.enqueue(key);
-            }
+            self.delayed.remove(&place);
+        }
+        let place = (at, self.next_ticket);
+        self.next_ticket += 1;
+        self.places.insert(key.clone(), place);
+        self.delayed.insert(place, key);
+    }
+
+    /// Moves keys whose delay has passed into the line.
+    fn promote(&mut self, now: Instant) {
+        while let Some(first) = self.delayed.first_entry()
+            && first.key().0 <= now
+        {
+            let key = first.remove();
+            self.places.remove(&key);
+            self.enqueue(key);
         }
     }
 }
@@ -236,6 +243,21 @@ mod tests {
         queue.add("a");
         let again = |_: &str, _| Ok::<_, Infallible>(Outcome::After(Duration::from_secs(25)));
         assert_eq!(worked(&queue, again).await.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_waits_for_one_time_only_the_earliest() {
+        let queue = WorkQueue::new();
+        for seconds in [30, 10, 20] {
+            queue.add_after("a", Duration::from_secs(seconds));
+        }
+        assert_eq!(queue.inner.state.lock().delayed.len(), 1);
+        let started = Instant::now();
+        let done = |_: &str, _| {
+            assert_eq!(started.elapsed().as_secs(), 10);
+            Ok::<_, Infallible>(Outcome::Done)
+        };
+        assert_eq!(worked(&queue, done).await, ["a"]);
     }
 
     #[tokio::test(start_paused = true)]

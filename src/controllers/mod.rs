@@ -2,14 +2,11 @@
 //! on a key reads the present state, lets a pure `plan` say what is to be done, and does it. Each
 //! acts under the service account that upstream gives it, so RBAC binds it to its own business.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use kube::Client;
 
-use crate::{
-    base::task::Supervisor,
-    client::{events::Recorder, informer::Informers},
-};
+use crate::client::{events::Recorder, informer::Informers};
 
 mod deployment;
 mod endpoints;
@@ -78,24 +75,20 @@ impl Context {
 
 /// Starts all controllers.
 pub fn start(context: &Context) {
-    let supervisor = context.informers.supervisor().clone();
-    spawn(&supervisor, "kubernetes service", kubernetes_service::run(context.clone()));
-    spawn(&supervisor, "service account controller", service_account::run(context.clone()));
-    spawn(&supervisor, "root CA publisher", root_ca::run(context.clone()));
-    spawn(&supervisor, "node IPAM controller", node_ipam::run(context.clone()));
-    spawn(&supervisor, "node lifecycle controller", node_lifecycle::run(context.clone()));
-    spawn(&supervisor, "taint eviction controller", taint_eviction::run(context.clone()));
-    spawn(&supervisor, "deployment controller", deployment::run(context.clone()));
-    spawn(&supervisor, "replicaset controller", replicaset::run(context.clone()));
-    spawn(&supervisor, "endpoints controller", endpoints::legacy::run(context.clone()));
-    spawn(&supervisor, "endpointslice controller", endpoints::slices::run(context.clone()));
-    spawn(&supervisor, "namespace controller", namespace::run(context.clone()));
-    spawn(&supervisor, "garbage collector", garbage::run(context.clone()));
-    spawn(&supervisor, "pod garbage collector", pod_gc::run(context.clone()));
-}
-
-fn spawn(supervisor: &Supervisor, name: &'static str, controller: impl Future<Output = ()> + Send + 'static) {
-    supervisor.spawn(name, controller);
+    let supervisor = context.informers.supervisor();
+    supervisor.spawn("kubernetes service", kubernetes_service::run(context.clone()));
+    supervisor.spawn("service account controller", service_account::run(context.clone()));
+    supervisor.spawn("root CA publisher", root_ca::run(context.clone()));
+    supervisor.spawn("node IPAM controller", node_ipam::run(context.clone()));
+    supervisor.spawn("node lifecycle controller", node_lifecycle::run(context.clone()));
+    supervisor.spawn("taint eviction controller", taint_eviction::run(context.clone()));
+    supervisor.spawn("deployment controller", deployment::run(context.clone()));
+    supervisor.spawn("replicaset controller", replicaset::run(context.clone()));
+    supervisor.spawn("endpoints controller", endpoints::legacy::run(context.clone()));
+    supervisor.spawn("endpointslice controller", endpoints::slices::run(context.clone()));
+    supervisor.spawn("namespace controller", namespace::run(context.clone()));
+    supervisor.spawn("garbage collector", garbage::run(context.clone()));
+    supervisor.spawn("pod garbage collector", pod_gc::run(context.clone()));
 }
 
 /// Whether an error says that the object is not there, which whoever deletes or looks is fine with.

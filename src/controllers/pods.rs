@@ -1,5 +1,7 @@
 //! What controllers ask of pods: readiness, availability, activity, and in which order they go.
 
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
@@ -50,8 +52,8 @@ pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
 /// Sorts pods so that the first ones are those best deleted: not on a node, pending, not ready,
 /// cheap by annotation, crowded with siblings, ready for the shortest time, restarted most, youngest
 /// (`ActivePodsWithRanks` of upstream).
-pub fn sort_for_deletion(pods: &mut [&Pod]) {
-    let mut siblings = std::collections::HashMap::<String, usize>::new();
+pub fn sort_for_deletion(pods: &mut [Arc<Pod>]) {
+    let mut siblings = HashMap::<String, usize>::new();
     for pod in pods.iter() {
         *siblings.entry(node_name(pod).to_owned()).or_insert(0) += 1;
     }
@@ -65,10 +67,10 @@ pub fn sort_for_deletion(pods: &mut [&Pod]) {
             },
             is_ready(pod),
             deletion_cost(pod),
-            std::cmp::Reverse(siblings.get(node_name(pod)).copied().unwrap_or(0)),
-            std::cmp::Reverse(ready_since(pod)),
-            std::cmp::Reverse(restarts(pod)),
-            std::cmp::Reverse(pod.metadata.creation_timestamp.as_ref().map(|time| time.0)),
+            Reverse(siblings.get(node_name(pod)).copied().unwrap_or(0)),
+            Reverse(ready_since(pod)),
+            Reverse(restarts(pod)),
+            Reverse(pod.metadata.creation_timestamp.as_ref().map(|time| time.0)),
         )
     });
 }
@@ -108,7 +110,7 @@ mod tests {
             pod("unready", "a", "Running", false),
             pod("unbound", "", "Pending", false),
         ];
-        let mut order: Vec<&Pod> = pods.iter().collect();
+        let mut order = pods.map(Arc::new);
         sort_for_deletion(&mut order);
         let names: Vec<_> = order.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
         assert_eq!(names[..2], ["unbound", "unready"]);

@@ -44,8 +44,7 @@ pub(super) async fn run(context: Context) {
     sets.on_change(move |delta| nudged.add(ObjectKey::of(&**delta.latest())));
     let (nudged, known) = (queue.clone(), sets.clone());
     pods.on_change(move |delta| nudge_owners(&nudged, &known, delta));
-    let controller =
-        Controller { client: context.client(NAME), recorder: context.recorder("replicaset-controller"), sets, pods };
+    let controller = Controller { client: context.client(NAME), recorder: context.recorder(NAME), sets, pods };
     queue.run(NAME, WIDTH, |key| controller.reconcile(key)).await;
 }
 
@@ -104,10 +103,11 @@ fn plan(set: &ReplicaSet, candidates: &[Arc<Pod>], now: Timestamp) -> Plan {
     if set.metadata.deletion_timestamp.is_none() {
         let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
         plan.create = wanted.saturating_sub(active.len()).min(BURST_LIMIT);
-        let mut order: Vec<&Pod> = active.iter().map(|pod| &***pod).collect();
-        pods::sort_for_deletion(&mut order);
         let surplus = active.len().saturating_sub(wanted).min(BURST_LIMIT);
-        plan.delete = order[..surplus].iter().map(|pod| Arc::new((*pod).clone())).collect();
+        let mut order: Vec<Arc<Pod>> = active.into_iter().cloned().collect();
+        pods::sort_for_deletion(&mut order);
+        order.truncate(surplus);
+        plan.delete = order;
     }
     plan
 }

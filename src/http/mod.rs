@@ -1,6 +1,7 @@
 //! TLS and HTTP glue between hyper and the rest: bodies, the identity of a peer, server and client
 //! connections, limits, WebSocket and SPDY channel streams.
 
+pub mod any_server;
 pub mod body;
 pub mod channel;
 pub mod client;

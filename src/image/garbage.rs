@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -16,7 +17,10 @@ use super::{
     records::Record,
     store::{ImageStore, Inner, now_s},
 };
-use crate::base::file;
+use crate::base::{file, log::chain};
+
+/// How often the kubelet looks (`ImageGCPeriod` of upstream).
+const INTERVAL: Duration = Duration::from_secs(300);
 
 /// When images are collected (`imageGCHighThresholdPercent` and its neighbours of the kubelet's
 /// configuration).
@@ -37,16 +41,11 @@ impl Default for Thresholds {
 }
 
 /// How full the store's file system is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DiskUsage {
-    /// Size of the file system.
-    pub capacity_bytes: u64,
+#[derive(Debug, Clone, Copy)]
+struct DiskUsage {
+    capacity_bytes: u64,
     /// What an unprivileged process could still write.
-    pub available_bytes: u64,
-    /// Its inodes.
-    pub inodes: u64,
-    /// Its free inodes.
-    pub inodes_free: u64,
+    available_bytes: u64,
 }
 
 /// Layers that a pull or an import in progress counts on.
@@ -68,9 +67,16 @@ impl ImageStore {
         self.inner.lane.run(move || inner.collect(thresholds)).await
     }
 
-    /// How full the store's file system is.
-    pub fn disk_usage(&self) -> Result<DiskUsage, Error> {
-        Ok(disk_usage(&self.inner.root)?)
+    /// Collects garbage every [`INTERVAL`]; a disk cannot be watched for filling up. Never returns.
+    pub async fn keep_disk_free(self) {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            match self.collect_garbage(Thresholds::default()).await {
+                Ok(removed) if removed.is_empty() => {}
+                Ok(removed) => tracing::info!(images = removed.len(), "the disk fills up: unused images were removed"),
+                Err(error) => tracing::warn!(error = chain(&error), "unused images could not be removed"),
+            }
+        }
     }
 }
 
@@ -155,12 +161,7 @@ fn excess_bytes(usage: DiskUsage, thresholds: Thresholds) -> Option<u64> {
 
 fn disk_usage(path: &Path) -> Result<DiskUsage, file::Error> {
     let found = rustix::fs::statvfs(path).map_err(|error| at("examine", path)(error.into()))?;
-    Ok(DiskUsage {
-        capacity_bytes: found.f_blocks * found.f_frsize,
-        available_bytes: found.f_bavail * found.f_frsize,
-        inodes: found.f_files,
-        inodes_free: found.f_ffree,
-    })
+    Ok(DiskUsage { capacity_bytes: found.f_blocks * found.f_frsize, available_bytes: found.f_bavail * found.f_frsize })
 }
 
 #[cfg(test)]
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn frees_down_to_the_low_threshold_once_above_the_high_one() {
-        let usage = |available_bytes| DiskUsage { capacity_bytes: 1000, available_bytes, inodes: 0, inodes_free: 0 };
+        let usage = |available_bytes| DiskUsage { capacity_bytes: 1000, available_bytes };
         let thresholds = Thresholds::default();
         assert_eq!(excess_bytes(usage(150), thresholds), None);
         assert_eq!(excess_bytes(usage(100), thresholds), Some(100));

@@ -18,7 +18,6 @@ pub mod plan;
 pub mod probe;
 pub mod pull;
 pub mod pull_secret;
-pub mod quantity;
 pub mod record;
 pub mod recovery;
 pub mod resources;

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::{kubelet::quantity, oci::Resources};
+use crate::{api::quantity::Quantity as Amount, oci::Resources};
 
 /// Period of the CPU quota in microseconds.
 const QUOTA_PERIOD_US: u64 = 100_000;
@@ -67,6 +67,12 @@ pub fn effective_request(container: &Container, resource: &str) -> Option<i128> 
 /// A container's limit, in thousandths.
 pub fn limit(container: &Container, resource: &str) -> Option<i128> {
     quantity_of(container.resources.as_ref().and_then(|resources| resources.limits.as_ref()), resource)
+}
+
+/// A quantity in thousandths; `None` if it is not one.
+pub fn milli(quantity: &Quantity) -> Option<i128> {
+    let amount: Amount = quantity.0.parse().ok()?;
+    Some(amount.milli_value().into())
 }
 
 /// The pod's cgroup below the parent, as upstream lays them out: guaranteed pods stand directly
@@ -163,7 +169,7 @@ fn request(container: &Container, resource: &str) -> Option<i128> {
 }
 
 fn quantity_of(list: Option<&BTreeMap<String, Quantity>>, resource: &str) -> Option<i128> {
-    quantity::milli(list?.get(resource)?)
+    milli(list?.get(resource)?)
 }
 
 fn positive(amount: Option<i128>) -> Option<i128> {

@@ -23,6 +23,7 @@ use super::{
     worker::{Worker, inbox::Inbox},
 };
 use crate::{
+    api::patch::merge,
     base::task::Supervisor,
     client::{informer::Informer, transport},
     http::{
@@ -239,12 +240,8 @@ fn merge_conditions(conditions: &mut Value, changes: &Value) {
     let mut list = conditions.as_array().cloned().unwrap_or_default();
     for change in changes.as_array().unwrap() {
         match list.iter_mut().find(|condition| condition["type"] == change["type"]) {
-            Some(condition) => json_patch::merge(condition, change),
-            None => {
-                let mut condition = json!({});
-                json_patch::merge(&mut condition, change);
-                list.push(condition);
-            }
+            Some(condition) => *condition = merge::apply(condition.take(), change.clone()),
+            None => list.push(merge::apply(json!({}), change.clone())),
         }
     }
     *conditions = Value::Array(list);

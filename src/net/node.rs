@@ -35,6 +35,8 @@ const VXLAN_PORT: u16 = 8472;
 /// Outer Ethernet, IP, UDP and VXLAN headers.
 const VXLAN_OVERHEAD_V4: u32 = 50;
 const VXLAN_OVERHEAD_V6: u32 = 70;
+/// Network namespaces made or removed at once.
+const NAMESPACES_AT_ONCE: usize = 4;
 const STATE_DIRECTORY_MODE: u32 = 0o700;
 
 /// The network of this node. Cheap to clone.
@@ -51,6 +53,8 @@ struct Inner {
     firewall: Arc<Mutex<Firewall>>,
     /// Entries of peers that the kernel has; held while they are changed.
     peers: tokio::sync::Mutex<BTreeSet<Entry>>,
+    /// Making and removing network namespaces, which the kernel takes its time for.
+    namespace_lane: Lane,
     /// nf_tables takes one batch at a time anyway.
     kernel_lane: Lane,
     /// One writer, so that an older state never replaces a newer one.
@@ -95,6 +99,7 @@ impl NodeNetwork {
                 allocations: Mutex::new(Saved { current: allocations, version: 0, on_disk: 0 }),
                 firewall,
                 peers: tokio::sync::Mutex::default(),
+                namespace_lane: Lane::new(NAMESPACES_AT_ONCE),
                 kernel_lane: Lane::new(1),
                 disk_lane: Lane::new(1),
                 config,
@@ -119,9 +124,7 @@ impl NodeNetwork {
         let pod = pod_id.to_owned();
         let connected = async {
             let path = netns.to_owned();
-            tokio::task::spawn_blocking(move || namespace::create_network(&path))
-                .await
-                .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+            self.inner.namespace_lane.run(move || namespace::create_network(&path)).await?;
             Ok(attach::connect(netns, pod_id, &addresses, self.inner.mtu).await?)
         };
         let programmed = self.with_firewall(move |firewall| firewall.set_pod(&pod, Some(rules)));
@@ -137,7 +140,7 @@ impl NodeNetwork {
         self.with_firewall(move |firewall| firewall.set_pod(&pod, None)).await?;
         let entry = self.inner.allocations.lock().current.pods.get(pod_id).cloned();
         let Some(entry) = entry else { return Ok(()) };
-        namespace::remove_network(&entry.namespace)?;
+        self.inner.namespace_lane.run(move || namespace::remove_network(&entry.namespace)).await?;
         {
             let mut saved = self.inner.allocations.lock();
             saved.current.pods.remove(pod_id);

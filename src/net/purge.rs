@@ -1,12 +1,15 @@
 //! Removal of everything that the network ever made on the host. It goes on after an error and
 //! reports all of them at the end.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf};
 
 use super::{BRIDGE, Error, NAMESPACE_PREFIX, OVERLAY, attach::VETH_PREFIX, state, table, told};
-use crate::sys::{
-    namespace, netlink,
-    nft::{Kernel, Nftables},
+use crate::{
+    base::lane::Lane,
+    sys::{
+        namespace, netlink,
+        nft::{Kernel, Nftables},
+    },
 };
 
 /// What to look through.
@@ -23,18 +26,15 @@ pub struct PurgeOptions {
 /// The state directory itself is left to the caller.
 pub async fn purge(options: &PurgeOptions) -> Result<(), Error> {
     let mut failures = Vec::new();
-    let removed = tokio::task::spawn_blocking(|| {
-        let kernel: Arc<dyn Nftables> = Arc::new(Kernel);
-        kernel.commit(&table::remove())
-    });
-    if let Ok(Err(error)) = removed.await {
+    let lane = Lane::new(1);
+    if let Err(error) = lane.run(|| Kernel.commit(&table::remove())).await {
         failures.push(told(&error));
     }
     if let Err(error) = netlink::with(remove_links).await {
         failures.push(told(&error));
     }
     for path in namespaces(options) {
-        if let Err(error) = namespace::remove_network(&path) {
+        if let Err(error) = lane.run(move || namespace::remove_network(&path)).await {
             failures.push(told(&error));
         }
     }

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 
 use super::{ContainerConfig, Mount, Propagation, Resources};
-use crate::sys::cgroup::Limits;
+use crate::sys::{capability, cgroup::Limits};
 
 const OCI_VERSION: &str = "1.2.0";
 /// `PATH` of a container whose image and pod set none, as containerd gives it.
@@ -29,51 +29,6 @@ const MASKED_PATHS: [&str; 12] = [
     "/sys/firmware",
 ];
 const READ_ONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/// All capabilities (capabilities(7)), by number.
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// What the specification says beside the container's own configuration.
 pub(super) struct Surroundings<'a> {
@@ -137,13 +92,14 @@ pub(super) fn process(config: &ContainerConfig, args: &[String], tty: bool, boun
 /// Names of the capabilities of the container's processes.
 pub(super) fn capabilities(config: &ContainerConfig, bounding: u64) -> Vec<String> {
     let wanted = |name: &str| config.privileged || config.capabilities.iter().any(|wanted| matches_name(wanted, name));
-    let known = CAPABILITIES.iter().enumerate().filter(|(number, name)| bounding >> number & 1 == 1 && wanted(name));
+    let known =
+        capability::NAMES.iter().enumerate().filter(|(number, name)| bounding >> number & 1 == 1 && wanted(name));
     known.map(|(_, name)| format!("CAP_{name}")).collect()
 }
 
 /// The same as bits.
 pub(super) fn capability_mask(names: &[String]) -> u64 {
-    let known = CAPABILITIES.iter().enumerate();
+    let known = capability::NAMES.iter().enumerate();
     let found = known.filter(|(_, name)| names.iter().any(|wanted| matches_name(wanted, name)));
     found.fold(0, |mask, (number, _)| mask | 1 << number)
 }
@@ -335,7 +291,7 @@ pub(super) mod tests {
     fn a_privileged_container_is_not() {
         let config = ContainerConfig { privileged: true, ..config() };
         let spec = container(&config, &Surroundings { host_pid: true, ..around() });
-        assert_eq!(spec["process"]["capabilities"]["bounding"].as_array().unwrap().len(), CAPABILITIES.len() - 1);
+        assert_eq!(spec["process"]["capabilities"]["bounding"].as_array().unwrap().len(), capability::NAMES.len() - 1);
         assert!(spec["linux"].get("maskedPaths").is_none());
         assert_eq!(spec["linux"]["namespaces"], json!([{"type": "mount"}]));
     }

@@ -121,13 +121,6 @@ impl Server {
         tls::client(self.server_authority.pem(), Some(&identity), tls::HTTP1_PROTOCOLS)
     }
 
-    /// The client certificate with which the API server calls aggregated API servers.
-    pub fn proxy_client(&self) -> Result<Issued, Error> {
-        let profile =
-            Profile { common_name: "system:auth-proxy", organization: None, names: &[], usage: Usage::Client };
-        Ok(Kept::new(&self.directory, "client-auth-proxy").obtain(&self.request_header_authority, profile)?.0)
-    }
-
     /// The administrator's client certificate, member of `system:masters`.
     pub fn admin(&self) -> Result<Issued, Error> {
         self.client("client-admin", "system:admin", Some("system:masters"))

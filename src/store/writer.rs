@@ -3,19 +3,23 @@
 //! after the disk, so a commit that fails leaves no trace.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::store::{
-    Change, Durability, Error, Event, Expect, Options, Revision,
-    database::{Database, Record},
-    index::{Pending, Shared, Slot},
-    queue::{Queue, Request, Work},
-    sweep::Sweeper,
+use crate::{
+    base::log::chain,
+    store::{
+        Change, Durability, Error, Event, Expect, Options, Revision,
+        database::{Database, Record},
+        index::{Pending, Shared, Slot},
+        queue::{Queue, Request, Work},
+        sweep::Sweeper,
+    },
 };
 
 /// Revisions that are reserved on disk at a time: how far numbers may skip after a crash.
@@ -78,13 +82,13 @@ impl Writer {
                 Work::Requests(requests) => self.serve(requests.into_iter().collect()),
                 Work::Deadline => {
                     if let Err(error) = self.flush() {
-                        tracing::error!(error = crate::base::log::chain(&error), "relaxed changes cannot be written");
+                        tracing::error!(error = chain(&error), "relaxed changes cannot be written");
                     }
                 }
                 Work::Closed => break,
             }
             if let Err(error) = self.sweep() {
-                tracing::warn!(error = crate::base::log::chain(&error), "old revisions cannot be removed");
+                tracing::warn!(error = chain(&error), "old revisions cannot be removed");
             }
         }
         self.finish();
@@ -95,11 +99,11 @@ impl Writer {
         let revision = self.shared.revision();
         let finished = self.flush().and_then(|()| self.database.write(&[], Some(revision)));
         if let Err(error) = finished.and_then(|()| self.database.shrink(0)) {
-            tracing::error!(error = crate::base::log::chain(&error), "the store was not closed cleanly");
+            tracing::error!(error = chain(&error), "the store was not closed cleanly");
         }
     }
 
-    fn serve(&mut self, mut requests: VecDeque<(Request, tokio::sync::OwnedSemaphorePermit)>) {
+    fn serve(&mut self, mut requests: VecDeque<(Request, OwnedSemaphorePermit)>) {
         while !requests.is_empty() {
             let mut group = Group::default();
             // Held until the group is answered: what is being committed counts against the queue's bound.
@@ -146,7 +150,7 @@ impl Writer {
             previous_revision: staged.slot.map_or(0, |slot| slot.revision),
             value: change.value,
         };
-        group.bytes += event.value.as_ref().map_or(0, bytes::Bytes::len);
+        group.bytes += event.value.as_ref().map_or(0, Bytes::len);
         let superseded = staged.on_disk;
         staged.advance(&event, change.durability);
         if change.durability == Durability::Strict {
@@ -212,7 +216,7 @@ impl Writer {
         waiting: &[(Arc<str>, Option<Pending>)],
     ) -> Result<(), Error> {
         let earlier = self.shared.pending_rows();
-        let touched: std::collections::HashSet<&str> = waiting.iter().map(|(key, _)| &**key).collect();
+        let touched: HashSet<&str> = waiting.iter().map(|(key, _)| &**key).collect();
         let earlier = earlier.iter().filter(|pending| !touched.contains(&*pending.event.key));
         let relaxed = earlier.chain(waiting.iter().filter_map(|(_, pending)| pending.as_ref()));
         let records: Vec<Record<'_>> = strict

@@ -1,4 +1,4 @@
-//! Capabilities of this thread (capabilities(7)), given up for good.
+//! Capabilities (capabilities(7)): their names, and giving up those of this thread for good.
 #![expect(unsafe_code, reason = "capset(2) has no safe wrapper in nix")]
 
 use std::io;
@@ -9,6 +9,50 @@ use nix::errno::Errno;
 pub const SET_CAPABILITIES: u32 = 8;
 /// Number of CAP_SYS_ADMIN, which a seccomp filter without no_new_privs needs.
 pub const ADMINISTRATE: u32 = 21;
+/// Every capability of Linux 5.9 and later (capabilities(7)), by number, without `CAP_`.
+pub const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
 /// The kernel's version of the structures that have 64 bits (_LINUX_CAPABILITY_VERSION_3).
 const VERSION: u32 = 0x2008_0522;
 

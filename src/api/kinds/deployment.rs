@@ -131,13 +131,13 @@ fn rolling_update(update: &RollingUpdateDeployment, path: &Path) -> Vec<Cause> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::kind::descriptor;
+    use crate::api::{kind::descriptor, patch::merge};
 
     fn deployment(spec: Value) -> Value {
         let mut object = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {
             "selector": {"matchLabels": {"app": "web"}},
             "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
-        json_patch::merge(&mut object["spec"], &spec);
+        object["spec"] = merge::apply(object["spec"].take(), spec);
         descriptor::<DeploymentKind>().strategy.decode(object).unwrap()
     }
 

@@ -215,12 +215,12 @@ fn duration(status: &JobStatus, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::kind::descriptor;
+    use crate::api::{kind::descriptor, patch::merge};
 
     fn job(spec: Value) -> Value {
         let mut job = json!({"metadata": {"name": "a", "namespace": "b", "uid": "u"},
             "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
-        json_patch::merge(&mut job["spec"], &spec);
+        job["spec"] = merge::apply(job["spec"].take(), spec);
         let strategy = descriptor::<JobKind>().strategy;
         strategy.prepare_for_create(strategy.decode(job).unwrap()).unwrap()
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
 use super::{Field, Schema, Struct, Type, facts};
@@ -25,8 +25,9 @@ impl Library {
         self.build(&api_version, descriptor.kind, |generator| descriptor.strategy.schema(generator))
     }
 
-    /// The schema of a type that is no kind of its own: the body of a subresource, DeleteOptions.
-    pub fn schema_of<T: JsonSchema>(&self, api_version: &str, kind: &str) -> Schema {
+    /// The schema of a type without a descriptor.
+    #[cfg(test)]
+    pub fn schema_of<T: schemars::JsonSchema>(&self, api_version: &str, kind: &str) -> Schema {
         self.build(api_version, kind, SchemaGenerator::subschema_for::<T>)
     }
 

@@ -61,6 +61,7 @@ pub enum Type {
 
 impl Type {
     /// The structure, if the type is one.
+    #[cfg(test)]
     pub fn as_struct(&self) -> Option<&Struct> {
         match self {
             Self::Struct(structure) => Some(structure),

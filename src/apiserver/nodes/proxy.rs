@@ -22,11 +22,11 @@ use crate::{
     },
     base::task::Supervisor,
     http::{
+        any_server,
         body::{self, Body},
         client::BoxStream,
         tunnel::Target,
     },
-    pki::tls,
 };
 
 const SLICES: GroupResource<'static> = GroupResource { group: "discovery.k8s.io", resource: "endpointslices" };
@@ -88,7 +88,7 @@ impl Proxy {
         if !name.is_https {
             return Ok(stream);
         }
-        let tls = tls::trusting_client().map_err(Status::internal)?;
+        let tls = any_server::client().map_err(Status::internal)?;
         let server = ServerName::try_from(name.name.to_owned()).map_err(Status::internal)?;
         let stream = TlsConnector::from(tls).connect(server, stream).await;
         Ok(Box::new(stream.map_err(|error| {

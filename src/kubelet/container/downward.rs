@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::kubelet::{quantity, record};
+use crate::kubelet::{record, resources};
 
 /// What fields resolve to, beside the pod itself.
 #[derive(Debug, Clone, Default)]
@@ -94,7 +94,7 @@ pub fn resource(
     if !known {
         return Err(unsupported());
     }
-    let amount = amount.as_ref().and_then(quantity::milli).unwrap_or(0);
+    let amount = amount.as_ref().and_then(resources::milli).unwrap_or(0);
     Ok(divide_up(amount, divisor(selector)?).to_string())
 }
 
@@ -108,7 +108,7 @@ fn divisor(selector: &ResourceFieldSelector) -> Result<i128, Error> {
     let Some(divisor) = selector.divisor.as_ref().filter(|divisor| !matches!(divisor.0.as_str(), "" | "0")) else {
         return Ok(1000);
     };
-    quantity::milli(divisor).filter(|divisor| *divisor > 0).ok_or_else(|| Error::Divisor(divisor.0.clone()))
+    resources::milli(divisor).filter(|divisor| *divisor > 0).ok_or_else(|| Error::Divisor(divisor.0.clone()))
 }
 
 fn divide_up(amount: i128, divisor: i128) -> i128 {

@@ -1,7 +1,12 @@
 //! As whom a container runs: from its security context, the image's user, and the image's own
 //! account files.
 
-use crate::kubelet::container::security::Security;
+use std::path::Path;
+
+use crate::{
+    image::user::{self, User},
+    kubelet::container::security::Security,
+};
 
 /// A resolved user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,14 +22,11 @@ pub struct Identity {
 }
 
 /// Why nobody can be found to run as.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The image names a user that it does not have.
-    #[error("unable to find user {0}: no matching entries in passwd file")]
-    User(String),
-    /// Likewise a group.
-    #[error("unable to find group {0}: no matching entries in group file")]
-    Group(String),
+    /// The image has no such user or group.
+    #[error(transparent)]
+    Account(#[from] user::Error),
     /// `runAsNonRoot` with `runAsUser: 0`.
     #[error("container's runAsUser breaks non-root policy (pod: \"{pod}\", container: {container})")]
     BreaksNonRoot {
@@ -73,74 +75,24 @@ pub fn verify_non_root(security: &Security, image_user: &str, pod: &str, contain
     }
 }
 
-/// Resolves whom to run as. `passwd` and `group` are the texts of the image's account files.
-pub fn resolve(security: &Security, image_user: &str, passwd: &str, group: &str) -> Result<Identity, Error> {
-    let (name, group_name) = match (security.user, image_user.split_once(':')) {
-        (Some(user), _) => (user.to_string(), None),
-        (None, Some((user, group))) => (user.to_owned(), Some(group)),
-        (None, None) => (image_user.to_owned(), None),
-    };
-    let account = find_account(&name, passwd);
-    let uid = match (&account, name.parse::<u32>()) {
-        (Some(account), _) => account.uid,
-        (None, Ok(uid)) => uid,
-        (None, Err(_)) if name.is_empty() => 0,
-        (None, Err(_)) => return Err(Error::User(name)),
-    };
-    let gid = match (security.group, group_name.filter(|group| !group.is_empty())) {
-        (Some(group), _) => u32::try_from(group).unwrap_or(0),
-        (None, Some(wanted)) => find_group(wanted, group)?,
-        (None, None) => account.as_ref().map_or(0, |account| account.gid),
-    };
+/// Resolves whom to run as, with the account files of the image at `rootfs`.
+pub fn resolve(security: &Security, image_user: &str, rootfs: &Path) -> Result<Identity, Error> {
+    let from_pod = security.user.map(|user| user.to_string());
+    let wanted = from_pod.as_deref().unwrap_or(image_user);
+    // The image's group need not exist where the pod names another.
+    let wanted = if security.group.is_some() { wanted.split(':').next().unwrap_or_default() } else { wanted };
+    let User { uid, gid, additional_gids, home } = user::resolve(rootfs, wanted)?;
+    let gid = security.group.and_then(|group| u32::try_from(group).ok()).unwrap_or(gid);
     let mut groups: Vec<u32> = security.groups.iter().filter_map(|group| u32::try_from(*group).ok()).collect();
-    if let Some(account) = account.as_ref().filter(|_| !security.strict_groups) {
-        groups.extend(groups_of(&account.name, group));
+    if !security.strict_groups {
+        groups.extend(additional_gids);
     }
     groups.push(gid);
     groups.sort_unstable();
     groups.dedup();
-    let home = account.map(|account| account.home).filter(|home| !home.is_empty());
-    Ok(Identity { uid, gid, groups, home: home.unwrap_or_else(|| if uid == 0 { "/root".into() } else { "/".into() }) })
-}
-
-struct Account {
-    name: String,
-    uid: u32,
-    gid: u32,
-    home: String,
-}
-
-/// A line of passwd(5), found by name or number; an empty name is root.
-fn find_account(wanted: &str, passwd: &str) -> Option<Account> {
-    let number = if wanted.is_empty() { Some(0) } else { wanted.parse::<u32>().ok() };
-    passwd.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, uid, gid, rest @ ..] = fields.as_slice() else { return None };
-        let uid: u32 = uid.parse().ok()?;
-        let matches = number.map_or(*name == wanted, |number| number == uid);
-        let home = rest.get(1).copied().unwrap_or_default();
-        matches.then(|| Account { name: (*name).to_owned(), uid, gid: gid.parse().unwrap_or(0), home: home.to_owned() })
-    })
-}
-
-/// A group's number, by name or number (group(5)).
-fn find_group(wanted: &str, group: &str) -> Result<u32, Error> {
-    if let Ok(number) = wanted.parse() {
-        return Ok(number);
-    }
-    let found = group.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(wanted)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    });
-    found.ok_or_else(|| Error::Group(wanted.to_owned()))
-}
-
-fn groups_of<'a>(user: &'a str, group: &'a str) -> impl Iterator<Item = u32> + 'a {
-    group.lines().filter_map(move |line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [_, _, gid, members] = fields.as_slice() else { return None };
-        members.split(',').any(|member| member == user).then(|| gid.parse().ok()).flatten()
-    })
+    let default_home = if uid == 0 { "/root" } else { "/" };
+    let home = home.filter(|home| !home.is_empty()).unwrap_or_else(|| default_home.to_owned());
+    Ok(Identity { uid, gid, groups, home })
 }
 
 #[cfg(test)]
@@ -150,15 +102,23 @@ mod tests {
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www:/var/www:/bin/false\nbroken";
     const GROUP: &str = "root:x:0:\nwww-data:x:33:\nmedia:x:44:other,www-data\n";
 
+    fn rootfs() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        std::fs::write(root.path().join("etc/passwd"), PASSWD).unwrap();
+        std::fs::write(root.path().join("etc/group"), GROUP).unwrap();
+        root
+    }
+
     fn security(user: Option<i64>, non_root: bool) -> Security {
         let pod = k8s_openapi::api::core::v1::Pod::default();
         let container = k8s_openapi::api::core::v1::Container::default();
-        let plain = crate::kubelet::container::security::of(&pod, &container, std::path::Path::new("/"));
+        let plain = crate::kubelet::container::security::of(&pod, &container, Path::new("/"));
         Security { user, non_root, ..plain }
     }
 
     fn resolved(user: Option<i64>, image: &str) -> (u32, u32, Vec<u32>) {
-        let identity = resolve(&security(user, false), image, PASSWD, GROUP).unwrap();
+        let identity = resolve(&security(user, false), image, rootfs().path()).unwrap();
         (identity.uid, identity.gid, identity.groups)
     }
 
@@ -172,9 +132,16 @@ mod tests {
     }
 
     #[test]
+    fn the_pods_group_stands_in_for_the_images() {
+        let security = Security { group: Some(7), ..security(None, false) };
+        let identity = resolve(&security, "www-data:missing", rootfs().path()).unwrap();
+        assert_eq!((identity.uid, identity.gid, identity.groups), (33, 7, vec![7, 44]));
+    }
+
+    #[test]
     fn unknown_names_are_refused() {
-        let error = resolve(&security(None, false), "ghost", PASSWD, GROUP).unwrap_err();
-        assert_eq!(error, Error::User("ghost".into()));
+        let error = resolve(&security(None, false), "ghost", rootfs().path()).unwrap_err();
+        assert_eq!(error.to_string(), "unable to find user ghost: no matching entries in passwd file");
     }
 
     #[test]

@@ -6,6 +6,5 @@ pub mod downward;
 pub mod env;
 pub mod expand;
 pub mod identity;
-pub mod rootfs;
 pub mod security;
 pub mod services;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Capabilities, Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext};
 
-use crate::oci::Seccomp;
+use crate::{oci::Seccomp, sys::capability};
 
 /// Capabilities a container has unless its pod says otherwise: Docker's set, which containerd and
 /// CRI-O took over.
@@ -23,51 +23,6 @@ const DEFAULT_CAPABILITIES: &[&str] = &[
     "SYS_CHROOT",
     "KILL",
     "AUDIT_WRITE",
-];
-
-/// Every capability of Linux 5.9 and later (capabilities(7)).
-const ALL_CAPABILITIES: &[&str] = &[
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
 ];
 
 /// A security context with the pod's filling the container's gaps.
@@ -123,7 +78,7 @@ pub fn of(pod: &Pod, container: &Container, profiles: &Path) -> Security {
 fn capabilities(wishes: Option<&Capabilities>, privileged: bool) -> Vec<String> {
     let with_prefix = |names: Vec<&str>| names.into_iter().map(|name| format!("CAP_{name}")).collect();
     if privileged {
-        return with_prefix(ALL_CAPABILITIES.to_vec());
+        return with_prefix(capability::NAMES.to_vec());
     }
     let names = |list: Option<&Vec<String>>| -> Vec<String> {
         let upper = |name: &String| name.to_ascii_uppercase().trim_start_matches("CAP_").to_owned();
@@ -132,13 +87,13 @@ fn capabilities(wishes: Option<&Capabilities>, privileged: bool) -> Vec<String> 
     let add = names(wishes.and_then(|wishes| wishes.add.as_ref()));
     let drop = names(wishes.and_then(|wishes| wishes.drop.as_ref()));
     let has = |list: &[String], name: &str| list.iter().any(|entry| entry == name);
-    let base = match (has(&add, "ALL"), has(&drop, "ALL")) {
-        (true, _) => ALL_CAPABILITIES,
+    let base: &[&str] = match (has(&add, "ALL"), has(&drop, "ALL")) {
+        (true, _) => &capability::NAMES,
         (false, true) => &[],
         (false, false) => DEFAULT_CAPABILITIES,
     };
     let granted = |name: &&&str| (base.contains(*name) && !has(&drop, name)) || has(&add, name);
-    with_prefix(ALL_CAPABILITIES.iter().filter(granted).copied().collect())
+    with_prefix(capability::NAMES.iter().filter(granted).copied().collect())
 }
 
 /// Without a wish the runtime's default profile applies, as with an upstream kubelet with
@@ -179,7 +134,7 @@ mod tests {
         assert_eq!(of(&["NET_BIND_SERVICE"], &["ALL"]), ["CAP_NET_BIND_SERVICE"]);
         assert!(of(&["CAP_NET_ADMIN"], &[]).contains(&"CAP_NET_ADMIN".to_owned()));
         assert!(!of(&[], &["CHOWN"]).contains(&"CAP_CHOWN".to_owned()));
-        assert_eq!(of(&["ALL"], &["SYS_ADMIN"]).len(), ALL_CAPABILITIES.len() - 1);
+        assert_eq!(of(&["ALL"], &["SYS_ADMIN"]).len(), capability::NAMES.len() - 1);
     }
 
     #[test]

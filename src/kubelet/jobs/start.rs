@@ -18,7 +18,7 @@ use crate::{
             config::{self, annotation},
             env,
             expand::expand,
-            identity, rootfs, security, services,
+            identity, security, services,
         },
         jobs::{mount, sandbox},
         names,
@@ -148,10 +148,10 @@ async fn create_container(request: &Request, prepared: Prepared, instance: &Inst
         attempt: request.attempt,
         rootfs: rootfs.clone(),
         env: prepared.env.clone(),
+        security: prepared.security.clone(),
+        image_user: prepared.image.config.user.clone(),
     };
-    let (passwd, group, mounts) = shared.lane.run(move || files.prepare()).await?;
-    let identity = identity::resolve(&prepared.security, &prepared.image.config.user, &passwd, &group)
-        .map_err(|error| failed(&error))?;
+    let (identity, mounts) = shared.lane.run(move || files.prepare()).await?;
     let config = config::build(config::Inputs {
         config: &shared.config,
         pod,
@@ -181,17 +181,19 @@ struct Files {
     attempt: i32,
     rootfs: PathBuf,
     env: Vec<(String, String)>,
+    security: security::Security,
+    image_user: String,
 }
 
 impl Files {
-    fn prepare(&self) -> Result<(String, String, Vec<oci::Mount>), Failure> {
+    fn prepare(&self) -> Result<(identity::Identity, Vec<oci::Mount>), Failure> {
         let failed = |error: std::io::Error| Failure::new("CreateContainerError", error);
-        let passwd = rootfs::read(&self.rootfs, "etc/passwd").map_err(failed)?;
-        let group = rootfs::read(&self.rootfs, "etc/group").map_err(failed)?;
+        let identity = identity::resolve(&self.security, &self.image_user, &self.rootfs)
+            .map_err(|error| Failure::new("CreateContainerError", error))?;
         let mut mounts = self.volume_mounts()?;
         self.add_own_files(&mut mounts).map_err(failed)?;
         self.link_log().map_err(failed)?;
-        Ok((passwd, group, mounts))
+        Ok((identity, mounts))
     }
 
     fn volume_mounts(&self) -> Result<Vec<oci::Mount>, Failure> {

@@ -1,21 +1,18 @@
 //! HTTP and HTTPS requests of probes and hooks. Certificates are not checked: a probe asks whether
 //! the program answers, not who it is (API reference, `HTTPGetAction.scheme`).
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
-use rustls::{
-    DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
 
-use crate::kubelet::probe;
+use crate::{http::any_server, kubelet::probe};
 
 /// Where a request goes.
 #[derive(Debug, Clone)]
@@ -82,7 +79,7 @@ async fn exchange(target: &Target, timeout: Duration) -> Result<Answer, String> 
     if !target.tls {
         return send(target, stream).await;
     }
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls_config()?));
+    let connector = TlsConnector::from(any_server::client().map_err(|error| error.to_string())?);
     let name = ServerName::try_from(target.host.clone()).map_err(|error| error.to_string())?;
     send(target, connector.connect(name, stream).await.map_err(|error| error.to_string())?).await
 }
@@ -116,52 +113,6 @@ fn request(target: &Target) -> Result<Request<Empty<Bytes>>, String> {
         request.headers_mut().insert(name.clone(), value.clone());
     }
     Ok(request)
-}
-
-fn tls_config() -> Result<rustls::ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate)).with_no_client_auth())
-}
-
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

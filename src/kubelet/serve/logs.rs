@@ -4,12 +4,12 @@
 use std::{io, path::Path};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
 use super::{
     Service, answer,
@@ -40,7 +40,7 @@ impl<B: Backend> Service<B> {
     }
 
     fn stream(&self, log: ContainerLog, options: LogOptions) -> Response<Body> {
-        let (sender, receiver) = mpsc::channel::<Result<Bytes, BoxError>>(QUEUE);
+        let (sender, mut receiver) = mpsc::channel::<Result<Bytes, BoxError>>(QUEUE);
         let lane = self.log_lane.clone();
         self.supervisor.spawn_fallible("container log", OnFailure::Log, async move {
             let result = copy(log, options, lane, &sender).await;
@@ -50,7 +50,7 @@ impl<B: Backend> Service<B> {
             }
             result
         });
-        let frames = ReceiverStream::new(receiver).map(|chunk| chunk.map(Frame::data));
+        let frames = stream::poll_fn(move |context| receiver.poll_recv(context)).map(|chunk| chunk.map(Frame::data));
         answer::typed(StatusCode::OK, "text/plain", StreamBody::new(frames).boxed_unsync())
     }
 }

@@ -24,6 +24,7 @@ use tokio_tungstenite::{
 
 use super::{backend::*, *};
 use crate::{
+    base::lane::Lane,
     http::spdy::{frame::Frame, headers::Encoder},
     oci::{ExecConfig, Streams},
 };
@@ -64,8 +65,8 @@ impl Backend for Fake {
             stderr: child.stderr.take().map(Into::into),
             terminal: None,
         };
-        let exit = tokio::task::spawn_blocking(move || child.wait().unwrap().code().unwrap_or(-1));
-        Ok(Session { streams, exit: Box::pin(async { Ok(exit.await.unwrap()) }) })
+        let wait = move || child.wait().unwrap().code().unwrap_or(-1);
+        Ok(Session { streams, exit: Box::pin(async { Ok(Lane::new(1).run(wait).await) }) })
     }
 
     async fn attach(&self, container: &ContainerRef, stdin: bool) -> Result<Session, Error> {

@@ -5,9 +5,9 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
 use nix::mount::{MsFlags, mount};
 
-use crate::kubelet::{
-    quantity,
-    volumes::{Cause, mounts},
+use crate::{
+    api::quantity::Quantity as Amount,
+    kubelet::volumes::{Cause, mounts},
 };
 
 /// Everybody may write, as upstream has it; the pod's users are not known here.
@@ -29,7 +29,8 @@ pub fn prepare(path: &Path, source: &EmptyDirVolumeSource) -> Result<bool, Cause
 }
 
 fn mount_tmpfs(path: &Path, source: &EmptyDirVolumeSource) -> Result<(), Cause> {
-    let limit = source.size_limit.as_ref().and_then(quantity::value).filter(|limit| *limit > 0);
+    let limit =
+        source.size_limit.as_ref().and_then(|limit| limit.0.parse().ok()).map(Amount::value).filter(|limit| *limit > 0);
     let options = limit.map_or_else(|| "mode=0777".to_owned(), |limit| format!("mode=0777,size={limit}"));
     mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
         .map_err(|error| Cause::io(path)(error.into()))

@@ -202,7 +202,9 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        while let Ok((socket, _)) = self.listener.accept() {
+        while self.connections.len() < MOST_CONNECTIONS
+            && let Ok((socket, _)) = self.listener.accept()
+        {
             let number = self.number();
             if let Ok(connection) = Connection::new(number, socket) {
                 self.connections.insert(number, connection);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::api::{
     kind::{Strategy, descriptor},
     kinds::pod::PodKind,
+    patch::merge,
 };
 
 /// Problems of a minimal pod whose spec is merged with `spec`.
@@ -14,15 +15,14 @@ fn problems(spec: Value) -> Vec<String> {
     let strategy: Arc<dyn Strategy> = descriptor::<PodKind>().strategy;
     let mut pod =
         json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    json_patch::merge(&mut pod["spec"], &spec);
+    pod["spec"] = merge::apply(pod["spec"].take(), spec);
     let causes = strategy.validate(&strategy.decode(pod).unwrap());
     causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
 }
 
 /// Problems of a pod whose only container is merged with `container`.
 fn of_container(container: Value) -> Vec<String> {
-    let mut whole = json!({"name": "c", "image": "i"});
-    json_patch::merge(&mut whole, &container);
+    let whole = merge::apply(json!({"name": "c", "image": "i"}), container);
     problems(json!({"containers": [whole], "volumes": [{"name": "v"}]}))
 }
 
