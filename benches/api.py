@@ -56,9 +56,9 @@ def read_kubeconfig(path):
     for key in ("certificate-authority-data", "client-certificate-data", "client-key-data"):
         parts[key] = base64.b64decode(re.search(key + r": [\"']?([A-Za-z0-9+/=]+)", text)[1])
     tls = ssl.create_default_context(cadata=parts["certificate-authority-data"].decode())
-    pair = path + ".pem"
-    with open(os.open(pair, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(parts["client-certificate-data"] + b"\n" + parts["client-key-data"])
-    tls.load_cert_chain(pair)
-    os.unlink(pair)
+    # The ssl module only reads files: this one is in memory, and gone when it is closed.
+    with open(os.memfd_create("client"), "wb") as pair:
+        pair.write(parts["client-certificate-data"] + b"\n" + parts["client-key-data"])
+        pair.flush()
+        tls.load_cert_chain(f"/proc/self/fd/{pair.fileno()}")
     return (host, int(port)), tls

@@ -34,16 +34,19 @@ def private(pid):
 
 
 def cgroup_memory(name):
-    """Bytes that a cgroup holds on to: all that is charged to it, but for the part of the page
-    cache that nobody looked at lately (what Kubernetes calls its working set)."""
+    """Bytes that a cgroup holds on to: all that is charged to it, kernel memory and the pages of
+    the executable included, but for the part of the page cache that no process has mapped."""
     total = 0
     for directory in memory_cgroups(name):
         unified = os.path.exists(f"{directory}/memory.current")
         with open(f"{directory}/{'memory.current' if unified else 'memory.usage_in_bytes'}") as file:
-            total += int(file.read())
+            charged = int(file.read())
         with open(f"{directory}/memory.stat") as file:
-            stat = dict(line.split() for line in file)
-        total -= int(stat["inactive_file" if unified else "total_inactive_file"])
+            stat = {name: int(value) for name, value in (line.split() for line in file)}
+        if unified:
+            total += charged - stat["file"] + stat["file_mapped"]
+        else:
+            total += charged - stat["total_cache"] + stat["total_mapped_file"]
     return total
 
 

@@ -6,7 +6,10 @@ use anyhow::{Context, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::base::task::Supervisor;
+use crate::{
+    base::{lane::Lane, task::Supervisor},
+    sys::allocator,
+};
 
 /// Time that components get to finish what they hold once the process is to end.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -15,6 +18,9 @@ const BLOCKING_THREADS: usize = 32;
 /// An idle blocking thread, and its stack, goes after this.
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// By then a start is over, and what it needed can be given back.
+const START_OVER: Duration = Duration::from_secs(10);
+
 /// Builds the runtime, lets `start` start everything, waits for a signal or for a component that
 /// the process cannot do without, and drains. A second signal ends the process at once.
 pub fn run<F>(start: impl FnOnce(Supervisor) -> F) -> anyhow::Result<()>
@@ -22,6 +28,7 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     raise_file_limit();
+    allocator::bound();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8)))
@@ -33,6 +40,7 @@ where
         let supervisor = Supervisor::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        supervisor.spawn("memory of the start", give_back_memory());
         let ended = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
@@ -56,6 +64,12 @@ where
 {
     start(supervisor.clone()).await?;
     bail!("{}", supervisor.failed().await)
+}
+
+/// Starting needs more memory than running does.
+async fn give_back_memory() {
+    tokio::time::sleep(START_OVER).await;
+    Lane::new(1).run(allocator::give_back).await;
 }
 
 /// Every connection and every pod needs file descriptors; the soft limit of a login shell is 1024.

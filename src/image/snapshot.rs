@@ -16,7 +16,7 @@ use super::{
     store::Users,
 };
 use crate::{
-    base::file::{self, PUBLIC_MODE},
+    base::file,
     sys::mount::{self, Mounts, Operation},
 };
 
@@ -130,7 +130,8 @@ impl Snapshots {
             create(&empty, ROOT_MODE)?;
             lower.push(empty);
         }
-        file::write_atomic(&directory.join(IMAGE_FILE), image.as_bytes(), PUBLIC_MODE).map_err(io::Error::other)?;
+        // A power cut may take it: nothing is mounted after that, and what is not mounted is removed.
+        fs::write(directory.join(IMAGE_FILE), image)?;
         copy_attributes(&lower[0], &upper)?;
         let overlay = Operation::Overlay { target: merged, lower, upper: Some((upper, work)) };
         self.mounts.apply(&overlay).map_err(io::Error::other)

@@ -1,5 +1,6 @@
 //! The kernel, the only place with unsafe code: mounts, namespaces, processes, cgroups, netlink, nf_tables, seccomp.
 
+pub mod allocator;
 pub mod capability;
 pub mod cgroup;
 pub mod descriptor;
