@@ -136,6 +136,8 @@ pub trait Images: Send + Sync + 'static {
     fn mounted(&self) -> BoxFuture<'_, Result<Vec<String>>>;
     /// All images.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Image>>>;
+    /// Removes images that nothing uses if the disk is nearly full; gives their IDs.
+    fn collect(&self) -> BoxFuture<'_, Result<Vec<String>>>;
 }
 
 /// A port of the host that leads to a pod.

@@ -6,6 +6,7 @@
 
 pub mod adapters;
 pub mod backend;
+pub mod collection;
 pub mod config;
 pub mod container;
 pub mod dns;
@@ -34,7 +35,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::Service;
 use kube::Client;
 use parking_lot::RwLock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     base::{lane::Lane, task::Supervisor},
@@ -73,6 +74,7 @@ pub async fn run(
     let (shared, facts) = share(config, client, services, host, supervisor).await;
     let known = recovery::recover(&shared).await?;
     supervisor.spawn("node heartbeat", node::heartbeat::run(shared.clone(), facts));
+    supervisor.spawn("image collection", collection::run(shared.clone()));
     supervisor.spawn("pod source", source::run(shared.clone(), known));
     Ok(shared)
 }
@@ -99,6 +101,7 @@ async fn share(
         lane,
         creations: Semaphore::new(CREATION_LIMIT),
         pulls: Semaphore::new(config.parallel_pulls.max(1)),
+        disk_changed: Notify::new(),
         allocatable: object::allocatable(&config, &facts),
         memory_bytes: facts.memory_bytes,
         views: RwLock::new(HashMap::new()),

@@ -102,6 +102,7 @@ async fn pull(
     let started = Instant::now();
     match shared.images.pull(reference, credentials).await {
         Ok(image) => {
+            shared.disk_changed.notify_one();
             let (took, waited) = (round(started.elapsed()), round(queued.elapsed()));
             let size = image.size_bytes;
             event(

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::Client;
 use parking_lot::RwLock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     base::{lane::Lane, task::Supervisor},
@@ -68,6 +68,8 @@ pub struct Shared {
     pub creations: Semaphore,
     /// Bounds pulls.
     pub pulls: Semaphore,
+    /// Told when images came or pods went.
+    pub disk_changed: Notify,
     /// What the node has for pods.
     pub allocatable: BTreeMap<String, Quantity>,
     /// Memory of the node.

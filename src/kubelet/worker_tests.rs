@@ -155,6 +155,10 @@ impl Images for FakeHost {
     fn list(&self) -> BoxFuture<'_, Result<Vec<Image>>> {
         ready(Vec::new())
     }
+    fn collect(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        self.note("collect");
+        ready(Vec::new())
+    }
 }
 
 impl Network for FakeHost {
@@ -230,6 +234,10 @@ impl FakeApi {
             pod["metadata"]["resourceVersion"] = json!((version + 1).to_string());
             self.statuses.send_replace(pod["status"].clone());
             return json_response(&pod);
+        }
+        if parts.uri.path() == "/api/v1/pods" {
+            return json_response(&json!({"apiVersion": "v1", "kind": "PodList", "items": [],
+                "metadata": {"resourceVersion": "1"}}));
         }
         json_response(&json!({"apiVersion": "v1", "kind": "Event", "metadata": {}, "involvedObject": {}}))
     }
@@ -328,6 +336,22 @@ fn is_running(status: &Value) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+async fn images_are_collected_after_pods_went_and_now_and_then() {
+    let scene = scene(json!({"containers": [{"name": "a", "image": "here:1"}]}), false).await;
+    scene.status("running", is_running).await;
+    scene.shared.supervisor.spawn("collection", super::collection::run(scene.shared.clone()));
+    let count = || scene.log().iter().filter(|line| *line == "collect").count();
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(count(), 0);
+    scene.delete(1);
+    scene.deleted().await;
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(count(), 1);
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    assert_eq!(count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_runs_is_stopped_and_deleted() {
     let scene = scene(json!({"containers": [{"name": "a", "image": "here:1"}]}), false).await;
     let status = scene.status("running", is_running).await;
@@ -406,4 +430,21 @@ async fn probes_gate_readiness_and_restart() {
     scene.status("ready", |status| status["containerStatuses"][0]["ready"] == true).await;
     scene.status("restarted", |status| status["containerStatuses"][0]["restartCount"] == 1).await;
     assert!(scene.log().contains(&"signal 15".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_pod_that_the_api_does_not_list_is_removed_and_not_run() {
+    let scene =
+        scene(json!({"containers": [{"name": "a", "image": "missing:1", "imagePullPolicy": "Never"}]}), false).await;
+    let object = json!({"metadata": {"name": "old", "namespace": "n", "uid": "old"},
+        "spec": {"containers": [{"name": "a", "image": "here:1"}]}, "status": {"phase": "Running"}});
+    let pod: Arc<Pod> = Arc::new(serde_json::from_value(object).unwrap());
+    let record = Record::from_status(&pod, jiff::Timestamp::now());
+    // The fake API lists no pods.
+    let known = vec![super::recovery::Known { pod, record }];
+    scene.shared.supervisor.spawn("source", super::source::run(scene.shared.clone(), known));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let log = scene.log();
+    assert!(log.contains(&"remove sandbox old".to_owned()), "{log:?}");
+    assert!(!log.contains(&"sandbox old".to_owned()), "{log:?}");
 }

@@ -123,12 +123,14 @@ impl NodeNetwork {
         let rules = PodRules { addresses: addresses.all(), host_ports: options.host_ports };
         let pod = pod_id.to_owned();
         let connected = async {
+            // Written down before anything is made: what a killed agent leaves must be found.
+            self.save().await?;
             let path = netns.to_owned();
             self.inner.namespace_lane.run(move || namespace::create_network(&path)).await?;
             Ok(attach::connect(netns, pod_id, &addresses, self.inner.mtu).await?)
         };
         let programmed = self.with_firewall(move |firewall| firewall.set_pod(&pod, Some(rules)));
-        tokio::try_join!(self.save(), connected, programmed)?;
+        tokio::try_join!(connected, programmed)?;
         Ok(addresses)
     }
 

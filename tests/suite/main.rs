@@ -5,3 +5,8 @@
 
 mod deployments;
 mod harness;
+mod nodes;
+mod pair;
+mod reboots;
+mod restarts;
+mod uninstall;

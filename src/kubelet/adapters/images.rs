@@ -6,7 +6,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
     base::log,
-    image::{self, Credential, Image, ImageStore, Kind},
+    image::{self, Credential, Image, ImageStore, Kind, garbage::Thresholds},
     kubelet::host::{Error, Images, Result},
 };
 
@@ -58,6 +58,15 @@ impl Images for Store {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Image>>> {
         async move { Ok(self.0.list()) }.boxed()
+    }
+
+    fn collect(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        async move {
+            let removed = self.0.collect_garbage(Thresholds::default()).await;
+            let removed = removed.map_err(|error| Error::Failed(log::chain(&error)))?;
+            Ok(removed.into_iter().map(|image| image.id).collect())
+        }
+        .boxed()
     }
 }
 

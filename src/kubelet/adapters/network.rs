@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use futures_util::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
@@ -15,11 +16,13 @@ use crate::{
 /// A network that may come later.
 pub struct LateNetwork {
     network: watch::Sender<Option<NodeNetwork>>,
+    /// Pods that ended before the network came; an earlier agent may have attached them.
+    ended: Mutex<BTreeSet<String>>,
 }
 
 impl Default for LateNetwork {
     fn default() -> Self {
-        Self { network: watch::channel(None).0 }
+        Self { network: watch::channel(None).0, ended: Mutex::default() }
     }
 }
 
@@ -33,6 +36,17 @@ impl LateNetwork {
     pub fn owns(&self, ip: IpAddr) -> bool {
         let network = self.network.borrow();
         network.as_ref().is_some_and(|network| network.config().pod_cidrs.iter().any(|cidr| cidr.contains(&ip)))
+    }
+
+    /// The network, or a note that `pod` is not to be kept when it comes. The lock makes it one or
+    /// the other: [`Network::retain`] takes the notes after the network has come.
+    fn now_or_later(&self, pod: &str) -> Option<NodeNetwork> {
+        let mut ended = self.ended.lock();
+        let network = self.network.borrow().clone();
+        if network.is_none() {
+            ended.insert(pod.to_owned());
+        }
+        network
     }
 
     async fn get(&self) -> Result<NodeNetwork> {
@@ -71,15 +85,22 @@ impl Network for LateNetwork {
 
     fn detach<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, Result<()>> {
         async move {
-            // Without a network nothing was attached, or it is detached when the network comes.
-            let Some(network) = self.network.borrow().clone() else { return Ok(()) };
-            network.detach(pod).await.map_err(|error| failed(&error))
+            match self.now_or_later(pod) {
+                Some(network) => network.detach(pod).await.map_err(|error| failed(&error)),
+                None => Ok(()),
+            }
         }
         .boxed()
     }
 
     fn retain<'a>(&'a self, keep: &'a BTreeSet<String>) -> BoxFuture<'a, Result<()>> {
-        async move { self.get().await?.retain(keep).await.map_err(|error| failed(&error)) }.boxed()
+        async move {
+            let network = self.get().await?;
+            let ended = std::mem::take(&mut *self.ended.lock());
+            let keep = keep.difference(&ended).cloned().collect();
+            network.retain(&keep).await.map_err(|error| failed(&error))
+        }
+        .boxed()
     }
 }
 
@@ -96,4 +117,16 @@ fn host_port(port: &HostPort) -> Option<net::HostPort> {
 
 fn failed(error: &net::Error) -> Error {
     Error::Failed(log::chain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pod_that_ends_before_the_network_comes_is_remembered() {
+        let network = LateNetwork::default();
+        network.detach("early").await.unwrap();
+        assert_eq!(*network.ended.lock(), BTreeSet::from(["early".to_owned()]));
+    }
 }

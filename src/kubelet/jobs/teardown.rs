@@ -26,6 +26,7 @@ pub async fn run(shared: Arc<Shared>, pod: Arc<Pod>, instances: Vec<String>) -> 
     if !host_network {
         errors.extend(shared.network.detach(uid).await.err().map(|error| error.to_string()));
     }
+    shared.disk_changed.notify_one();
     shared.tokens.forget(uid);
     let directory = names::directory(&shared.config, uid);
     let removed = shared.lane.run(move || remove_transient(&directory)).await;

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use super::{
     images::Image,
     kubectl::Kubectl,
-    lan::{Lan, Namespace},
+    lan::{Lan, Namespace, ip},
     wait::{PATIENCE, eventually},
 };
 
@@ -113,10 +113,43 @@ impl Host {
 
     /// Starts `nauplius agent` with further flags, which joins the server on `server`.
     pub fn start_agent(&self, server: &Host, flags: &[&str]) {
-        let (url, token) = (format!("https://{}:6443", server.address()), server.token());
-        let mut all = vec!["agent", "--server", &url, "--token", &token];
-        all.extend(flags);
-        self.start(&all);
+        let token = server.token();
+        self.start_agent_with(server, &[&["--token", token.as_str()], flags].concat());
+    }
+
+    /// Starts `nauplius agent` with these flags and no token but one that is among them.
+    pub fn start_agent_with(&self, server: &Host, flags: &[&str]) {
+        let url = server.url();
+        self.start(&[&["agent", "--server", url.as_str()], flags].concat());
+    }
+
+    /// Runs `nauplius agent` to its end: for flags with which it does not start.
+    pub fn run_agent(&self, server: &Host, flags: &[&str]) -> Output {
+        let mut agent = self.command("timeout");
+        agent.args(["--signal=KILL", "60"]).arg(executable()).args(["agent", "--server", &server.url()]);
+        agent.args(self.paths()).arg(format!("--node-name={}", self.node_name())).args(flags).output().unwrap()
+    }
+
+    /// Cuts the power: every process ends at once, and nothing stays but what is on the disk.
+    pub fn power_off(&mut self) {
+        if let Some(Process { mut outer, pid }) = self.process.lock().take() {
+            nix::sys::signal::kill(pid, Signal::SIGKILL).ok();
+            outer.wait().ok();
+        }
+        self.anchor.kill().unwrap();
+        self.anchor.wait().unwrap();
+        self.lan.disconnect(self.number);
+        ip(&format!("netns delete {}", self.name()));
+        eventually("the host's control groups are gone", PATIENCE, || remove_cgroups(self.name()));
+    }
+
+    /// Switches the host on again, with a network, a /run and control groups that are new.
+    pub fn power_on(&mut self) {
+        ip(&format!("netns add {}", self.name()));
+        ip(&format!("-n {} link set lo up", self.name()));
+        self.lan.connect(self.name(), self.number);
+        self.anchor = anchor(self.name());
+        self.namespace.attach(self.anchor.id(), self.directory.to_str().unwrap());
     }
 
     /// The token with which others join the server on this host.
@@ -232,6 +265,10 @@ impl Host {
         self.directory.join("kubeconfig.yaml")
     }
 
+    fn url(&self) -> String {
+        format!("https://{}:6443", self.address())
+    }
+
     fn log_path(&self) -> PathBuf {
         self.directory.join("nauplius.log")
     }
@@ -321,6 +358,13 @@ fn anchor(namespace: &str) -> Child {
     std::io::BufRead::read_line(&mut output, &mut line).unwrap();
     assert_eq!(line, "ready\n", "the anchor of {namespace} did not start");
     child
+}
+
+fn remove_cgroups(name: &str) -> Result<(), String> {
+    let script = "for cgroup in /sys/fs/cgroup/$1 /sys/fs/cgroup/*/$1; do
+        [ ! -d $cgroup ] || find $cgroup -depth -type d -exec rmdir {} +; done";
+    let output = Command::new("sh").args(["-c", script, "sh", name]).output().unwrap();
+    if output.stderr.is_empty() { Ok(()) } else { Err(text(&output)) }
 }
 
 fn child_of(pid: u32) -> Result<Pid, String> {

@@ -42,6 +42,11 @@ impl Lan {
         ip(&format!("-n {host} route add default via 10.77.0.254"));
     }
 
+    /// Removes a host's connection, as when it is switched off.
+    pub(super) fn disconnect(&self, number: u8) {
+        ip(&format!("-n {} link delete port{number}", self.0.name));
+    }
+
     /// Pulls the plug of a host's network (`up` false) or puts it back.
     pub fn set_link(&self, number: u8, up: bool) {
         ip(&format!("-n {} link set port{number} {}", self.0.name, if up { "up" } else { "down" }));
