@@ -3,10 +3,19 @@
 //! aloud when it must skip. `make suite` runs it after installing what it needs.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and says aloud what it skips")]
 
+mod api;
 mod deployments;
 mod harness;
+mod images;
 mod nodes;
 mod pair;
+mod pods;
+mod programs;
+mod rbac;
 mod reboots;
 mod restarts;
+mod scheduling;
+mod services;
+mod streams;
 mod uninstall;
+mod volumes;

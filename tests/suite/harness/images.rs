@@ -15,6 +15,8 @@ use super::host::text;
 pub enum Image {
     /// Debian's static busybox, as `busybox:latest`.
     Busybox,
+    /// The same with curl, as `tools:latest`: what a static program asks of the resolver fails.
+    Tools,
     /// Debian's nginx, as `nginx:latest`.
     Nginx,
     /// Debian's redis, as `redis:latest`.
@@ -43,6 +45,7 @@ impl Image {
     pub fn file_name(self) -> &'static str {
         match self {
             Self::Busybox => "busybox.tar",
+            Self::Tools => "tools.tar",
             Self::Nginx => "nginx.tar",
             Self::Redis => "redis.tar",
         }
@@ -55,6 +58,10 @@ impl Image {
             Self::Busybox => {
                 command.args(["--tag=docker.io/library/busybox:latest", "--busybox=/bin/busybox", "--command=sh"]);
                 command.args(["--directory=/home", "--directory=/etc"]);
+            }
+            Self::Tools => {
+                command.args(["--tag=docker.io/library/tools:latest", "--busybox=/bin/busybox"]);
+                command.args(["--program=/usr/bin/curl", "--command=sh"]);
             }
             Self::Nginx => {
                 command.args(["--tag=docker.io/library/nginx:latest", "--program=/usr/sbin/nginx"]);

@@ -12,7 +12,7 @@ mod lan;
 mod wait;
 
 pub use cluster::{Scenario, scenario};
-pub use host::{Host, text};
+pub use host::{Host, seconds, text};
 pub use images::Image;
 pub use kubectl::{Child, Failure, Kubectl};
 pub use lan::Lan;
