@@ -186,6 +186,28 @@ fn deletion_propagates_as_asked() {
 }
 
 #[test]
+fn imperative_commands_create_and_ask() {
+    let Some(scenario) = scenario("api-create") else { return };
+    let kubectl = &scenario.kubectl;
+    kubectl.run("create configmap plain --from-literal=a=b");
+    assert_eq!(kubectl.path("configmap plain", "{.data.a}"), "b");
+    kubectl.run("create secret generic keys --from-literal=password=hush");
+    assert_eq!(kubectl.path("secret keys", "{.data.password}"), "aHVzaA==");
+    kubectl.run("create deployment web --image=busybox --replicas=0 --port=80");
+    kubectl.run("expose deployment web --port=80");
+    assert_eq!(kubectl.path("service web", "{.spec.ports[0].targetPort}"), "80");
+    kubectl.run("create serviceaccount bot");
+    kubectl.run("create role reader --verb=get,list --resource=pods");
+    kubectl.run("create rolebinding bot --role=reader --serviceaccount=api-create:bot");
+    let bot = "--as=system:serviceaccount:api-create:bot";
+    assert_eq!(kubectl.run(&format!("auth can-i list pods {bot}")), "yes\n");
+    let denied = kubectl.try_run(&format!("auth can-i delete pods {bot}")).unwrap_err();
+    assert_eq!((denied.code, denied.stdout.as_str()), (Some(1), "no\n"));
+    assert!(kubectl.run(&format!("auth whoami {bot}")).contains("system:serviceaccount:api-create:bot"));
+    assert_eq!(kubectl.run("create token bot").trim().split('.').count(), 3);
+}
+
+#[test]
 fn a_deleted_namespace_takes_everything_with_it() {
     let Some(scenario) = scenario("api-namespace") else { return };
     let cluster = scenario.host.kubectl();
