@@ -173,6 +173,9 @@ impl Host {
         let kubectl = self.kubectl();
         let wait = format!("wait --for=condition=Ready --timeout=5s node/{}", host.node_name());
         eventually("the node is Ready", PATIENCE, || host.alive(kubectl.try_run(&wait)));
+        let pressure = kubectl
+            .path(&format!("node/{}", host.node_name()), "{.status.conditions[?(@.type==\"DiskPressure\")].status}");
+        assert_ne!(pressure, "True", "less than a tenth of the disk is free: nodes take no pods until there is more");
     }
 
     /// Asks nauplius to stop (SIGTERM) and waits for its end. Pods go on.
