@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -128,6 +129,65 @@ fn special_types_keep_their_json() {
         let mut expected = value;
         expected["apiVersion"] = version.into();
         expected["kind"] = kind.into();
+        assert_eq!(decoded.value, expected);
+    }
+}
+
+/// Bodies that kubectl 1.36 sends, as base64, and what its `-o yaml` shows of them.
+#[test]
+fn kubectls_bodies_are_understood() {
+    let deployment = "azhzAAoVCgdhcHBzL3YxEgpEZXBsb3ltZW50EroBCh8KA3dlYhIAGgAiACoAMgA4AEIAWgoKA2FwcBIDd2ViEogBCAISDAoKCgNhcHA\
+                      SA3dlYhpuChwKABIAGgAiACoAMgA4AEIAWgoKA2FwcBIDd2ViEk4SMAoFbmdpbngSB25naW54OjEqADIKCgAQABhQIgAqAEIAagByAI\
+                      ABAIgBAJABAKIBABoAMgBCAEoAUgBYAGAAaACCAQCKAQCaAQDCAQAiAgoAKAA4ABoMCAAQABgAIAAoADgAGgAiAA==";
+    let labels = json!({"app": "web"});
+    let container = json!({"name": "nginx", "image": "nginx:1", "ports": [{"containerPort": 80}], "resources": {}});
+    let token = "azhzAAooChhhdXRoZW50aWNhdGlvbi5rOHMuaW8vdjESDFRva2VuUmVxdWVzdBItChAKABIAGgAiACoAMgA4AEIAEhMaDgoDUG9kEgJ2MR\
+                 oBcCIAINgEGgQKABIAGgAiAA==";
+    let service = "azhzAAoNCgJ2MRIHU2VydmljZRJkChsKAXMSABoAIgAqADIAOABCAFoICgNhcHASAXMSQQocCgY4MC13ZWISA1RDUBhQIgkIARAAGgN3ZWI\
+                   oABIICgNhcHASAXMaACIJQ2x1c3RlcklQOgBCAFIAWgBgAGgAGgIKABoAIgA=";
+    let budget = "azhzAAogCglwb2xpY3kvdjESE1BvZERpc3J1cHRpb25CdWRnZXQSNgoRCgFwEgAaACIAKgAyADgAQgASFQoJCAEQABoDNTAlEggKBgoBYRI\
+                  BYhoKCAAYACAAKAAwABoAIgA=";
+    let quota =
+        "azhzAAoTCgJ2MRINUmVzb3VyY2VRdW90YRIwChEKAXESABoAIgAqADIAOABCABIZCgoKA2NwdRIDCgExCgsKBHBvZHMSAwoBMhoAGgAiAA==";
+    for (body, expected) in [
+        (
+            deployment,
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "labels": labels},
+                   "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "strategy": {},
+                            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}},
+                   "status": {}}),
+        ),
+        (
+            "azhzAAoMCgJ2MRIGU2VjcmV0Eh0KEQoBcxIAGgAiACoAMgA4AEIAEgYKAWESAWIaABoAIgA=",
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "Yg=="}}),
+        ),
+        (
+            token,
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {},
+                   "spec": {"expirationSeconds": 600,
+                            "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p"}},
+                   "status": {"token": ""}}),
+        ),
+        (
+            service,
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "labels": {"app": "s"}},
+                   "spec": {"ports": [{"name": "80-web", "protocol": "TCP", "port": 80, "targetPort": "web"}],
+                            "selector": {"app": "s"}, "type": "ClusterIP"},
+                   "status": {"loadBalancer": {}}}),
+        ),
+        (
+            budget,
+            json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "p"},
+                   "spec": {"minAvailable": "50%", "selector": {"matchLabels": {"a": "b"}}},
+                   "status": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}}),
+        ),
+        (
+            quota,
+            json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"},
+                   "spec": {"hard": {"cpu": "1", "pods": "2"}}, "status": {}}),
+        ),
+    ] {
+        let decoded = decode(&STANDARD.decode(body).unwrap()).unwrap();
         assert_eq!(decoded.value, expected);
     }
 }
