@@ -39,7 +39,7 @@ use crate::{
 
 /// How long further events are waited for before names change.
 const COALESCE: Duration = Duration::from_millis(5);
-/// How long names must rest before they are written to disk.
+/// How long after a change names are written to disk, with all that changed meanwhile.
 const SAVE_DELAY: Duration = Duration::from_secs(5);
 const INDEX_FILE: &str = "names.json";
 const STATE_DIRECTORY_MODE: u32 = 0o700;
@@ -118,7 +118,7 @@ async fn follow(changes: ServiceChanges, resolver: Arc<Resolver>, state_dir: Pat
         for key in changes.take() {
             let entry = changes.get(&key).and_then(|(service, slices)| index::entry(&service, &slices));
             if resolver.index.write().set((key.namespace, key.name), entry) {
-                save_at = Some(Instant::now() + SAVE_DELAY);
+                save_at.get_or_insert(Instant::now() + SAVE_DELAY);
             }
         }
     }
