@@ -26,6 +26,7 @@ use crate::{
     },
     base::{
         lane::Lane,
+        log::chain,
         task::{OnFailure, Supervisor},
     },
     boot::{agent, config, process},
@@ -64,6 +65,7 @@ pub async fn start(config: config::Server, supervisor: Supervisor) -> anyhow::Re
     let store =
         files.run(move || Store::open(&path, store::Options::default())).await.context("failed to open the store")?;
     let api = build(&config, &pki, store.clone(), &files, &supervisor).await?;
+    report_health(&api, &store, &supervisor);
     keep_store(&supervisor, store);
     let own = client(&api, masters());
     bootstrap::ensure(&own, authorities(&pki)).await.context("failed to make the cluster's first objects")?;
@@ -133,6 +135,16 @@ async fn build(
     Ok(api)
 }
 
+/// What the health endpoints ask, under the names that upstream's checks have.
+fn report_health(api: &ApiServer, store: &Store, supervisor: &Supervisor) {
+    let store = store.clone();
+    let writes = move || store.health().map_err(|error| chain(&error));
+    api.health().readiness("etcd", Arc::new(writes));
+    let ending = supervisor.token();
+    let serves = move || if ending.is_cancelled() { Err("process is shutting down".into()) } else { Ok(()) };
+    api.health().readiness("shutdown", Arc::new(serves));
+}
+
 /// Writes what is still in memory when the process ends.
 fn keep_store(supervisor: &Supervisor, store: Store) {
     let token = supervisor.token();
@@ -165,6 +177,7 @@ fn start_control_plane(config: &config::Server, pki: &pki::Server, api: &ApiServ
         api_port: config.port,
         kubernetes_service_ips: config.cluster.kubernetes_service_ips(),
         root_ca_pem: pki.server_authority().to_owned(),
+        own_node: config.with_agent.then(|| config.node.name.clone()),
     };
     let informers = Informers::new(client(api, User::component(CONTROLLER_MANAGER)), supervisor.clone());
     let acting = api.clone();

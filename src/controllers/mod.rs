@@ -15,6 +15,8 @@ mod kubernetes_service;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
+mod node_role;
+mod node_secret;
 mod owner;
 mod pod_gc;
 mod pods;
@@ -36,6 +38,8 @@ pub struct Config {
     pub kubernetes_service_ips: Vec<std::net::IpAddr>,
     /// Certificate authority of the API server, PEM: what pods verify it with.
     pub root_ca_pem: String,
+    /// The node that runs in the server's own process, if one does.
+    pub own_node: Option<String>,
 }
 
 /// What every controller is started with. Cheap to clone.
@@ -81,6 +85,8 @@ pub fn start(context: &Context) {
     supervisor.spawn("root CA publisher", root_ca::run(context.clone()));
     supervisor.spawn("node IPAM controller", node_ipam::run(context.clone()));
     supervisor.spawn("node lifecycle controller", node_lifecycle::run(context.clone()));
+    supervisor.spawn("node role", node_role::run(context.clone()));
+    supervisor.spawn("node secrets", node_secret::run(context.clone()));
     supervisor.spawn("taint eviction controller", taint_eviction::run(context.clone()));
     supervisor.spawn("deployment controller", deployment::run(context.clone()));
     supervisor.spawn("replicaset controller", replicaset::run(context.clone()));

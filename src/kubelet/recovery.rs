@@ -55,7 +55,7 @@ pub async fn recover(shared: &Arc<Shared>) -> Result<Vec<Known>, host::Error> {
         }
     }
     remove_directories(shared, orphans).await;
-    detach_others(shared, pods.iter().map(|pod| names::uid(pod).to_owned()).collect());
+    detach_ended(shared, &pods);
     let mut known = Vec::new();
     for pod in pods {
         known.push(take_over(shared, pod, &alive).await);
@@ -93,16 +93,20 @@ async fn remove_directories(shared: &Shared, orphans: Vec<PathBuf>) {
     shared.lane.run(remove).await;
 }
 
-/// Addresses of pods that are no more are freed when the network comes.
-fn detach_others(shared: &Arc<Shared>, keep: BTreeSet<String>) {
-    let shared_with = shared.clone();
+/// Addresses of pods that are no more are freed when the network comes, and those of pods that have
+/// ended: the agent may have been killed between their last report and the end of their teardown.
+fn detach_ended(shared: &Arc<Shared>, pods: &[Pod]) {
+    let uids = |terminal: bool| -> BTreeSet<String> {
+        let pods = pods.iter().filter(|pod| record::is_terminal(pod) == terminal);
+        pods.map(|pod| names::uid(pod).to_owned()).collect()
+    };
+    let (mut keep, ended, shared_with) = (uids(false), uids(true), shared.clone());
     shared.supervisor.spawn("network recovery", async move {
         shared_with.network.became_ready().await;
         // Pods that came meanwhile are kept as well.
-        let mut keep = keep;
-        keep.extend(shared_with.views.read().keys().cloned());
+        keep.extend(shared_with.views.read().keys().filter(|uid| !ended.contains(*uid)).cloned());
         if let Err(error) = shared_with.network.retain(&keep).await {
-            tracing::warn!(error = %error, "addresses of unknown pods not freed");
+            tracing::warn!(error = %error, "addresses of pods that are gone not freed");
         }
     });
 }

@@ -178,7 +178,8 @@ impl Network for FakeHost {
         self.note(format!("detach {pod}"));
         ready(())
     }
-    fn retain<'a>(&'a self, _keep: &'a BTreeSet<String>) -> BoxFuture<'a, Result<()>> {
+    fn retain<'a>(&'a self, keep: &'a BTreeSet<String>) -> BoxFuture<'a, Result<()>> {
+        self.note(format!("retain {keep:?}"));
         ready(())
     }
 }
@@ -447,4 +448,21 @@ async fn a_known_pod_that_the_api_does_not_list_is_removed_and_not_run() {
     let log = scene.log();
     assert!(log.contains(&"remove sandbox old".to_owned()), "{log:?}");
     assert!(!log.contains(&"sandbox old".to_owned()), "{log:?}");
+}
+
+/// The agent may be killed after a pod's last report and before its network is gone.
+#[tokio::test(start_paused = true)]
+async fn recovery_frees_the_network_of_pods_that_have_ended() {
+    let scene = scene(json!({"containers": [{"name": "a", "image": "here:1"}]}), false).await;
+    for (uid, phase) in [("ended", "Failed"), ("running", "Running")] {
+        let object = json!({"metadata": {"name": uid, "namespace": "n", "uid": uid},
+            "spec": {"containers": [{"name": "a", "image": "here:1"}]}, "status": {"phase": phase}});
+        let directory = super::names::directory(&scene.shared.config, uid);
+        super::jobs::checkpoint::save_pod(&directory, &serde_json::from_value(object).unwrap());
+    }
+    let known = super::recovery::recover(&scene.shared).await.unwrap();
+    assert_eq!(known.len(), 2);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let kept = scene.log().into_iter().find(|line| line.starts_with("retain ")).unwrap();
+    assert!(kept.contains("running") && !kept.contains("ended"), "{kept}");
 }

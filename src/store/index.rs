@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::RwLock;
 
-use crate::store::{Event, Observer, Revision};
+use crate::store::{Error, Event, Observer, Revision};
 
 /// Where a key's current value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Loaded {
 pub struct Shared {
     state: RwLock<State>,
     observers: RwLock<Vec<Arc<dyn Observer>>>,
+    /// Why the last write to disk failed, if it did.
+    failure: RwLock<Option<Error>>,
     /// As loaded; the writer counts on from there.
     pub swept_at_open: Revision,
 }
@@ -62,7 +64,25 @@ impl Shared {
     pub fn new(loaded: Loaded) -> Self {
         let Loaded { entries, revision, compacted, swept } = loaded;
         let state = State { entries, pending: HashMap::new(), revision, compacted };
-        Self { state: RwLock::new(state), observers: RwLock::default(), swept_at_open: swept }
+        Self {
+            state: RwLock::new(state),
+            observers: RwLock::default(),
+            failure: RwLock::default(),
+            swept_at_open: swept,
+        }
+    }
+
+    /// See [`crate::store::Store::health`].
+    pub fn failure(&self) -> Option<Error> {
+        self.failure.read().clone()
+    }
+
+    /// Remembers how the last write to disk went.
+    pub fn wrote(&self, outcome: &Result<(), Error>) {
+        let failure = outcome.as_ref().err();
+        if failure.is_some() || self.failure.read().is_some() {
+            *self.failure.write() = failure.cloned();
+        }
     }
 
     /// See [`crate::store::Store::revision`].

@@ -212,6 +212,14 @@ impl Store {
         Ok(())
     }
 
+    /// Whether changes can be written: fails as the last write to disk did, or once the writer has gone.
+    pub fn health(&self) -> Result<(), Error> {
+        if self.inner.thread.lock().as_ref().is_none_or(std::thread::JoinHandle::is_finished) {
+            return Err(Error::Closed);
+        }
+        self.inner.shared.failure().map_or(Ok(()), Err)
+    }
+
     /// The revision of the last commit.
     pub fn revision(&self) -> Revision {
         self.inner.shared.revision()

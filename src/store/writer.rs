@@ -226,7 +226,9 @@ impl Writer {
             .collect();
         let last = events.last().map_or(0, |event| event.revision);
         let reserve = (last > self.reserved).then_some(last + RESERVE);
-        self.database.write(&records, reserve)?;
+        let outcome = self.database.write(&records, reserve);
+        self.shared.wrote(&outcome);
+        outcome?;
         self.reserved = reserve.unwrap_or(self.reserved);
         Ok(())
     }

@@ -71,6 +71,21 @@ fn joining_takes_the_token_and_a_name_of_ones_own() {
     // It is a member still, and registers as a new node without a token.
     agent.start_agent_with(&server, &[]);
     server.wait_for_node(&agent);
+    roles_and_names_follow_the_nodes(&server, &agent, &thief, &token);
+}
+
+fn roles_and_names_follow_the_nodes(server: &Host, agent: &Host, heir: &Host, token: &str) {
+    let kubectl = server.kubectl();
+    let roles = kubectl.run("get nodes --no-headers");
+    let role =
+        |node: &str| roles.lines().find(|line| line.starts_with(node)).map(|line| line.contains("control-plane"));
+    assert_eq!((role("node-1"), role("node-2")), (Some(true), Some(false)), "{roles}");
+    // With its node, the name of a machine that is gone becomes free.
+    agent.stop();
+    kubectl.run("delete node node-2");
+    kubectl.run("wait --for=delete secret/node-2.node-secret.nauplius -n kube-system --timeout=30s");
+    heir.start_agent_with(server, &["--token", token, "--node-name", &agent.node_name()]);
+    server.wait_for_node(agent);
 }
 
 fn refuses_wrong_tokens(server: &Host, agent: &Host, token: &str) {

@@ -56,10 +56,17 @@ fn exec_carries_input_output_and_exit_codes() {
     assert_eq!(kubectl.run("exec shell -- head -c 3145728 /dev/zero").len(), 3 << 20);
     let missing = kubectl.fails("exec shell -- no-such-program");
     assert!(missing.contains("executable file not found") || missing.contains("no-such-program"), "{missing}");
-    // `script` gives kubectl the terminal that -t asks for.
+    // `script` gives kubectl the terminal that -t asks for. Without `exec` a shell may leave the
+    // terminal's foreground to itself, and kubectl stops as soon as it touches the terminal.
     let mut command = std::process::Command::new("script");
-    let line = format!("{:?}", kubectl.command("exec -it shell -- sh -c 'tty; stty size'")).replace('"', "'");
-    let output = command.args(["-qec", &line, "/dev/null"]).output().unwrap();
+    let kubectl = kubectl.command("exec -it shell -- sh -c 'tty; stty size'");
+    let line = format!("exec {kubectl:?}").replace('"', "'");
+    let output = command
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(std::process::Stdio::null())
+        .env("SHELL", "/bin/sh")
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("/dev/pts/0"), "{text}");
 }

@@ -17,10 +17,17 @@ use crate::api::{
 
 /// Labels of this prefix name a node's roles.
 pub const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
+/// Where the server keeps the hashes of node secrets.
+pub const SECRET_NAMESPACE: &str = "kube-system";
 /// The older label that names a node's role.
 pub const ROLE_LABEL: &str = "kubernetes.io/role";
 
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+/// The Secret that keeps a node's name for the machine that joined under it first.
+pub fn secret_name(node: &str) -> String {
+    format!("{node}.node-secret.nauplius")
+}
 
 /// `v1.Node`
 pub struct NodeKind;

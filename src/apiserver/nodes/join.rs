@@ -15,7 +15,12 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    api::{Status, kind::GroupResource, status::Reason},
+    api::{
+        Status,
+        kind::GroupResource,
+        kinds::node::{SECRET_NAMESPACE, secret_name},
+        status::Reason,
+    },
     apiserver::{attributes::Attributes, authn, authz::node::node_name, handler::Handler, reader::Reader},
     base::lane::Lane,
     http::body::{self, Body},
@@ -26,7 +31,6 @@ use crate::{
 };
 
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
-const NAMESPACE: &str = "kube-system";
 const HASH_KEY: &str = "hash";
 /// Signatures under way at once.
 const SIGNERS: usize = 2;
@@ -113,7 +117,7 @@ impl JoinHandler {
             data: Some(BTreeMap::from([(HASH_KEY.to_owned(), ByteString(digest.into_bytes()))])),
             ..Secret::default()
         };
-        match Api::<Secret>::namespaced(client, NAMESPACE).create(&PostParams::default(), &secret).await {
+        match Api::<Secret>::namespaced(client, SECRET_NAMESPACE).create(&PostParams::default(), &secret).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => Err(taken(&request.node_name)),
             Err(error) => Err(Status::internal(error)),
@@ -123,7 +127,7 @@ impl JoinHandler {
     /// True if the secret is that of the name; false if the name is free.
     fn knows(&self, request: &JoinRequest, digest: &str) -> Result<bool, Status> {
         let resource = GroupResource { group: "", resource: "secrets" };
-        let Some(kept) = self.reader.get(resource, NAMESPACE, &secret_name(&request.node_name)) else {
+        let Some(kept) = self.reader.get(resource, SECRET_NAMESPACE, &secret_name(&request.node_name)) else {
             return Ok(false);
         };
         let kept: Secret = serde_json::from_slice(&kept).map_err(Status::internal)?;
@@ -169,15 +173,12 @@ fn is_node_name(name: &str) -> bool {
         })
 }
 
-fn secret_name(node: &str) -> String {
-    format!("{node}.node-secret.nauplius")
-}
-
 fn taken(node: &str) -> Status {
     let message = format!(
         "another machine has joined as node {node:?}; give this one another name, \
-         or delete secret {} in {NAMESPACE} if that machine is gone",
-        secret_name(node)
+         or delete secret {} in {} if that machine is gone",
+        secret_name(node),
+        SECRET_NAMESPACE
     );
     Status::new(Reason::Forbidden, message)
 }
@@ -212,7 +213,7 @@ mod tests {
             async move {
                 let body = request.into_body().collect().await.unwrap().to_bytes();
                 let mut object: serde_json::Value = serde_json::from_slice(&body).unwrap();
-                object["metadata"]["namespace"] = NAMESPACE.into();
+                object["metadata"]["namespace"] = SECRET_NAMESPACE.into();
                 store.put("", "secrets", object);
                 Response::new(body::full(body))
             }
