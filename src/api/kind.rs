@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::{Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::api::{Status, status::Cause, validation::name};
+use crate::api::{Status, decoded::Decoded, status::Cause, validation::name};
 
 pub use crate::api::typed::Typed;
 
@@ -110,36 +111,41 @@ pub struct Column {
 }
 
 /// Behaviour of a kind over untyped objects. All functions are pure.
+///
+/// A write calls one of the `prepare_for_…` functions and then the validation that belongs to it, and
+/// reads the selectable fields. What these have in common (the typed form of a built-in kind) travels
+/// with the [`Decoded`] object, so that it is made once.
 pub trait Strategy: Send + Sync {
     /// Checks that `object` has the kind's types, and fills in defaults. Errors with 400, as
     /// decoding does upstream. Unknown fields were dealt with before (`api::schema`) and are gone
-    /// from the result.
-    fn decode(&self, object: Value) -> Result<Value, Status>;
-    /// What the server decides itself on create: clears status, sets `metadata.generation`…
-    fn prepare_for_create(&self, object: Value) -> Result<Value, Status>;
+    /// from the result. Writes need not call it: the `prepare_for_…` functions do the same first.
+    fn decode(&self, object: Value) -> Result<Decoded, Status>;
+    /// Decodes as [`Strategy::decode`] does, and adds what the server decides itself on create:
+    /// clears status, sets `metadata.generation`…
+    fn prepare_for_create(&self, object: Value) -> Result<Decoded, Status>;
     /// Likewise on update: keeps what this endpoint may not change (status on the main resource),
     /// raises `metadata.generation` when the spec changed.
-    fn prepare_for_update(&self, new: Value, old: &Value) -> Result<Value, Status>;
+    fn prepare_for_update(&self, new: Value, old: &Decoded) -> Result<Decoded, Status>;
     /// Likewise on an update of `/status`: keeps everything but status (and metadata the kind allows).
-    fn prepare_for_status_update(&self, new: Value, old: &Value) -> Result<Value, Status>;
+    fn prepare_for_status_update(&self, new: Value, old: &Decoded) -> Result<Decoded, Status>;
     /// Every problem of the object, metadata included. Empty when valid.
-    fn validate(&self, object: &Value) -> Vec<Cause>;
+    fn validate(&self, object: &Decoded) -> Vec<Cause>;
     /// Every problem of the change, immutability included. Called after [`Strategy::validate`].
-    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Cause>;
+    fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
     /// Problems of a status update.
-    fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<Cause>;
+    fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
     /// Selectable fields beyond `metadata.name` and `metadata.namespace`, by path.
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)>;
+    fn selectable_fields(&self, object: &Decoded) -> Vec<(&'static str, String)>;
     /// Names of the fields that [`Strategy::selectable_fields`] gives.
     fn selectable_field_names(&self) -> &'static [&'static str];
     /// Columns of the table form.
     fn columns(&self) -> &'static [Column];
     /// One row: a cell per column. `now` is the server's time, for ages.
-    fn cells(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value>;
+    fn cells(&self, object: &Decoded, now: jiff::Timestamp) -> Vec<Value>;
     /// Seconds of grace with which an object is deleted when the caller names none; `None` for
     /// kinds that are deleted at once. (Pods: `spec.terminationGracePeriodSeconds`, or 0 before
     /// they are bound to a node.)
-    fn grace_period_seconds(&self, object: &Value) -> Option<u64>;
+    fn grace_period_seconds(&self, object: &Decoded) -> Option<u64>;
     /// Adds the kind's type, and all it refers to, to a schema generator and returns its schema
     /// (for OpenAPI and strict decoding).
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
@@ -198,7 +204,14 @@ pub enum Generation {
 /// metadata and the like are done by [`Typed`] for every kind; an implementation adds its own.
 pub trait Kind: Send + Sync + 'static {
     /// The k8s-openapi type.
-    type Object: Serialize + DeserializeOwned + schemars::JsonSchema + Clone + Send + Sync;
+    type Object: Metadata<Ty = ObjectMeta>
+        + Serialize
+        + DeserializeOwned
+        + schemars::JsonSchema
+        + Clone
+        + Send
+        + Sync
+        + 'static;
     /// Names, scope, verbs, subresources.
     const NAMES: Names;
     /// What names of this kind look like.

@@ -2,6 +2,8 @@
 //! patched and shown. Objects travel as `serde_json::Value` between generic code, and as
 //! k8s-openapi types inside a kind's own file.
 
+pub mod codec;
+pub mod decoded;
 pub mod encode;
 pub mod field;
 pub mod intstr;

@@ -4,11 +4,12 @@
 
 use std::marker::PhantomData;
 
-use serde::Deserialize;
+use k8s_openapi::Metadata;
 use serde_json::{Map, Value};
 
 use crate::api::{
-    Status,
+    Status, codec,
+    decoded::Decoded,
     field::{self, Path},
     kind::{Column, Generation, Kind, Strategy, Subresource},
     meta,
@@ -26,15 +27,12 @@ impl<K> Default for Typed<K> {
 }
 
 impl<K: Kind> Strategy for Typed<K> {
-    fn decode(&self, mut object: Value) -> Result<Value, Status> {
-        identify::<K>(&mut object)?;
-        drop_null_metadata(&mut object);
-        let mut typed = parse::<K>(&object)?;
-        K::default(&mut typed);
-        unparse::<K>(&typed)
+    fn decode(&self, object: Value) -> Result<Decoded, Status> {
+        unparse::<K>(parse::<K>(&identified::<K>(object)?)?)
     }
 
-    fn prepare_for_create(&self, mut object: Value) -> Result<Value, Status> {
+    fn prepare_for_create(&self, object: Value) -> Result<Decoded, Status> {
+        let mut object = identified::<K>(object)?;
         if has_status::<K>() {
             remove(&mut object, "status");
         }
@@ -45,58 +43,61 @@ impl<K: Kind> Strategy for Typed<K> {
         meta::set(&mut object, "generation", generation);
         let mut typed = parse::<K>(&object)?;
         K::prepare_for_create(&mut typed);
-        unparse::<K>(&typed)
+        unparse::<K>(typed)
     }
 
-    fn prepare_for_update(&self, mut new: Value, old: &Value) -> Result<Value, Status> {
+    fn prepare_for_update(&self, new: Value, old: &Decoded) -> Result<Decoded, Status> {
+        let mut new = identified::<K>(new)?;
         keep_identity(&mut new, old);
         if has_status::<K>() {
             replace(&mut new, old, "status");
         }
         let mut typed = parse::<K>(&new)?;
-        K::prepare_for_update(&mut typed, &parse::<K>(old)?);
-        let mut new = unparse::<K>(&typed)?;
-        let generation = next_generation::<K>(&new, old);
-        meta::set(&mut new, "generation", generation);
-        Ok(new)
+        K::prepare_for_update(&mut typed, known::<K>(old)?);
+        let mut value = untyped::<K>(&typed)?;
+        let generation = next_generation::<K>(&value, old);
+        typed.metadata_mut().generation = generation;
+        meta::set(&mut value, "generation", generation);
+        Ok(Decoded::both(value, typed))
     }
 
-    fn prepare_for_status_update(&self, new: Value, old: &Value) -> Result<Value, Status> {
-        let mut kept = old.clone();
+    fn prepare_for_status_update(&self, new: Value, old: &Decoded) -> Result<Decoded, Status> {
+        let new = identified::<K>(new)?;
+        let mut kept = Value::clone(old);
         replace(&mut kept, &new, "status");
         replace(&mut kept, &new, "metadata");
         keep_identity(&mut kept, old);
         let owners = meta::metadata(old).and_then(|all| all.get("ownerReferences").cloned());
         meta::set(&mut kept, "ownerReferences", owners.unwrap_or_default());
-        meta::set(&mut kept, "generation", generation_value(old));
+        meta::set(&mut kept, "generation", generation_of(old));
         let mut typed = parse::<K>(&kept)?;
-        K::prepare_for_status_update(&mut typed, &parse::<K>(old)?);
-        unparse::<K>(&typed)
+        K::prepare_for_status_update(&mut typed, known::<K>(old)?);
+        unparse::<K>(typed)
     }
 
-    fn validate(&self, object: &Value) -> Vec<Cause> {
+    fn validate(&self, object: &Decoded) -> Vec<Cause> {
         let mut causes = metadata::validate(object, K::NAMES.scope, K::NAME_RULE);
-        causes.extend(problems::<K>(object, K::validate));
+        causes.extend(problems(known::<K>(object).map(K::validate)));
         causes
     }
 
-    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Cause> {
+    fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         let mut causes = metadata::validate_update(new, old);
-        causes.extend(change_problems::<K>(new, old, K::validate_update));
+        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_update(new, old))));
         causes
     }
 
-    fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<Cause> {
+    fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         let mut causes = metadata::validate_update(new, old);
-        causes.extend(change_problems::<K>(new, old, K::validate_status_update));
+        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_status_update(new, old))));
         causes
     }
 
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(&self, object: &Decoded) -> Vec<(&'static str, String)> {
         if K::FIELDS.is_empty() {
             return Vec::new();
         }
-        let values = parse::<K>(object).map(|typed| K::field_values(&typed)).unwrap_or_default();
+        let values = known::<K>(object).map(K::field_values).unwrap_or_default();
         K::FIELDS.iter().copied().zip(values).collect()
     }
 
@@ -108,20 +109,27 @@ impl<K: Kind> Strategy for Typed<K> {
         K::COLUMNS
     }
 
-    fn cells(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value> {
-        match parse::<K>(object) {
-            Ok(typed) => K::cells(&typed, now),
+    fn cells(&self, object: &Decoded, now: jiff::Timestamp) -> Vec<Value> {
+        match known::<K>(object) {
+            Ok(typed) => K::cells(typed, now),
             Err(_) => vec![Value::Null; K::COLUMNS.len()],
         }
     }
 
-    fn grace_period_seconds(&self, object: &Value) -> Option<u64> {
-        parse::<K>(object).ok().and_then(|typed| K::grace_period_seconds(&typed))
+    fn grace_period_seconds(&self, object: &Decoded) -> Option<u64> {
+        known::<K>(object).ok().and_then(K::grace_period_seconds)
     }
 
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         generator.subschema_for::<K::Object>()
     }
+}
+
+/// The object as sent, its type checked.
+fn identified<K: Kind>(mut object: Value) -> Result<Value, Status> {
+    identify::<K>(&mut object)?;
+    drop_null_metadata(&mut object);
+    Ok(object)
 }
 
 /// Checks `apiVersion` and `kind`, or fills them in: the endpoint says what a body without them is.
@@ -164,12 +172,24 @@ fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> &'a str {
     fields.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// The typed form, with defaults.
 fn parse<K: Kind>(object: &Value) -> Result<K::Object, Status> {
-    K::Object::deserialize(object).map_err(cannot_be_handled::<K>)
+    let mut typed = codec::decode(object).map_err(cannot_be_handled::<K>)?;
+    K::default(&mut typed);
+    Ok(typed)
 }
 
-fn unparse<K: Kind>(typed: &K::Object) -> Result<Value, Status> {
-    let mut object = serde_json::to_value(typed).map_err(Status::internal)?;
+/// The typed form of an object that is stored or about to be.
+fn known<K: Kind>(object: &Decoded) -> Result<&K::Object, Status> {
+    object.typed().map_err(cannot_be_handled::<K>)
+}
+
+fn unparse<K: Kind>(typed: K::Object) -> Result<Decoded, Status> {
+    Ok(Decoded::both(untyped::<K>(&typed)?, typed))
+}
+
+fn untyped<K: Kind>(typed: &K::Object) -> Result<Value, Status> {
+    let mut object = codec::encode(typed).map_err(Status::internal)?;
     if has_status::<K>() && object.get("status").is_some_and(Value::is_null) {
         remove(&mut object, "status");
     }
@@ -200,14 +220,14 @@ fn is_unset(value: &Value) -> bool {
     value.is_null() || value.as_str() == Some("")
 }
 
-fn next_generation<K: Kind>(new: &Value, old: &Value) -> Value {
+fn next_generation<K: Kind>(new: &Value, old: &Value) -> Option<i64> {
     let annotations = |object: &Value| meta::metadata(object).and_then(|all| all.get("annotations").cloned());
     let raised = match K::GENERATION {
-        Generation::Never => return generation_value(old),
+        Generation::Never => return generation_of(old),
         Generation::Spec => !same_spec(new, old),
         Generation::SpecAndAnnotations => !same_spec(new, old) || annotations(new) != annotations(old),
     };
-    Value::from(meta::generation(old) + i64::from(raised))
+    Some(meta::generation(old) + i64::from(raised))
 }
 
 /// Everything beside type, metadata and status counts as the wish.
@@ -219,8 +239,8 @@ fn same_spec(new: &Value, old: &Value) -> bool {
     }
 }
 
-fn generation_value(object: &Value) -> Value {
-    meta::metadata(object).and_then(|all| all.get("generation").cloned()).unwrap_or_default()
+fn generation_of(object: &Value) -> Option<i64> {
+    meta::metadata(object).and_then(|all| all.get("generation")).and_then(Value::as_i64)
 }
 
 fn remove(object: &mut Value, field: &str) {
@@ -238,22 +258,13 @@ fn replace(to: &mut Value, from: &Value, field: &str) {
     }
 }
 
-fn problems<K: Kind>(object: &Value, validate: fn(&K::Object) -> Vec<Cause>) -> Vec<Cause> {
-    match parse::<K>(object) {
-        Ok(typed) => validate(&typed),
-        Err(status) => vec![field::internal(&Path::new(""), status.message)],
-    }
+fn change<'a, K: Kind>(new: &'a Decoded, old: &'a Decoded) -> Result<(&'a K::Object, &'a K::Object), Status> {
+    Ok((known::<K>(new)?, known::<K>(old)?))
 }
 
-fn change_problems<K: Kind>(
-    new: &Value,
-    old: &Value,
-    validate: fn(&K::Object, &K::Object) -> Vec<Cause>,
-) -> Vec<Cause> {
-    match (parse::<K>(new), parse::<K>(old)) {
-        (Ok(new), Ok(old)) => validate(&new, &old),
-        (Err(status), _) | (_, Err(status)) => vec![field::internal(&Path::new(""), status.message)],
-    }
+/// What a check found, or why it could not look.
+fn problems(found: Result<Vec<Cause>, Status>) -> Vec<Cause> {
+    found.unwrap_or_else(|status| vec![field::internal(&Path::new(""), status.message)])
 }
 
 #[cfg(test)]
@@ -293,7 +304,7 @@ mod tests {
         Typed::default()
     }
 
-    fn stored(replicas: i32, ready: i32) -> Value {
+    fn stored(replicas: i32, ready: i32) -> Decoded {
         let object = json!({"metadata": {"name": "a", "namespace": "b", "uid": "u", "generation": 3},
                             "spec": {"replicas": replicas, "selector": {}},
                             "status": {"replicas": ready}});
@@ -318,7 +329,7 @@ mod tests {
 
     #[test]
     fn create_clears_status_and_starts_generations() {
-        let object = strategy().prepare_for_create(stored(1, 5)).unwrap();
+        let object = strategy().prepare_for_create(stored(1, 5).into_value()).unwrap();
         assert_eq!(object["metadata"]["generation"], 1);
         assert!(object["status"].get("replicas").is_none_or(|replicas| replicas == 0));
     }
@@ -326,17 +337,17 @@ mod tests {
     #[test]
     fn a_changed_spec_raises_the_generation_and_keeps_status() {
         let old = stored(1, 5);
-        let object = strategy().prepare_for_update(stored(2, 0), &old).unwrap();
+        let object = strategy().prepare_for_update(stored(2, 0).into_value(), &old).unwrap();
         assert_eq!(object["metadata"]["generation"], 4);
         assert_eq!(object["status"]["replicas"], 5);
-        let same = strategy().prepare_for_update(stored(1, 0), &old).unwrap();
+        let same = strategy().prepare_for_update(stored(1, 0).into_value(), &old).unwrap();
         assert_eq!(same["metadata"]["generation"], 3);
     }
 
     #[test]
     fn a_status_update_keeps_the_spec() {
         let old = stored(1, 5);
-        let object = strategy().prepare_for_status_update(stored(2, 6), &old).unwrap();
+        let object = strategy().prepare_for_status_update(stored(2, 6).into_value(), &old).unwrap();
         assert_eq!(object["spec"]["replicas"], 1);
         assert_eq!(object["status"]["replicas"], 6);
         assert_eq!(object["metadata"]["generation"], 3);
@@ -345,7 +356,7 @@ mod tests {
     #[test]
     fn an_update_without_uid_keeps_it() {
         let old = stored(1, 1);
-        let mut new = stored(1, 1);
+        let mut new = stored(1, 1).into_value();
         meta::set(&mut new, "uid", Value::Null);
         let object = strategy().prepare_for_update(new, &old).unwrap();
         assert!(strategy().validate_update(&object, &old).is_empty());

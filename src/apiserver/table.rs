@@ -11,6 +11,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::api::{
     Status,
+    decoded::Decoded,
     kind::{Column, Descriptor},
     meta,
 };
@@ -166,7 +167,7 @@ fn definition(column: &Column) -> Value {
 }
 
 fn row(out: &mut BytesMut, descriptor: &Descriptor, object: &[u8], include: IncludeObject, now: jiff::Timestamp) {
-    let value: Value = serde_json::from_slice(object).unwrap_or_default();
+    let value = Decoded::from(serde_json::from_slice::<Value>(object).unwrap_or_default());
     let cells = match descriptor.strategy.columns() {
         [] => vec![meta::name(&value).into(), meta::creation_timestamp(&value).into()],
         _ => descriptor.strategy.cells(&value, now),

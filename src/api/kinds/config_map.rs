@@ -80,6 +80,7 @@ mod tests {
         let map = |value: &str, immutable: bool| {
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"},
                    "data": {"k": value}, "immutable": immutable})
+            .into()
         };
         assert!(strategy.validate_update(&map("2", true), &map("1", false)).is_empty());
         let causes = strategy.validate_update(&map("2", false), &map("1", true));
@@ -91,7 +92,7 @@ mod tests {
     #[test]
     fn keys_are_checked() {
         let map = json!({"metadata": {"name": "a", "namespace": "b"}, "data": {"a/b": ""}});
-        let causes = descriptor::<ConfigMapKind>().strategy.validate(&map);
+        let causes = descriptor::<ConfigMapKind>().strategy.validate(&map.into());
         assert_eq!(causes[0].field, "data[a/b]");
         assert!(causes[0].message.starts_with("Invalid value: \"a/b\": a valid config key must consist of"));
     }

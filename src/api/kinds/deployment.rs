@@ -131,9 +131,9 @@ fn rolling_update(update: &RollingUpdateDeployment, path: &Path) -> Vec<Cause> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{kind::descriptor, patch::merge};
+    use crate::api::{decoded::Decoded, kind::descriptor, patch::merge};
 
-    fn deployment(spec: Value) -> Value {
+    fn deployment(spec: Value) -> Decoded {
         let mut object = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {
             "selector": {"matchLabels": {"app": "web"}},
             "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_row_counts_pods() {
         let mut object = deployment(json!({"replicas": 3}));
-        object["status"] = json!({"readyReplicas": 2, "updatedReplicas": 3, "availableReplicas": 1});
+        object.change()["status"] = json!({"readyReplicas": 2, "updatedReplicas": 3, "availableReplicas": 1});
         let row = descriptor::<DeploymentKind>().strategy.cells(&object, Timestamp::UNIX_EPOCH);
         assert_eq!(row[1..4], [json!("2/3"), json!(3), json!(1)]);
         assert_eq!(row[5..8], [json!("c"), json!("i"), json!("app=web")]);

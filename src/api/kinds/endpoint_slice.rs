@@ -162,6 +162,7 @@ mod tests {
         let slice = |kind: &str| {
             json!({"metadata": {"name": "a", "namespace": "b"}, "addressType": kind,
                 "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": []})
+            .into()
         };
         assert_eq!(strategy.validate(&slice("IPv4")), []);
         assert_eq!(strategy.validate(&slice("IPv6"))[0].field, "endpoints[0].addresses[0]");

@@ -159,9 +159,9 @@ mod tests {
         let addresses: Vec<Value> = (1..=5).map(|last| json!({"ip": format!("10.0.0.{last}")})).collect();
         let endpoints =
             json!({"metadata": {"name": "a"}, "subsets": [{"addresses": addresses, "ports": [{"port": 80}]}]});
-        let row = strategy.cells(&endpoints, Timestamp::UNIX_EPOCH);
+        let row = strategy.cells(&endpoints.into(), Timestamp::UNIX_EPOCH);
         assert_eq!(row[1], "10.0.0.1:80,10.0.0.2:80,10.0.0.3:80 + 2 more...");
-        assert_eq!(strategy.cells(&json!({}), Timestamp::UNIX_EPOCH)[1], "<none>");
+        assert_eq!(strategy.cells(&json!({}).into(), Timestamp::UNIX_EPOCH)[1], "<none>");
     }
 
     #[test]

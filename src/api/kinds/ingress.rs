@@ -184,13 +184,13 @@ mod tests {
         let strategy = descriptor::<IngressKind>().strategy;
         let ingress = |path: Value| json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"rules": [{"host": "a.example", "http": {"paths": [path]}}]}});
         let service = json!({"service": {"name": "s", "port": {"number": 80}}});
-        let good = ingress(json!({"path": "/", "pathType": "Prefix", "backend": service}));
+        let good = ingress(json!({"path": "/", "pathType": "Prefix", "backend": service})).into();
         assert_eq!(strategy.validate(&good), []);
         assert_eq!(
             strategy.cells(&good, Timestamp::UNIX_EPOCH)[1..5],
             ["<none>", "a.example", "", "80"].map(Value::from)
         );
-        let causes = strategy.validate(&ingress(json!({"path": "a", "pathType": "Exact", "backend": {}})));
+        let causes = strategy.validate(&ingress(json!({"path": "a", "pathType": "Exact", "backend": {}})).into());
         let messages: Vec<&str> = causes.iter().map(|cause| cause.message.as_str()).collect();
         assert_eq!(
             messages,

@@ -215,14 +215,14 @@ fn duration(status: &JobStatus, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{kind::descriptor, patch::merge};
+    use crate::api::{decoded::Decoded, kind::descriptor, patch::merge};
 
-    fn job(spec: Value) -> Value {
+    fn job(spec: Value) -> Decoded {
         let mut job = json!({"metadata": {"name": "a", "namespace": "b", "uid": "u"},
             "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
         job["spec"] = merge::apply(job["spec"].take(), spec);
         let strategy = descriptor::<JobKind>().strategy;
-        strategy.prepare_for_create(strategy.decode(job).unwrap()).unwrap()
+        strategy.prepare_for_create(job).unwrap()
     }
 
     #[test]

@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_lease_lasts() {
         let lease = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"leaseDurationSeconds": 0}});
-        let causes = descriptor::<LeaseKind>().strategy.validate(&lease);
+        let causes = descriptor::<LeaseKind>().strategy.validate(&lease.into());
         assert_eq!(causes[0].field, "spec.leaseDurationSeconds");
         assert_eq!(causes[0].message, "Invalid value: 0: must be greater than 0");
     }

@@ -121,8 +121,7 @@ mod tests {
 
     #[test]
     fn a_new_namespace_is_active_labelled_and_held() {
-        let object = strategy().decode(json!({"metadata": {"name": "a"}})).unwrap();
-        let object = strategy().prepare_for_create(object).unwrap();
+        let object = strategy().prepare_for_create(json!({"metadata": {"name": "a"}})).unwrap();
         assert_eq!(object["status"]["phase"], "Active");
         assert_eq!(object["spec"]["finalizers"], json!(["kubernetes"]));
         assert_eq!(object["metadata"]["labels"][NAME_LABEL], "a");
@@ -130,10 +129,8 @@ mod tests {
 
     #[test]
     fn an_update_cannot_take_the_finalizer() {
-        let old =
-            strategy().prepare_for_create(strategy().decode(json!({"metadata": {"name": "a"}})).unwrap()).unwrap();
-        let new = strategy().decode(json!({"metadata": {"name": "a"}})).unwrap();
-        let new = strategy().prepare_for_update(new, &old).unwrap();
+        let old = strategy().prepare_for_create(json!({"metadata": {"name": "a"}})).unwrap();
+        let new = strategy().prepare_for_update(json!({"metadata": {"name": "a"}}), &old).unwrap();
         assert_eq!(new["spec"]["finalizers"], json!(["kubernetes"]));
     }
 

@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_type_cannot_change() {
         let strategy = descriptor::<SecretKind>().strategy;
-        let secret = |kind: &str| json!({"metadata": {"name": "a"}, "type": kind});
+        let secret = |kind: &str| json!({"metadata": {"name": "a"}, "type": kind}).into();
         let causes = strategy.validate_update(&secret("x"), &secret("y"));
         assert_eq!(causes[0].message, "Invalid value: \"x\": field is immutable");
     }

@@ -79,7 +79,8 @@ trait Plugin: Send + Sync {
         Box::pin(std::future::ready(()))
     }
 
-    /// May change the object, or refuse early what later plugins could not make sense of.
+    /// May change the object, or refuse early what later plugins could not make sense of. It has
+    /// no defaults yet: a plugin that goes by them calls [`crate::api::kind::Strategy::decode`] first.
     fn mutate(&self, _request: &Request<'_>, _object: &mut Value) -> Result<Warnings, Status> {
         Ok(Warnings::new())
     }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::Value;
 
 use crate::{
     api::kind::Strategy,
@@ -122,8 +123,8 @@ impl Object {
     /// Labels and fields that selectors look at; read from the JSON when first asked for.
     pub fn selectable(&self, strategy: &dyn Strategy) -> &Selectable {
         self.selectable.get_or_init(|| {
-            let value = serde_json::from_slice(&self.json()).unwrap_or_default();
-            Arc::new(Selectable::of(&value, strategy))
+            let value: Value = serde_json::from_slice(&self.json()).unwrap_or_default();
+            Arc::new(Selectable::of(&value.into(), strategy))
         })
     }
 

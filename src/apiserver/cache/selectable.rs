@@ -1,9 +1,8 @@
 //! What selectors look at, taken out of an object once.
 
-use serde_json::Value;
-
 use crate::{
     api::{
+        decoded::Decoded,
         kind::Strategy,
         meta,
         selector::{FieldSelector, LabelSelector},
@@ -20,7 +19,7 @@ pub struct Selectable {
 
 impl Selectable {
     /// Takes them from a decoded object.
-    pub fn of(object: &Value, strategy: &dyn Strategy) -> Self {
+    pub fn of(object: &Decoded, strategy: &dyn Strategy) -> Self {
         let labels = meta::labels(object).map(|(key, value)| (key.into(), value.into())).collect();
         let fields = strategy.selectable_fields(object);
         Self { labels, fields: fields.into_iter().map(|(field, value)| (field, value.into())).collect() }

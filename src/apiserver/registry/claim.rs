@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
-    api::Status,
+    api::{Status, decoded::Decoded},
     apiserver::{
         allocator::Allocator,
         registry::{Call, Registry},
@@ -41,13 +41,18 @@ impl Drop for Claim {
 
 impl Registry {
     /// Completes an object that is about to be written; `None` for kinds that are given nothing.
-    pub(super) fn claim(&self, call: &Call<'_>, new: &mut Value, old: Option<&Value>) -> Result<Option<Claim>, Status> {
+    pub(super) fn claim(
+        &self,
+        call: &Call<'_>,
+        new: &mut Decoded,
+        old: Option<&Value>,
+    ) -> Result<Option<Claim>, Status> {
         if !is_given_something(call) {
             return Ok(None);
         }
         let allocator = self.inner.allocator.clone();
-        allocator.allocate(new, old)?;
-        Ok(Some(Claim { allocator, new: new.clone(), old: old.cloned(), stored: false }))
+        allocator.allocate(new.change(), old)?;
+        Ok(Some(Claim { allocator, new: Value::clone(new), old: old.cloned(), stored: false }))
     }
 
     /// An object was deleted: what it held is free.

@@ -51,7 +51,7 @@ impl Registry {
         let call = &Call { attributes: &attributes, ..*call };
         self.mutate(call, Operation::Create, &mut object, None).await?;
         let strategy = &call.kind.strategy;
-        let mut object = strategy.prepare_for_create(strategy.decode(object)?)?;
+        let mut object = strategy.prepare_for_create(object)?;
         let claim = self.claim(call, &mut object, None)?;
         let causes = strategy.validate(&object);
         if !causes.is_empty() {

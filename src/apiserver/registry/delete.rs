@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Status, meta, time},
+    api::{Status, decoded::Decoded, meta, time},
     apiserver::{
         admission::Operation,
         cache::{
@@ -150,10 +150,10 @@ impl Registry {
         options: &DeleteOptions,
         current: &Object,
     ) -> Result<Option<Deleted>, Status> {
-        let old = parse(current)?;
+        let old = Decoded::from(parse(current)?);
         check_preconditions(call, options, &old)?;
         self.admit(call, Operation::Delete, &old, Some(&old)).await?;
-        let mut new = old.clone();
+        let mut new = Value::clone(&old);
         set_propagation_finalizers(&mut new, options.propagation);
         let grace = grace_period(call, options, &old);
         mark(call, &mut new, &old, grace);
@@ -164,7 +164,7 @@ impl Registry {
                 Deleted::Gone(current.json())
             }));
         }
-        if new == old {
+        if new == *old {
             return Ok(Some(Deleted::Pending(current.json())));
         }
         let stored = self.replace(call, current, new, &old).await?;
@@ -252,7 +252,7 @@ fn set_propagation_finalizers(object: &mut Value, propagation: Option<Propagatio
 }
 
 /// Seconds of grace; 0 for kinds that have none.
-fn grace_period(call: &Call<'_>, options: &DeleteOptions, old: &Value) -> i64 {
+fn grace_period(call: &Call<'_>, options: &DeleteOptions, old: &Decoded) -> i64 {
     match call.kind.strategy.grace_period_seconds(old) {
         None | Some(0) => 0,
         Some(default) => {

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::{
     api::{
-        Status, encode,
+        Status,
+        decoded::Decoded,
+        encode,
         kind::{Descriptor, Scope},
         kinds, meta,
         schema::FieldValidation,
@@ -177,17 +179,20 @@ impl Registry {
         &self,
         call: &Call<'_>,
         key: Arc<str>,
-        mut object: Value,
+        object: Decoded,
         expect: Expect,
     ) -> Result<Option<Bytes>, Status> {
         if call.dry_run {
             return Ok(Some(encode::encode(&object)));
         }
+        let shared = kinds::shared_storage(call.kind.group_resource());
+        let selectable = shared.is_none().then(|| Selectable::of(&object, &*call.kind.strategy));
+        let mut object = object.into_value();
         meta::set(&mut object, "resourceVersion", Value::Null);
         let shown = encode::encode(&object);
-        let (value, selectable) = match kinds::shared_storage(call.kind.group_resource()) {
-            Some(shared) => (encode::encode(&(shared.to_stored)(object)?), None),
-            None => (shown.clone(), Some(Selectable::of(&object, &*call.kind.strategy))),
+        let value = match shared {
+            Some(shared) => encode::encode(&(shared.to_stored)(object)?),
+            None => shown.clone(),
         };
         if value.len() > OBJECT_LIMIT_BYTES {
             return Err(payload::too_large(OBJECT_LIMIT_BYTES));

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    api::{Status, encode, field, meta, status::Cause},
+    api::{Status, decoded::Decoded, encode, field, meta, status::Cause},
     apiserver::{
         admission::Operation,
         cache::object::Object,
@@ -42,10 +42,10 @@ impl Registry {
         let (cache, key) = self.locate(call)?;
         for _ in 0..CONFLICT_RETRIES {
             let current = cache.get(&key).ok_or_else(|| call.not_found())?;
-            let old = parse(&current)?;
+            let old = Decoded::from(parse(&current)?);
             let new = produce(&old)?;
             let (new, claim) = self.prepare(call, endpoint, new, &old).await?;
-            if new == old {
+            if *new == *old {
                 return Ok(current.json());
             }
             if let Some(stored) = self.replace(call, &current, new, &old).await? {
@@ -64,12 +64,11 @@ impl Registry {
         call: &Call<'_>,
         endpoint: Endpoint,
         mut new: Value,
-        old: &Value,
-    ) -> Result<(Value, Option<Claim>), Status> {
+        old: &Decoded,
+    ) -> Result<(Decoded, Option<Claim>), Status> {
         identify(call, &mut new, old)?;
         let strategy = &call.kind.strategy;
         self.mutate(call, Operation::Update, &mut new, Some(old)).await?;
-        let new = strategy.decode(new)?;
         let mut new = match endpoint {
             Endpoint::Main => strategy.prepare_for_update(new, old)?,
             Endpoint::Status => strategy.prepare_for_status_update(new, old)?,
@@ -99,9 +98,10 @@ impl Registry {
         &self,
         call: &Call<'_>,
         current: &Object,
-        new: Value,
+        new: impl Into<Decoded>,
         old: &Value,
     ) -> Result<Option<Bytes>, Status> {
+        let new = new.into();
         if meta::deletion_timestamp(old).is_some() && delete::is_released(&new) {
             let removed = self.remove(call, current.key.clone(), current.revision).await?;
             return Ok(removed.map(|_| {

@@ -143,7 +143,7 @@ mod tests {
             "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default", "fieldPath": "spec.containers{a}"},
             "message": "Back-off restarting\n", "count": 3, "source": {"component": "kubelet", "host": "n"},
             "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:04:00Z"});
-        let strategy = descriptor::<EventKind>().strategy;
+        let (strategy, event) = (descriptor::<EventKind>().strategy, event.into());
         assert_eq!(strategy.validate(&event), []);
         let row = strategy.cells(&event, "2026-01-01T00:05:00Z".parse().unwrap());
         let expected = [
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn an_event_lives_beside_its_object() {
         let event = json!({"metadata": {"name": "a", "namespace": "b"}, "involvedObject": {"namespace": "c"}});
-        let causes = descriptor::<EventKind>().strategy.validate(&event);
+        let causes = descriptor::<EventKind>().strategy.validate(&event.into());
         assert_eq!(causes[0].message, "Invalid value: \"c\": does not match event.namespace");
     }
 }

@@ -140,7 +140,7 @@ mod tests {
         let pod = json!({"metadata": {"name": "a", "namespace": "b"},
             "spec": {"containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]},
             "status": {"phase": "Running"}});
-        let pod = strategy.prepare_for_create(strategy.decode(pod).unwrap()).unwrap();
+        let pod = strategy.prepare_for_create(pod).unwrap();
         assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "Guaranteed"}));
         assert_eq!(pod["metadata"]["generation"], 1);
     }

@@ -40,7 +40,7 @@ mod tests {
     fn a_rule_is_about_something() {
         let role = json!({"metadata": {"name": "system:x", "namespace": "b"},
             "rules": [{"verbs": []}, {"verbs": ["get"], "nonResourceURLs": ["/healthz"]}]});
-        let causes = descriptor::<RoleKind>().strategy.validate(&role);
+        let causes = descriptor::<RoleKind>().strategy.validate(&role.into());
         let messages: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         assert_eq!(
             messages,

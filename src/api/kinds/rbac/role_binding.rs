@@ -42,9 +42,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::kind::descriptor;
+    use crate::api::{decoded::Decoded, kind::descriptor};
 
-    fn binding(role: &str) -> Value {
+    fn binding(role: &str) -> Decoded {
         let strategy = descriptor::<RoleBindingKind>().strategy;
         strategy
             .decode(json!({"metadata": {"name": "a", "namespace": "b"}, "roleRef": {"kind": "Role", "name": role},

@@ -169,9 +169,9 @@ fn external_ip(spec: &ServiceSpec, status: Option<&ServiceStatus>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::kind::descriptor;
+    use crate::api::{decoded::Decoded, kind::descriptor};
 
-    fn decoded(spec: Value) -> Value {
+    fn decoded(spec: Value) -> Decoded {
         let service = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec});
         descriptor::<ServiceKind>().strategy.decode(service).unwrap()
     }

@@ -120,6 +120,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::api::{
+        decoded::Decoded,
         kind::{Strategy, descriptor},
         kinds::service::ServiceKind,
     };
@@ -128,7 +129,7 @@ mod tests {
         descriptor::<ServiceKind>().strategy
     }
 
-    fn service(spec: Value) -> Value {
+    fn service(spec: Value) -> Decoded {
         strategy().decode(json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec})).unwrap()
     }
 
@@ -137,7 +138,7 @@ mod tests {
         let old = service(json!({"type": "NodePort", "clusterIP": "10.43.0.9", "ipFamilies": ["IPv4"],
             "ipFamilyPolicy": "SingleStack", "ports": [{"port": 80, "nodePort": 30080}]}));
         let new = service(json!({"type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}]}));
-        let new = strategy().prepare_for_update(new, &old).unwrap();
+        let new = strategy().prepare_for_update(new.into_value(), &old).unwrap();
         assert_eq!(new["spec"]["clusterIPs"], json!(["10.43.0.9"]));
         assert_eq!(new["spec"]["ipFamilies"], json!(["IPv4"]));
         assert_eq!(new["spec"]["ports"][0]["nodePort"], 30080);
