@@ -253,8 +253,8 @@ tell_what_next() {
     say "the cluster is starting. To use it:"
     say "    export KUBECONFIG=$kubeconfig"
     say "    kubectl get nodes"
-    say "To add a machine, run there:"
-    say "    NAUPLIUS_URL=https://$(hostname -I 2>/dev/null | cut -d' ' -f1):6443 NAUPLIUS_TOKEN=\$(nauplius token on this machine) ./install.sh"
+    say "To add a machine, run there what was run here, with these before the last \"sh\" or \"./install.sh\":"
+    say "    NAUPLIUS_URL=https://$(hostname -I 2>/dev/null | cut -d' ' -f1):6443 NAUPLIUS_TOKEN=<what \"nauplius token\" prints here>"
     say "To remove everything: nauplius uninstall"
 }
 

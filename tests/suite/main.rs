@@ -7,6 +7,7 @@ mod api;
 mod deployments;
 mod harness;
 mod images;
+mod installer;
 mod nodes;
 mod pair;
 mod pods;

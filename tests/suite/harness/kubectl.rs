@@ -159,7 +159,7 @@ impl Kubectl {
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new("timeout");
         command.args(["--signal=KILL", LIMIT_SECONDS, "nsenter"]).arg(format!("--net=/run/netns/{}", self.host));
-        command.arg(executable()).arg("--kubeconfig").arg(&self.kubeconfig);
+        command.arg(kubectl()).arg("--kubeconfig").arg(&self.kubeconfig);
         command.arg("--cache-dir").arg(self.kubeconfig.with_extension("cache"));
         command.args(self.namespace.iter().flat_map(|namespace| ["--namespace", namespace]));
         command.args(&self.flags).args(words(line)).env_remove("KUBECONFIG");
@@ -223,7 +223,8 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-fn executable() -> &'static OsString {
+/// The path of kubectl, which is fetched when it is not there.
+pub fn kubectl() -> &'static OsString {
     static PATH: OnceLock<OsString> = OnceLock::new();
     PATH.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-kubectl");

@@ -12,9 +12,9 @@ mod lan;
 mod wait;
 
 pub use cluster::{Scenario, scenario};
-pub use host::{Host, seconds, text};
+pub use host::{Host, executable, seconds, text};
 pub use images::Image;
-pub use kubectl::{Child, Failure, Kubectl};
+pub use kubectl::{Child, Failure, Kubectl, kubectl};
 pub use lan::Lan;
 pub use wait::{PATIENCE, eventually};
 
