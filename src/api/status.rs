@@ -42,6 +42,9 @@ pub enum Reason {
     Timeout,
     /// 500, a server that could not answer in time asks the client to retry
     ServerTimeout,
+    /// 500, an error that upstream gives no reason
+    #[serde(rename = "")]
+    Unknown,
 }
 
 impl Reason {
@@ -60,7 +63,7 @@ impl Reason {
             Self::UnsupportedMediaType => 415,
             Self::Invalid => 422,
             Self::TooManyRequests => 429,
-            Self::InternalError | Self::ServerTimeout => 500,
+            Self::InternalError | Self::ServerTimeout | Self::Unknown => 500,
             Self::ServiceUnavailable => 503,
             Self::Timeout => 504,
         }

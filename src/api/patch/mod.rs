@@ -4,6 +4,7 @@
 //!
 //! A patched object is a tree like any decoded body: check it with [`crate::api::schema::check`].
 
+pub mod apply;
 pub mod json;
 pub mod merge;
 pub mod strategic;

@@ -112,7 +112,11 @@ impl Builder<'_> {
     }
 
     fn define(&mut self, definition: &str, properties: &Map<String, Value>) -> Type {
-        let structure = Arc::new(Struct { definition: definition.into(), fields: OnceLock::new() });
+        let structure = Arc::new(Struct {
+            definition: definition.into(),
+            atomic: facts::is_atomic_struct(definition),
+            fields: OnceLock::new(),
+        });
         self.shared.structs.insert(definition.into(), structure.clone());
         let mut fields: Vec<Field> = properties
             .iter()

@@ -9,7 +9,7 @@ use serde::{Deserialize, de::DeserializeSeed};
 use serde_json::Value;
 
 use super::{
-    Schema,
+    Schema, Type,
     walk::{Seed, State},
 };
 use crate::{
@@ -107,6 +107,18 @@ pub fn check(value: Value, schema: &Schema, validation: FieldValidation) -> Resu
         (_, Some(problem)) => Err(cannot_be_handled(&schema.stated(), schema, &problem)),
         (Err(error), None) => Err(cannot_be_handled(&schema.stated(), schema, &error.to_string())),
     }
+}
+
+/// Reads a body without regard to any kind: a tree with its nulls, and its duplicate fields.
+pub fn tree(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), String> {
+    let any = Schema { api_version: "".into(), kind: "".into(), root: Type::Any };
+    let state = State::new(format == Format::Yaml);
+    let seed = Seed::root(&any, &state);
+    let value = match format {
+        Format::Yaml => parse_yaml(bytes, seed).map_err(|error| error.to_string()),
+        _ => parse_json(bytes, seed).map_err(|error| json_error(bytes, &error)),
+    };
+    value.map(|value| (value, state.take_reported()))
 }
 
 fn finish(

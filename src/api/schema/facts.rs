@@ -5,7 +5,8 @@
 
 use super::{Fact, ListType, MapType, PatchStrategy};
 
-const NONE: Fact =
+/// Nothing is known: lists and structures are replaced and owned as their types say.
+pub const NONE: Fact =
     Fact { list: None, map: None, keys: &[], patch: PatchStrategy::Default, retain_keys: false, merge_key: None };
 const SET: Fact = Fact { list: Some(ListType::Set), ..NONE };
 const ATOMIC: Fact = Fact { list: Some(ListType::Atomic), ..NONE };

@@ -1,5 +1,5 @@
 //! Compact schemas of kinds: which fields there are, of what type, and how their lists merge.
-//! Strict decoding, strategic merge patches and (later) field ownership go by them.
+//! Strict decoding, strategic merge patches and field ownership go by them.
 //!
 //! A [`Library`] builds a kind's schema when it is first asked for, from the kind's schemars
 //! schema and the table in [`facts`]. Definitions and field names are shared between kinds, and
@@ -13,7 +13,8 @@ mod walk;
 use std::sync::{Arc, OnceLock};
 
 pub use build::Library;
-pub use decode::{FieldValidation, Format, LIMIT_BYTES, check, decode};
+pub use decode::{FieldValidation, Format, LIMIT_BYTES, check, decode, tree};
+pub use walk::{yaml_boolean, yaml_octal};
 
 /// The schema of one kind. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -99,6 +100,8 @@ impl Type {
 pub struct Struct {
     /// Full name, such as `io.k8s.api.core.v1.PodSpec`.
     pub definition: Box<str>,
+    /// Whether appliers own values of it only as a whole.
+    pub atomic: bool,
     /// Fields, sorted by name; set once, while the schema is built.
     fields: OnceLock<Box<[Field]>>,
 }

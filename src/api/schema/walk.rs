@@ -315,13 +315,13 @@ fn zero(kind: &Type, value: Value) -> Value {
 }
 
 /// YAML 1.1 writes file modes as `0644`.
-fn yaml_octal(text: &str) -> Option<i64> {
+pub fn yaml_octal(text: &str) -> Option<i64> {
     let digits = text.strip_prefix("0o").or_else(|| text.strip_prefix('0'))?;
     i64::from_str_radix(digits, 8).ok()
 }
 
 /// YAML 1.1 has more words for true and false than 1.2.
-fn yaml_boolean(text: &str) -> Option<bool> {
+pub fn yaml_boolean(text: &str) -> Option<bool> {
     match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),

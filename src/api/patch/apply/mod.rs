@@ -1,0 +1,302 @@
+//! Server-side apply and the ownership of fields (KEP-555). Every write leaves behind who owns
+//! which fields, in `metadata.managedFields`: an [`update`](Tracker::update) takes what it changed;
+//! an [`apply`](Tracker::apply) owns exactly what it lists, removes what it no longer lists, and may
+//! change what others own only by force.
+//!
+//! What is owned one by one and what as a whole comes from the kind's schema ([`shape`]). Managers
+//! of all API versions are compared by the same paths: no kind differs between its versions in more
+//! than what conversion has made equal before.
+
+mod check;
+mod conflict;
+mod element;
+mod fields;
+mod last_applied;
+mod managers;
+mod merge;
+mod prune;
+mod set;
+mod shape;
+mod unchanged;
+
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::api::{Status, meta, schema::Schema, status::Reason, time};
+
+use conflict::Conflicts;
+use fields::Comparison;
+use managers::{Manager, Managers, Operation, Owned};
+use shape::Place;
+
+pub use set::Set;
+pub use unchanged::only_times_differ;
+
+/// The manager of what an object had when it was first applied to, if nobody was known to own it.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+/// The manager who did not say who it is.
+const UNKNOWN: &str = "unknown";
+
+/// Fields that the server or the endpoint decides, so that nobody owns them.
+static NOBODYS: LazyLock<Set> = LazyLock::new(|| {
+    Set::of_fields(&[
+        "apiVersion",
+        "kind",
+        "metadata",
+        "metadata.name",
+        "metadata.namespace",
+        "metadata.creationTimestamp",
+        "metadata.selfLink",
+        "metadata.uid",
+        "metadata.clusterName",
+        "metadata.generation",
+        "metadata.managedFields",
+        "metadata.resourceVersion",
+    ])
+});
+
+/// Structures that are there in every object of upstream's types, so that nobody adds them.
+static ALWAYS_THERE: LazyLock<Value> = LazyLock::new(|| {
+    let template = json!({"metadata": {}, "spec": {"containers": []}});
+    json!({"metadata": {},
+           "spec": {"template": template, "strategy": {}, "updateStrategy": {},
+                    "jobTemplate": {"metadata": {}, "spec": {"template": template}}},
+           "status": {"loadBalancer": {}}})
+});
+
+/// Keeps track of who owns what at one endpoint of a kind.
+pub struct Tracker<'a> {
+    /// The kind's schema.
+    pub schema: &'a Schema,
+    /// The subresource that is written; empty for the object itself.
+    pub subresource: &'a str,
+    /// Fields that the endpoint sets back to what they were, which writing it does not take.
+    pub reset: Set,
+    /// When the write happens.
+    pub now: Timestamp,
+}
+
+/// Who applies what.
+pub struct Applied<'a> {
+    /// The name that the applier gave itself.
+    pub manager: &'a str,
+    /// The configuration: the fields that it has an opinion about.
+    pub config: Value,
+    /// Whether it takes over what others own.
+    pub force: bool,
+}
+
+impl Tracker<'_> {
+    /// `metadata.managedFields` after `manager` made `new` of `live` (`None`: created it). Null if
+    /// nobody is known to own anything. `new` may carry managed fields of its own, which count
+    /// unless they are malformed or a subresource is written.
+    pub fn update(&self, live: Option<&Value>, new: &Value, manager: &str) -> Value {
+        let (known, sent) = self.known(live, new);
+        let blank;
+        let old = match live {
+            // Objects whose managed fields were given up are not tracked until somebody applies.
+            Some(_) if known.as_array().is_none_or(Vec::is_empty) => return Value::Null,
+            Some(live) => live,
+            None => {
+                blank = shared(&ALWAYS_THERE, new);
+                &blank
+            }
+        };
+        let comparison = self.compare(old, new);
+        let manager = self.manager(manager, Operation::Update);
+        if !sent && let Some(same) = unchanged::with_time(&known, &manager, &comparison, &time::format(self.now)) {
+            return same;
+        }
+        let mut managers = Managers::decode(&known).unwrap_or_default();
+        self.take(&mut managers, manager, &comparison);
+        managers.cap();
+        managers.encode()
+    }
+
+    /// The object that applying makes of `live` (`None`: creates), managed fields included.
+    ///
+    /// Fails with 400 for a configuration of another type or with managed fields, 409 for
+    /// conflicts, and 500, as upstream does, for one that does not fit the schema.
+    pub fn apply(&self, live: Option<&Value>, applied: Applied<'_>) -> Result<Value, Status> {
+        let Applied { manager: name, mut config, force } = applied;
+        self.check(&mut config)?;
+        let entries = live.map_or(Value::Null, managed_fields);
+        let mut managers = Managers::decode(&entries)
+            .map_err(|error| unexpected(format!("failed to decode managed fields: {error}")))?;
+        let live = without_managed_fields(live.cloned().unwrap_or_else(|| json!({})));
+        if managers.is_empty() {
+            let comparison = self.compare(&shared(&ALWAYS_THERE, &live), &live);
+            self.take(&mut managers, self.manager(BEFORE_FIRST_APPLY, Operation::Update), &comparison);
+        }
+        let manager = self.manager(name, Operation::Apply);
+        let merge = |force| self.merge(&live, &config, managers.clone(), &manager, force);
+        let merged = match merge(force) {
+            Err(conflicts) if name == last_applied::KUBECTL => {
+                match last_applied::unchanged_fields(self.schema, &live) {
+                    Some(allowed) => {
+                        let left = conflicts.difference(&allowed);
+                        if left.is_empty() { merge(true) } else { Err(left) }
+                    }
+                    None => Err(conflicts),
+                }
+            }
+            merged => merged,
+        };
+        let (mut object, managers) = merged.map_err(|conflicts| conflicts.status())?;
+        if name == last_applied::KUBECTL {
+            last_applied::refresh(&mut object, &config);
+        }
+        meta::set(&mut object, "managedFields", managers.encode());
+        Ok(object)
+    }
+
+    /// The managed fields to go on from, and whether they are those that the client sent.
+    fn known(&self, live: Option<&Value>, new: &Value) -> (Value, bool) {
+        let stored = || live.map_or(Value::Null, managed_fields);
+        if !self.subresource.is_empty() {
+            return (stored(), false);
+        }
+        let given = managed_fields(new);
+        if managers::is_reset(&given) {
+            return (Value::Null, true);
+        }
+        let stored = stored();
+        if given == stored {
+            return (stored, false);
+        }
+        match Managers::decode(&given) {
+            Ok(managers) if !managers.is_empty() => (given, true),
+            // Clients that know nothing of managed fields drop them.
+            _ => (stored, false),
+        }
+    }
+
+    /// Checks that a configuration is one of this kind, and brings it into canonical form.
+    fn check(&self, config: &mut Value) -> Result<(), Status> {
+        let kind = format!("{}, Kind={}", group_version(meta::api_version(config)), meta::kind(config));
+        if meta::api_version(config) != &*self.schema.api_version || meta::kind(config) != &*self.schema.kind {
+            return Err(Status::bad_request(format!("invalid object type: {kind}")));
+        }
+        if managed_fields(config).is_array() {
+            return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
+        check::check(Place::root(self.schema), config).map_err(|problem| {
+            let (namespace, name) = (meta::namespace(config), meta::name(config));
+            let kind = kind.trim_start_matches('/');
+            unexpected(format!("failed to create typed patch object ({namespace}/{name}; {kind}): {problem}"))
+        })
+    }
+
+    /// The merged object and its managers, or the conflicts that stand in the way.
+    fn merge(
+        &self,
+        live: &Value,
+        config: &Value,
+        mut managers: Managers,
+        manager: &Manager,
+        force: bool,
+    ) -> Result<(Value, Managers), Conflicts> {
+        let place = Place::root(self.schema);
+        let before = managers.get(manager).cloned();
+        let fields = fields::of(place, config).without(&self.reset).difference(&NOBODYS);
+        let mut object = merge::merge(place, live, config);
+        if let Some(before) = &before {
+            object = prune::prune(place, &object, &before.fields, &managers_with(&managers, manager, &fields));
+        }
+        let comparison = self.compare(live, &object);
+        let taken = comparison.taken();
+        let mut conflicts = Conflicts::default();
+        for (other, owned) in managers.iter().filter(|(other, _)| *other != manager) {
+            conflicts.add(other, owned.fields.intersection(&taken));
+        }
+        if !force && !conflicts.is_empty() {
+            return Err(conflicts);
+        }
+        let lost = taken.union(&comparison.removed);
+        managers.change(|other, fields| {
+            if other != manager {
+                *fields = std::mem::take(fields).difference(&lost);
+            }
+        });
+        let api_version = self.schema.api_version.to_string();
+        let same = before.as_ref().is_some_and(|before| before.fields == fields && before.api_version == api_version);
+        let time = before.filter(|_| same && object == *live).map(|before| before.time);
+        let time = time.unwrap_or_else(|| time::format(self.now));
+        managers.set(manager.clone(), Owned { fields, api_version, time });
+        Ok((object, managers))
+    }
+
+    /// Gives what a change has touched to `manager`, and takes it from all others.
+    fn take(&self, managers: &mut Managers, manager: Manager, comparison: &Comparison) {
+        let taken = comparison.taken();
+        let lost = taken.clone().union(&comparison.removed);
+        let before = managers.get(&manager).cloned();
+        managers.change(|_, fields| *fields = std::mem::take(fields).difference(&lost));
+        if taken.is_empty() {
+            return;
+        }
+        let kept = before.map(|owned| owned.fields.difference(&lost)).unwrap_or_default();
+        let owned = Owned {
+            fields: kept.union(&taken),
+            api_version: self.schema.api_version.to_string(),
+            time: time::format(self.now),
+        };
+        managers.set(manager, owned);
+    }
+
+    fn compare(&self, old: &Value, new: &Value) -> Comparison {
+        let comparison = fields::compare(Place::root(self.schema), Some(old), Some(new));
+        comparison.without(&self.reset).difference(&NOBODYS)
+    }
+
+    fn manager(&self, name: &str, operation: Operation) -> Manager {
+        let api_version = match operation {
+            Operation::Apply => "",
+            Operation::Update => &*self.schema.api_version,
+        };
+        Manager {
+            name: if name.is_empty() { UNKNOWN } else { name }.to_owned(),
+            operation,
+            api_version: api_version.to_owned(),
+            subresource: self.subresource.to_owned(),
+        }
+    }
+}
+
+/// What anybody owns once `manager` owns `fields`.
+fn managers_with(managers: &Managers, manager: &Manager, fields: &Set) -> Set {
+    let others = managers.iter().filter(|(other, _)| *other != manager);
+    others.fold(fields.clone(), |all, (_, owned)| all.union(&owned.fields))
+}
+
+/// `metadata.managedFields`, or null.
+fn managed_fields(object: &Value) -> Value {
+    meta::metadata(object).and_then(|metadata| metadata.get("managedFields")).cloned().unwrap_or_default()
+}
+
+fn without_managed_fields(mut object: Value) -> Value {
+    meta::set(&mut object, "managedFields", Value::Null);
+    object
+}
+
+/// The structures of `always` that `object` has as well.
+fn shared(always: &Value, object: &Value) -> Value {
+    let (Some(always), Some(object)) = (always.as_object(), object.as_object()) else { return always.clone() };
+    let both = always.iter().filter_map(|(name, below)| Some((name.clone(), shared(below, object.get(name)?))));
+    Value::Object(both.collect::<Map<_, _>>())
+}
+
+/// The group and version as upstream shows them: with a slash even without a group.
+fn group_version(api_version: &str) -> String {
+    if api_version.contains('/') { api_version.to_owned() } else { format!("/{api_version}") }
+}
+
+/// Upstream gives these errors no reason, and so the code of an error that nobody expected.
+fn unexpected(message: String) -> Status {
+    Status::new(Reason::Unknown, message)
+}
+
+#[cfg(test)]
+mod tests;
