@@ -199,6 +199,9 @@ impl Status {
         if let Some(details) = &self.details {
             status["details"] = serde_json::json!(details);
         }
+        if let (Reason::Unknown, Some(fields)) = (self.reason, status.as_object_mut()) {
+            fields.remove("reason");
+        }
         status
     }
 

@@ -9,6 +9,7 @@ pub mod authz;
 pub mod bootstrap;
 pub mod cache;
 pub mod discovery;
+pub mod field_manager;
 pub mod gates;
 pub mod handler;
 pub mod handlers;

@@ -198,6 +198,11 @@ impl Inner {
         })
     }
 
+    /// Whether a request for one object might have created it as well.
+    pub(super) fn may_create(&self, attributes: &Attributes) -> Result<(), Status> {
+        self.authorizer.authorize(&Attributes { verb: "create".into(), ..attributes.clone() })
+    }
+
     /// Waits for a place among the requests being served. The server's own components never wait.
     async fn admit(&self, user: &User) -> Result<Option<SemaphorePermit<'_>>, Status> {
         if user.is_in(MASTERS) {

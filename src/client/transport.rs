@@ -4,7 +4,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use http::{Request, Response, Uri, uri::PathAndQuery};
+use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use http_body_util::BodyExt;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -20,6 +20,10 @@ use crate::http::{
 
 /// Namespace of requests that name none.
 const DEFAULT_NAMESPACE: &str = "default";
+/// What follows the component in a `User-Agent`.
+const PRODUCT: &str = "/nauplius";
+/// The `User-Agent` of an agent.
+const NODE_AGENT: &str = "kubelet/nauplius";
 /// Longest time until a connection stands: a server that is switched off does not even refuse.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection with open streams is probed this often, so that a dead server is noticed.
@@ -31,9 +35,11 @@ where
     S: Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let agent = user_agent(&user);
     let service = tower::service_fn(move |request: Request<kube::client::Body>| {
         let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         request.extensions_mut().insert(user.clone());
+        request.headers_mut().entry(header::USER_AGENT).or_insert_with(|| agent.clone());
         let response = serve(request);
         async move { Ok::<_, std::convert::Infallible>(response.await) }
     });
@@ -60,12 +66,25 @@ pub fn tls(server: &Uri, tls: rustls::ClientConfig) -> Client {
     let base = Arc::new(server.clone());
     let service = tower::service_fn(move |request: Request<kube::client::Body>| {
         let http = http.clone();
+        let mut request = request;
+        request.headers_mut().entry(header::USER_AGENT).or_insert(HeaderValue::from_static(NODE_AGENT));
         let absolute = absolute(&base, request);
         let response: BoxFuture<'static, Result<_, BoxError>> =
             Box::pin(async move { Ok(http.request(absolute?).await?) });
         response
     });
     Client::new(service, DEFAULT_NAMESPACE)
+}
+
+/// The component that a user is, as owners of fields are named after it.
+fn user_agent(user: &User) -> HeaderValue {
+    let component = match user.name.strip_prefix("system:").unwrap_or_default() {
+        node if node.starts_with("node") => return HeaderValue::from_static(NODE_AGENT),
+        "apiserver" => "kube-apiserver",
+        account if account.starts_with("serviceaccount:kube-system:") => "kube-controller-manager",
+        component => component,
+    };
+    HeaderValue::from_str(&format!("{component}{PRODUCT}")).unwrap_or(HeaderValue::from_static(NODE_AGENT))
 }
 
 /// Puts the server's scheme and authority in front of a request's path.
@@ -92,6 +111,17 @@ mod tests {
         let api = kube::Api::<k8s_openapi::api::core::v1::ConfigMap>::default_namespaced(client);
         let object = api.get("x").await.unwrap();
         assert_eq!(object.metadata.name.as_deref(), Some("system:kube-scheduler"));
+    }
+
+    #[test]
+    fn components_say_who_they_are() {
+        for (user, agent) in [
+            ("system:kube-scheduler", "kube-scheduler/nauplius"),
+            ("system:serviceaccount:kube-system:deployment-controller", "kube-controller-manager/nauplius"),
+            ("system:node:edge1", "kubelet/nauplius"),
+        ] {
+            assert_eq!(user_agent(&User::component(user)), agent);
+        }
     }
 
     #[test]

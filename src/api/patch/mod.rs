@@ -26,7 +26,8 @@ pub enum PatchType {
     Merge,
     /// `application/strategic-merge-patch+json`
     Strategic,
-    /// `application/apply-patch+yaml`: server-side apply, which is not done here.
+    /// `application/apply-patch+yaml`: server-side apply, which [`apply()`] does not do: see the module
+    /// of that name.
     Apply,
 }
 

@@ -19,7 +19,7 @@ impl Registry {
             check(call, binding, &old)?;
             let mut new = old.clone();
             assign(&mut new, binding, node);
-            if self.replace(call, &current, new, &old).await?.is_some() {
+            if self.replace(call, &current, (new, Value::Null), &old).await?.is_some() {
                 return Ok(());
             }
         }

@@ -8,7 +8,7 @@ use crate::{
     api::{Status, kind::Scope, meta, status::Reason, time},
     apiserver::{
         admission::Operation,
-        registry::{Call, Registry},
+        registry::{Call, Registry, ownership::Proposal, update::Endpoint},
     },
     store::Expect,
 };
@@ -24,8 +24,10 @@ const NAME_ATTEMPTS: usize = 8;
 
 impl Registry {
     /// Stores a new object and returns it encoded.
-    pub async fn create(&self, call: &Call<'_>, mut object: Value) -> Result<Bytes, Status> {
-        place(call, &mut object)?;
+    pub async fn create(&self, call: &Call<'_>, proposal: impl Into<Proposal>) -> Result<Bytes, Status> {
+        let mut proposal = proposal.into();
+        place(call, proposal.object_mut())?;
+        let (mut object, managed) = self.own(call, Endpoint::Main, proposal, None)?;
         let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         let mut attempts = if generated { NAME_ATTEMPTS } else { 1 };
         loop {
@@ -35,14 +37,14 @@ impl Registry {
                 meta::set(&mut object, "name", name);
             }
             attempts -= 1;
-            match self.create_named(call, object).await {
+            match self.create_named(call, object, managed.clone()).await {
                 Err(status) if status.reason == Reason::AlreadyExists && attempts > 0 => {}
                 outcome => return outcome,
             }
         }
     }
 
-    async fn create_named(&self, call: &Call<'_>, mut object: Value) -> Result<Bytes, Status> {
+    async fn create_named(&self, call: &Call<'_>, mut object: Value, managed: Value) -> Result<Bytes, Status> {
         let name = meta::name(&object).to_owned();
         fill_in(&mut object);
         // The name may be in the body alone; admission and everything below go by the attributes.
@@ -62,7 +64,7 @@ impl Registry {
         if let Some(existing) = cache.get(&key) {
             return Err(already_exists(call, &existing.json()));
         }
-        match self.put(call, key.clone(), object, Expect::Absent).await? {
+        match self.put(call, key.clone(), object, managed, Expect::Absent).await? {
             Some(stored) => {
                 if let Some(claim) = claim.filter(|_| !call.dry_run) {
                     claim.keep();
@@ -107,7 +109,7 @@ pub fn check_namespace(call: &Call<'_>, object: &mut Value) -> Result<(), Status
 fn fill_in(object: &mut Value) {
     meta::set(object, "uid", uuid::Uuid::new_v4().to_string());
     meta::set(object, "creationTimestamp", time::format(Timestamp::now()));
-    for field in ["selfLink", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         meta::set(object, field, Value::Null);
     }
 }

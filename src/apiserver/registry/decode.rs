@@ -41,7 +41,8 @@ impl Decoder {
         Ok(object)
     }
 
-    fn schema(&self, kind: &Descriptor) -> Arc<Schema> {
+    /// The schema of a kind.
+    pub fn schema(&self, kind: &Descriptor) -> Arc<Schema> {
         let mut schemas = self.schemas.lock();
         schemas.entry((kind.api_version(), kind.kind)).or_insert_with(|| Arc::new(self.library.schema(kind))).clone()
     }

@@ -167,7 +167,7 @@ impl Registry {
         if new == *old {
             return Ok(Some(Deleted::Pending(current.json())));
         }
-        let stored = self.replace(call, current, new, &old).await?;
+        let stored = self.replace(call, current, (new, Value::Null), &old).await?;
         Ok(stored.map(Deleted::Pending))
     }
 }

@@ -59,8 +59,14 @@ impl Registry {
     async fn remove_event(&self, cache: &ResourceCache, object: &Arc<Object>) -> bool {
         let (attributes, warnings) = (Attributes::default(), Warnings::default());
         let field_validation = crate::api::schema::FieldValidation::Ignore;
-        let call =
-            Call { attributes: &attributes, kind: cache.kind(), dry_run: false, field_validation, warnings: &warnings };
+        let call = Call {
+            attributes: &attributes,
+            kind: cache.kind(),
+            dry_run: false,
+            field_validation,
+            warnings: &warnings,
+            manager: "",
+        };
         self.remove(&call, object.key.clone(), object.revision).await.is_ok()
     }
 }

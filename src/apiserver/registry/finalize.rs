@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     api::{Status, meta},
-    apiserver::registry::{CONFLICT_RETRIES, Call, MODIFIED, Registry, parse},
+    apiserver::registry::{CONFLICT_RETRIES, Call, MODIFIED, Registry, ownership, parse, update::Endpoint},
 };
 
 impl Registry {
@@ -16,7 +16,7 @@ impl Registry {
         let (cache, key) = self.locate(call)?;
         for _ in 0..CONFLICT_RETRIES {
             let current = cache.get(&key).ok_or_else(|| call.not_found())?;
-            let old = parse(&current)?;
+            let mut old = parse(&current)?;
             let given = meta::resource_version(namespace);
             if !given.is_empty() && given != meta::resource_version(&old) {
                 return Err(call.conflict(MODIFIED));
@@ -24,6 +24,8 @@ impl Registry {
             let mut new = old.clone();
             let finalizers = namespace.pointer("/spec/finalizers").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
             new["spec"]["finalizers"] = finalizers;
+            let known = ownership::take(&mut old);
+            let new = self.own(call, Endpoint::Main, new.into(), Some((&old, &known)))?;
             if let Some(stored) = self.replace(call, &current, new, &old).await? {
                 return Ok(stored);
             }

@@ -31,6 +31,7 @@ use crate::{
     store::{self, Change, Durability, Expect, Revision, Store},
 };
 
+pub mod apply;
 pub mod binding;
 mod claim;
 pub mod continuation;
@@ -41,6 +42,7 @@ pub mod eviction;
 mod expiry;
 pub mod finalize;
 pub mod list;
+pub mod ownership;
 pub mod scale;
 pub mod update;
 pub mod watch;
@@ -81,6 +83,8 @@ pub struct Call<'a> {
     pub field_validation: FieldValidation,
     /// What the client is to be warned of.
     pub warnings: &'a Warnings,
+    /// Who writes, as owners of fields are named; empty if unknown.
+    pub manager: &'a str,
 }
 
 /// Warnings for the client, gathered on the way.
@@ -174,20 +178,22 @@ impl Registry {
     }
 
     /// Stores an object and returns it encoded, with its new resource version. `None` when the key
-    /// was not as expected.
+    /// was not as expected. Managed fields that stand beside the object are put into it.
     async fn put(
         &self,
         call: &Call<'_>,
         key: Arc<str>,
         object: Decoded,
+        managed: Value,
         expect: Expect,
     ) -> Result<Option<Bytes>, Status> {
-        if call.dry_run {
-            return Ok(Some(encode::encode(&object)));
-        }
         let shared = kinds::shared_storage(call.kind.group_resource());
         let selectable = shared.is_none().then(|| Selectable::of(&object, &*call.kind.strategy));
         let mut object = object.into_value();
+        ownership::put(&mut object, managed);
+        if call.dry_run {
+            return Ok(Some(encode::encode(&object)));
+        }
         meta::set(&mut object, "resourceVersion", Value::Null);
         let shown = encode::encode(&object);
         let value = match shared {

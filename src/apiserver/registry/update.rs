@@ -5,11 +5,18 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    api::{Status, decoded::Decoded, encode, field, meta, status::Cause},
+    api::{Status, decoded::Decoded, encode, field, meta, patch::apply::same_but_times, status::Cause},
     apiserver::{
         admission::Operation,
         cache::object::Object,
-        registry::{CONFLICT_RETRIES, Call, MODIFIED, Registry, claim::Claim, create::check_namespace, delete, parse},
+        registry::{
+            CONFLICT_RETRIES, Call, MODIFIED, Registry,
+            claim::Claim,
+            create::check_namespace,
+            delete,
+            ownership::{self, Proposal},
+            parse,
+        },
     },
     store::Expect,
 };
@@ -33,22 +40,26 @@ impl Registry {
     }
 
     /// Makes of the current object what `produce` says, and returns it encoded.
-    pub async fn modify(
+    pub async fn modify<P: Into<Proposal>>(
         &self,
         call: &Call<'_>,
         endpoint: Endpoint,
-        produce: impl Fn(&Value) -> Result<Value, Status>,
+        produce: impl Fn(&Value) -> Result<P, Status>,
     ) -> Result<Bytes, Status> {
         let (cache, key) = self.locate(call)?;
         for _ in 0..CONFLICT_RETRIES {
             let current = cache.get(&key).ok_or_else(|| call.not_found())?;
-            let old = Decoded::from(parse(&current)?);
-            let new = produce(&old)?;
+            let mut old = parse(&current)?;
+            let mut proposal = produce(&old)?.into();
+            let known = ownership::take(&mut old);
+            identify(call, proposal.object_mut(), &old)?;
+            let (new, managed) = self.own(call, endpoint, proposal, Some((&old, &known)))?;
+            let old = Decoded::from(old);
             let (new, claim) = self.prepare(call, endpoint, new, &old).await?;
-            if *new == *old {
+            if *new == *old && same_but_times(&managed, &known) {
                 return Ok(current.json());
             }
-            if let Some(stored) = self.replace(call, &current, new, &old).await? {
+            if let Some(stored) = self.replace(call, &current, (new, managed), &old).await? {
                 if let Some(claim) = claim.filter(|_| !call.dry_run) {
                     claim.keep();
                 }
@@ -66,7 +77,6 @@ impl Registry {
         mut new: Value,
         old: &Decoded,
     ) -> Result<(Decoded, Option<Claim>), Status> {
-        identify(call, &mut new, old)?;
         let strategy = &call.kind.strategy;
         self.mutate(call, Operation::Update, &mut new, Some(old)).await?;
         let mut new = match endpoint {
@@ -92,13 +102,13 @@ impl Registry {
         Ok((new, claim))
     }
 
-    /// Stores a new state of an object, or removes the object when this was the last thing that
+    /// Stores a new state of an object (and its managed fields, if they stand beside it), or removes the object when this was the last thing that
     /// held its deletion up. `None` when it was changed meanwhile.
     pub(super) async fn replace(
         &self,
         call: &Call<'_>,
         current: &Object,
-        new: impl Into<Decoded>,
+        (new, managed): (impl Into<Decoded>, Value),
         old: &Value,
     ) -> Result<Option<Bytes>, Status> {
         let new = new.into();
@@ -109,7 +119,7 @@ impl Registry {
                 encode::encode(&new)
             }));
         }
-        self.put(call, current.key.clone(), new, Expect::Revision(current.revision)).await
+        self.put(call, current.key.clone(), new, managed, Expect::Revision(current.revision)).await
     }
 }
 
@@ -130,7 +140,6 @@ fn identify(call: &Call<'_>, new: &mut Value, old: &Value) -> Result<(), Status>
     }
     check_version(call, meta::resource_version(new), meta::resource_version(old))?;
     meta::set(new, "resourceVersion", meta::resource_version(old));
-    meta::set(new, "managedFields", Value::Null);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::{
     api::{Status, kind::Descriptor},
     apiserver::{
         attributes::Attributes,
-        payload,
+        field_manager, payload,
         query::Query,
         registry::{Call, Warnings},
         respond,
@@ -41,7 +41,8 @@ pub(super) async fn route(
     check_scope(kind, attributes)?;
     let dry_run = query.dry_run()?;
     let field_validation = query.field_validation()?;
-    let call = Call { attributes, kind, dry_run, field_validation, warnings };
+    let manager = field_manager::of(query, request.headers(), &attributes.verb)?;
+    let call = Call { attributes, kind, dry_run, field_validation, warnings, manager: &manager };
     let exchange = Exchange { server, call, query };
     if attributes.subresource.is_empty() {
         objects::route(&exchange, request).await

@@ -54,8 +54,8 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
             Ok(negotiate::object(StatusCode::OK, stored, call.kind, accepted))
         }
         "patch" => {
-            let stored = patch::apply(exchange, Endpoint::Main, request).await?;
-            Ok(negotiate::object(StatusCode::OK, stored, call.kind, accepted))
+            let (code, stored) = patch::apply(exchange, Endpoint::Main, request).await?;
+            Ok(negotiate::object(code, stored, call.kind, accepted))
         }
         "delete" => delete(exchange, request, accepted).await,
         "deletecollection" => delete_collection(exchange, request).await,

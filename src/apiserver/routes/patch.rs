@@ -1,42 +1,73 @@
 //! PATCH requests, of an object or of its status or scale.
 
 use bytes::Bytes;
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 
 use crate::{
     api::{
         Status,
         patch::{CONTENT_TYPES, PatchType},
+        schema::{self, FieldValidation, Format},
         status::Reason,
     },
-    apiserver::{payload, registry::update::Endpoint, routes::Exchange},
+    apiserver::{
+        field_manager, payload,
+        registry::{apply::Outcome, ownership::Configuration, update::Endpoint},
+        routes::Exchange,
+    },
     http::body::Body,
 };
 
-/// Applies the patch in `request` and returns the stored object.
+/// Applies the patch in `request` and returns the stored object, with 201 if it is new.
 pub(super) async fn apply(
     exchange: &Exchange<'_>,
     endpoint: Endpoint,
     request: Request<Body>,
-) -> Result<Bytes, Status> {
-    let kind = kind(&request)?;
+) -> Result<(StatusCode, Bytes), Status> {
+    let kind = kind(exchange, &request)?;
     let patch = payload::read(request.into_body()).await?;
     let Exchange { server, call, .. } = exchange;
     let registry = &server.registry;
-    registry.modify(call, endpoint, |object| registry.decoder().patched(call, object, kind, &patch)).await
+    if kind != PatchType::Apply {
+        let patched = |object: &_| registry.decoder().patched(call, object, kind, &patch);
+        return Ok((StatusCode::OK, registry.modify(call, endpoint, patched).await?));
+    }
+    let configuration = configuration(exchange, &patch)?;
+    let may_create = || server.may_create(call.attributes);
+    match registry.apply(call, endpoint, &configuration, may_create).await? {
+        Outcome::Created(stored) => Ok((StatusCode::CREATED, stored)),
+        Outcome::Changed(stored) => Ok((StatusCode::OK, stored)),
+    }
 }
 
-/// The type of patch, or 415.
-pub(super) fn kind(request: &Request<Body>) -> Result<PatchType, Status> {
+/// The type of patch, its parameters being right for it; or 415 or 422.
+pub(super) fn kind(exchange: &Exchange<'_>, request: &Request<Body>) -> Result<PatchType, Status> {
     let given = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match PatchType::from_content_type(given) {
-        // Merging by field ownership is not offered, and is not in the list of what is.
-        None | Some(PatchType::Apply) => {
-            let accepted = CONTENT_TYPES[..3].join(", ");
-            let message =
-                format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
-            Err(Status::new(Reason::UnsupportedMediaType, message))
-        }
-        Some(kind) => Ok(kind),
+    let Some(kind) = PatchType::from_content_type(given) else {
+        let accepted = CONTENT_TYPES.join(", ");
+        let message =
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        return Err(Status::new(Reason::UnsupportedMediaType, message));
+    };
+    field_manager::check_patch(exchange.query, kind == PatchType::Apply)?;
+    Ok(kind)
+}
+
+/// The configuration in the body of an apply: YAML, of which JSON is a part.
+pub(super) fn configuration(exchange: &Exchange<'_>, patch: &[u8]) -> Result<Configuration, Status> {
+    let is_json = patch.trim_ascii_start().starts_with(b"{");
+    let format = if is_json { Format::Json } else { Format::Yaml };
+    let (object, problems) =
+        schema::tree(patch, format).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+    if !object.is_object() {
+        return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
     }
+    match exchange.call.field_validation {
+        FieldValidation::Strict if !problems.is_empty() => {
+            return Err(Status::bad_request(format!("error strict decoding YAML: {}", problems.join(", "))));
+        }
+        FieldValidation::Warn => exchange.call.warnings.extend(problems),
+        _ => {}
+    }
+    Ok(Configuration { object, force: exchange.query.flag("force") })
 }

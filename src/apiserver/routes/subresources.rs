@@ -67,7 +67,7 @@ async fn status(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Respo
             let object = body_object(exchange, request).await?;
             server.registry.update(call, Endpoint::Status, object).await?
         }
-        "patch" => patch::apply(exchange, Endpoint::Status, request).await?,
+        "patch" => patch::apply(exchange, Endpoint::Status, request).await?.1,
         _ => return Err(respond::no_such_method()),
     };
     Ok(negotiate::object(StatusCode::OK, stored, call.kind, accepted))
@@ -90,7 +90,7 @@ async fn scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Respon
 
 /// A Scale has no lists, so that a strategic merge of it is a plain one.
 async fn patch_scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Value, Status> {
-    let kind = patch::kind(&request)?;
+    let kind = patch::kind(exchange, &request)?;
     let patch = payload::read(request.into_body()).await?;
     let bad = |error: &dyn std::fmt::Display| Status::bad_request(format!("error decoding patch: {error}"));
     let apply = |scale: &Value| match kind {

@@ -14,6 +14,8 @@ use crate::{
     store::{Options, Store},
 };
 
+mod apply;
+
 /// Lets everybody be anybody and do anything.
 struct Open;
 
@@ -242,7 +244,7 @@ async fn patches_of_all_three_forms() {
     let labels = json!({"metadata": {"labels": {"a": "b"}}});
     let (_, patched) = server.patch(&path, "application/strategic-merge-patch+json", &labels).await;
     assert_eq!(patched["metadata"]["labels"], json!({"a": "b"}));
-    assert_eq!(server.patch(&path, "application/apply-patch+yaml", &json!({})).await.0, 415);
+    assert_eq!(server.patch(&path, "application/xml", &json!({})).await.0, 415);
     let stale = json!({"metadata": {"resourceVersion": "1"}, "data": {"x": "9"}});
     assert_eq!(server.patch(&path, MERGE, &stale).await.1["reason"], "Conflict");
 }

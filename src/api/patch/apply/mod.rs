@@ -32,7 +32,7 @@ use managers::{Manager, Managers, Operation, Owned};
 use shape::Place;
 
 pub use set::Set;
-pub use unchanged::only_times_differ;
+pub use unchanged::same_but_times;
 
 /// The manager of what an object had when it was first applied to, if nobody was known to own it.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -78,6 +78,20 @@ pub struct Tracker<'a> {
     pub now: Timestamp,
 }
 
+/// A write other than an apply. Managed fields stand beside the objects, which are without them.
+pub struct Update<'a> {
+    /// The object before; `None` if it is created.
+    pub old: Option<&'a Value>,
+    /// Its managed fields, or null.
+    pub stored: &'a Value,
+    /// The object after, defaults filled in.
+    pub new: &'a Value,
+    /// The managed fields that the client sent with it, or null.
+    pub sent: &'a Value,
+    /// The name that the writer gave itself.
+    pub manager: &'a str,
+}
+
 /// Who applies what.
 pub struct Applied<'a> {
     /// The name that the applier gave itself.
@@ -89,27 +103,26 @@ pub struct Applied<'a> {
 }
 
 impl Tracker<'_> {
-    /// `metadata.managedFields` after `manager` made `new` of `live` (`None`: created it). Null if
-    /// nobody is known to own anything. `new` may carry managed fields of its own, which count
-    /// unless they are malformed or a subresource is written.
-    pub fn update(&self, live: Option<&Value>, new: &Value, manager: &str) -> Value {
-        let (known, sent) = self.known(live, new);
+    /// `metadata.managedFields` after a write; null if nobody is known to own anything. Managed
+    /// fields that were sent count unless they are malformed or a subresource is written.
+    pub fn update(&self, update: &Update<'_>) -> Value {
+        let (known, sent) = self.known(update);
         let blank;
-        let old = match live {
+        let old = match update.old {
             // Objects whose managed fields were given up are not tracked until somebody applies.
             Some(_) if known.as_array().is_none_or(Vec::is_empty) => return Value::Null,
-            Some(live) => live,
+            Some(old) => old,
             None => {
-                blank = shared(&ALWAYS_THERE, new);
+                blank = shared(&ALWAYS_THERE, update.new);
                 &blank
             }
         };
-        let comparison = self.compare(old, new);
-        let manager = self.manager(manager, Operation::Update);
-        if !sent && let Some(same) = unchanged::with_time(&known, &manager, &comparison, &time::format(self.now)) {
+        let comparison = self.compare(old, update.new);
+        let manager = self.manager(update.manager, Operation::Update);
+        if !sent && let Some(same) = unchanged::with_time(known, &manager, &comparison, &time::format(self.now)) {
             return same;
         }
-        let mut managers = Managers::decode(&known).unwrap_or_default();
+        let mut managers = Managers::decode(known).unwrap_or_default();
         self.take(&mut managers, manager, &comparison);
         managers.cap();
         managers.encode()
@@ -122,10 +135,11 @@ impl Tracker<'_> {
     pub fn apply(&self, live: Option<&Value>, applied: Applied<'_>) -> Result<Value, Status> {
         let Applied { manager: name, mut config, force } = applied;
         self.check(&mut config)?;
-        let entries = live.map_or(Value::Null, managed_fields);
+        let entries = live.map_or(Value::Null, |live| managed_fields(live).clone());
         let mut managers = Managers::decode(&entries)
             .map_err(|error| unexpected(format!("failed to decode managed fields: {error}")))?;
-        let live = without_managed_fields(live.cloned().unwrap_or_else(|| json!({})));
+        let mut live = live.cloned().unwrap_or_else(|| json!({}));
+        meta::set(&mut live, "managedFields", Value::Null);
         if managers.is_empty() {
             let comparison = self.compare(&shared(&ALWAYS_THERE, &live), &live);
             self.take(&mut managers, self.manager(BEFORE_FIRST_APPLY, Operation::Update), &comparison);
@@ -153,21 +167,16 @@ impl Tracker<'_> {
     }
 
     /// The managed fields to go on from, and whether they are those that the client sent.
-    fn known(&self, live: Option<&Value>, new: &Value) -> (Value, bool) {
-        let stored = || live.map_or(Value::Null, managed_fields);
-        if !self.subresource.is_empty() {
-            return (stored(), false);
-        }
-        let given = managed_fields(new);
-        if managers::is_reset(&given) {
-            return (Value::Null, true);
-        }
-        let stored = stored();
-        if given == stored {
+    fn known<'u>(&self, update: &Update<'u>) -> (&'u Value, bool) {
+        let Update { stored, sent, .. } = *update;
+        if !self.subresource.is_empty() || sent == stored {
             return (stored, false);
         }
-        match Managers::decode(&given) {
-            Ok(managers) if !managers.is_empty() => (given, true),
+        if managers::is_reset(sent) {
+            return (&Value::Null, true);
+        }
+        match Managers::decode(sent) {
+            Ok(managers) if !managers.is_empty() => (sent, true),
             // Clients that know nothing of managed fields drop them.
             _ => (stored, false),
         }
@@ -184,7 +193,6 @@ impl Tracker<'_> {
         }
         check::check(Place::root(self.schema), config).map_err(|problem| {
             let (namespace, name) = (meta::namespace(config), meta::name(config));
-            let kind = kind.trim_start_matches('/');
             unexpected(format!("failed to create typed patch object ({namespace}/{name}; {kind}): {problem}"))
         })
     }
@@ -272,13 +280,9 @@ fn managers_with(managers: &Managers, manager: &Manager, fields: &Set) -> Set {
 }
 
 /// `metadata.managedFields`, or null.
-fn managed_fields(object: &Value) -> Value {
-    meta::metadata(object).and_then(|metadata| metadata.get("managedFields")).cloned().unwrap_or_default()
-}
-
-fn without_managed_fields(mut object: Value) -> Value {
-    meta::set(&mut object, "managedFields", Value::Null);
-    object
+fn managed_fields(object: &Value) -> &Value {
+    const NONE: &Value = &Value::Null;
+    meta::metadata(object).and_then(|metadata| metadata.get("managedFields")).unwrap_or(NONE)
 }
 
 /// The structures of `always` that `object` has as well.

@@ -1,0 +1,135 @@
+//! Who owns which fields of an object: every write leaves it behind in `metadata.managedFields`.
+//!
+//! On the way through a write, managed fields stand beside the object: no strategy looks at them,
+//! and taking them apart with every typed form would cost more than keeping track of them.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    api::{
+        Status,
+        kind::{Descriptor, Subresource},
+        meta,
+        patch::apply::{Applied, Set, Tracker, Update},
+        schema::{self, FieldValidation, Schema, Type},
+    },
+    apiserver::registry::{Call, Registry, update::Endpoint},
+};
+
+const MANAGED_FIELDS: &str = "managedFields";
+/// Fields that a write of the status leaves as they are.
+const NOT_STATUS: [&str; 3] = ["metadata.ownerReferences", "metadata.deletionTimestamp", "spec"];
+
+/// What a request makes of an object.
+pub enum Proposal {
+    /// A new state, of which the writer owns what differs.
+    Written(Value),
+    /// The result of an apply, which has found out about ownership itself.
+    Applied(Value),
+}
+
+/// A configuration to apply.
+pub struct Configuration {
+    /// The fields that the applier has an opinion about.
+    pub object: Value,
+    /// Whether to take over what others own.
+    pub force: bool,
+}
+
+impl From<Value> for Proposal {
+    fn from(object: Value) -> Self {
+        Self::Written(object)
+    }
+}
+
+impl Proposal {
+    /// The proposed object.
+    pub fn object_mut(&mut self) -> &mut Value {
+        match self {
+            Self::Written(object) | Self::Applied(object) => object,
+        }
+    }
+}
+
+impl Registry {
+    /// The proposed object with its defaults, and its managed fields apart from it. `old` is the
+    /// object before, if there was one, and its managed fields.
+    pub(super) fn own(
+        &self,
+        call: &Call<'_>,
+        endpoint: Endpoint,
+        proposal: Proposal,
+        old: Option<(&Value, &Value)>,
+    ) -> Result<(Value, Value), Status> {
+        let (mut object, applied) = match proposal {
+            Proposal::Written(object) => (object, false),
+            Proposal::Applied(object) => (object, true),
+        };
+        let sent = take(&mut object);
+        // Defaults are the writer's as well, but not what admission and the server add. A status has
+        // none, and is written often.
+        if endpoint == Endpoint::Main {
+            object = call.kind.strategy.decode(object)?.into_value();
+        }
+        if applied {
+            return Ok((object, sent));
+        }
+        let schema = self.decoder().schema(call.kind);
+        let stored = old.map_or(&Value::Null, |(_, stored)| stored);
+        let update = Update { old: old.map(|(old, _)| old), stored, new: &object, sent: &sent, manager: call.manager };
+        let managed = tracker(call, endpoint, &schema).update(&update);
+        Ok((object, managed))
+    }
+
+    /// What applying a configuration makes of the current object; `None` if there is none.
+    pub(super) fn applied(
+        &self,
+        call: &Call<'_>,
+        endpoint: Endpoint,
+        configuration: &Configuration,
+        current: Option<&Value>,
+    ) -> Result<Proposal, Status> {
+        let schema = self.decoder().schema(call.kind);
+        let Configuration { object, force } = configuration;
+        let applied = Applied { manager: call.manager, config: object.clone(), force: *force };
+        let object = tracker(call, endpoint, &schema).apply(current, applied)?;
+        let (object, _) = schema::check(object, &schema, FieldValidation::Ignore)?;
+        Ok(Proposal::Applied(object))
+    }
+}
+
+/// Takes the managed fields out of an object; null if it has none.
+pub fn take(object: &mut Value) -> Value {
+    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+    metadata.and_then(|metadata| metadata.remove(MANAGED_FIELDS)).unwrap_or_default()
+}
+
+/// Puts managed fields back, if there are any.
+pub fn put(object: &mut Value, managed: Value) {
+    if !managed.is_null() {
+        meta::set(object, MANAGED_FIELDS, managed);
+    }
+}
+
+fn tracker<'a>(call: &Call<'a>, endpoint: Endpoint, schema: &'a Schema) -> Tracker<'a> {
+    let subresource = call.attributes.subresource.as_str();
+    Tracker { schema, subresource, reset: reset_fields(call.kind, endpoint, schema), now: Timestamp::now() }
+}
+
+/// The fields that an endpoint leaves as they are whatever is written.
+fn reset_fields(kind: &Descriptor, endpoint: Endpoint, schema: &Schema) -> Set {
+    match endpoint {
+        Endpoint::Main if kind.subresources.contains(&Subresource::Status) => Set::of_fields(&["status"]),
+        Endpoint::Main => Set::default(),
+        Endpoint::Status => {
+            let declared = match &schema.root {
+                Type::Struct(structure) => structure.fields(),
+                _ => &[],
+            };
+            let names = declared.iter().map(|field| &*field.name);
+            let others = names.filter(|name| !matches!(*name, "apiVersion" | "kind" | "metadata" | "status"));
+            Set::of_fields(&others.chain(NOT_STATUS).collect::<Vec<_>>())
+        }
+    }
+}
