@@ -80,7 +80,7 @@ trait Plugin: Send + Sync {
     }
 
     /// May change the object, or refuse early what later plugins could not make sense of. It has
-    /// no defaults yet: a plugin that goes by them calls [`crate::api::kind::Strategy::decode`] first.
+    /// its defaults already, unless its status alone is written.
     fn mutate(&self, _request: &Request<'_>, _object: &mut Value) -> Result<Warnings, Status> {
         Ok(Warnings::new())
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Status, field, kind::Descriptor, meta, selector::LabelSelector},
-    apiserver::registry::{Call, Registry, update::Endpoint},
+    apiserver::registry::{Call, Registry, ownership::Configuration, update::Endpoint},
 };
 
 impl Registry {
@@ -37,6 +37,35 @@ impl Registry {
         let object = serde_json::from_slice(&stored).map_err(Status::internal)?;
         Ok(scale_of(&object))
     }
+
+    /// Applies a Scale, and returns the new one: an apply of the number of replicas, and of nothing
+    /// else, to the object.
+    pub async fn apply_scale(&self, call: &Call<'_>, scale: &Configuration) -> Result<Value, Status> {
+        let configuration = Configuration { object: config_of(call.kind, &scale.object)?, force: scale.force };
+        let stored = self
+            .modify(call, Endpoint::Main, |object| self.applied(call, Endpoint::Main, &configuration, Some(object)))
+            .await?;
+        let object = serde_json::from_slice(&stored).map_err(Status::internal)?;
+        Ok(scale_of(&object))
+    }
+}
+
+/// What applying a Scale means for the object that is scaled.
+fn config_of(kind: &Descriptor, scale: &Value) -> Result<Value, Status> {
+    if (meta::api_version(scale), meta::kind(scale)) != ("autoscaling/v1", "Scale") {
+        let given = format!("{}, Kind={}", meta::api_version(scale), meta::kind(scale));
+        return Err(Status::bad_request(format!("invalid object type: {given}")));
+    }
+    let mut config = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {}});
+    for field in ["name", "namespace", "uid", "resourceVersion", "managedFields"] {
+        let given = meta::metadata(scale).and_then(|metadata| metadata.get(field)).cloned();
+        meta::set(&mut config, field, given.unwrap_or_default());
+    }
+    if let Some(wanted) = scale.pointer("/spec/replicas") {
+        replicas(kind, meta::name(scale), scale)?;
+        config["spec"] = json!({"replicas": wanted});
+    }
+    Ok(config)
 }
 
 fn scale_of(object: &Value) -> Value {

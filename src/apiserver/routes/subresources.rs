@@ -92,6 +92,10 @@ async fn scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Respon
 async fn patch_scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Value, Status> {
     let kind = patch::kind(exchange, &request)?;
     let patch = payload::read(request.into_body()).await?;
+    if kind == api_patch::PatchType::Apply {
+        let configuration = patch::configuration(exchange, &patch)?;
+        return exchange.server.registry.apply_scale(&exchange.call, &configuration).await;
+    }
     let bad = |error: &dyn std::fmt::Display| Status::bad_request(format!("error decoding patch: {error}"));
     let apply = |scale: &Value| match kind {
         api_patch::PatchType::Json => {

@@ -179,6 +179,25 @@ async fn scaling_takes_the_replicas_from_whoever_applied_them() {
 }
 
 #[tokio::test]
+async fn a_scale_can_be_applied_too() {
+    let server = Fixture::new();
+    let path = format!("{DEPLOYMENTS}/a");
+    server.apply(&path, "fieldManager=me", &deployment(Some(1))).await;
+    let scale = |replicas: i32| {
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"},
+               "spec": {"replicas": replicas}})
+    };
+    let path = format!("{path}/scale");
+    let (code, status) = server.apply(&path, "fieldManager=you", &scale(2)).await;
+    assert_eq!((code.as_u16(), &status["reason"]), (409, &json!("Conflict")), "{status}");
+    let (code, scaled) = server.apply(&path, "fieldManager=you&force=true", &scale(2)).await;
+    assert_eq!((code.as_u16(), &scaled["spec"]["replicas"]), (200, &json!(2)), "{scaled}");
+    let (_, object) = server.get(&format!("{DEPLOYMENTS}/a")).await;
+    assert_eq!(managers(&object), ["me Apply", "you Apply/scale"]);
+    assert_eq!(server.apply(&path, "fieldManager=you", &map("a", json!({}))).await.0, 400);
+}
+
+#[tokio::test]
 async fn kubectl_moves_from_client_side_apply() {
     let server = Fixture::new();
     let config = map("a", json!({"x": "1", "y": "1"}));
