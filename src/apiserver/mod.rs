@@ -8,6 +8,7 @@ pub mod authn;
 pub mod authz;
 pub mod bootstrap;
 pub mod cache;
+pub mod compress;
 pub mod discovery;
 pub mod field_manager;
 pub mod gates;

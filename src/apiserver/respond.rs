@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     api::{
@@ -39,15 +39,7 @@ pub fn json(code: StatusCode, value: &Value) -> Response<Body> {
     whole(code, JSON, value.to_string())
 }
 
-/// `Status` of a success without an object to show.
-pub fn success(code: StatusCode) -> Response<Body> {
-    json(
-        code,
-        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code.as_u16()}),
-    )
-}
-
-/// A failed request's answer.
+/// A failed request's answer, in JSON.
 pub fn failure(status: &Status) -> Response<Body> {
     let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json(code, &status.to_json());

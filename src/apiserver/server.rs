@@ -18,10 +18,12 @@ use crate::{
         allocator::Allocator,
         attributes::Attributes,
         cache::Caches,
+        compress,
         gates::{Admit, Authenticate, Authorize},
         handlers::Handlers,
         health::Health,
         metrics::Metrics,
+        negotiate::{self, Accept},
         openapi::handler::OpenApiHandler,
         query::Query,
         registry::{Registry, Warnings},
@@ -43,7 +45,7 @@ const LONG_RUNNING_LIMIT: usize = 20_000;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take (`--request-timeout`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// Lists that are rendered as tables at once.
+/// Lists that are rendered or compressed at once.
 const RENDERING_LIMIT: usize = 2;
 
 /// What an API server is made of.
@@ -137,10 +139,12 @@ impl ApiServer {
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
+        let accept = Accept::of(&parts.headers);
+        let gzip = compress::is_accepted(&parts.headers);
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let user = match self.inner.authenticator.authenticate(&parts) {
             Ok(user) => user,
-            Err(status) => return respond::failure(&status),
+            Err(status) => return negotiate::failure(&accept, &status),
         };
         parts.extensions.insert(user.clone());
         let attributes = request_info::attributes(&parts.method, parts.uri.path(), &query, user);
@@ -152,12 +156,12 @@ impl ApiServer {
             // The panic's message has gone to the log; the client gets no more than that it happened.
             Err(_) => Err(Status::internal("the request could not be served")),
         };
-        let mut response = outcome.unwrap_or_else(|status| respond::failure(&status));
+        let mut response = outcome.unwrap_or_else(|status| negotiate::failure(&accept, &status));
         respond::warn(&mut response, &warnings.take());
         let took = (!long_running).then(|| started.elapsed());
         let known = self.inner.kind(&attributes).is_some();
         self.inner.metrics.answered(&attributes, known, response.status().as_u16(), took);
-        response
+        if gzip && !long_running { compress::answer(response, &self.inner.rendering).await } else { response }
     }
 
     async fn serve(

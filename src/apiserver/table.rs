@@ -16,44 +16,37 @@ use crate::api::{
     meta,
 };
 
-const API_VERSION: &str = "meta.k8s.io/v1";
-
 /// Columns of a kind that declares none.
 const PLAIN: &[Column] = &[
     Column { name: "Name", kind: "string", format: "name", description: "Name of the object", priority: 0 },
     Column { name: "Created At", kind: "date", format: "", description: "When the object was created", priority: 0 },
 ];
 
-/// The form in which a client wants objects.
+/// Version of `meta.k8s.io` in which tables and metadata are shown. They differ in nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// As they are.
-    Object,
-    /// As rows of a table.
-    Table,
-    /// Only their metadata.
-    Metadata,
+pub enum MetaVersion {
+    /// `v1`
+    V1,
+    /// `v1beta1`
+    V1Beta1,
 }
 
-impl Form {
-    /// The first form of an `Accept` header that can be served. Forms other than JSON are ignored.
-    pub fn from_accept(accept: &str) -> Self {
-        for media_type in accept.split(',') {
-            let mut parts = media_type.split(';').map(str::trim);
-            let json = matches!(parts.next(), Some("application/json"));
-            let parameters: Vec<&str> = parts.collect();
-            let wanted = parameters.iter().find_map(|parameter| parameter.strip_prefix("as="));
-            let known_group = parameters.contains(&"g=meta.k8s.io") && parameters.contains(&"v=v1");
-            match wanted {
-                Some("Table") if json && known_group => return Self::Table,
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList") if json && known_group => {
-                    return Self::Metadata;
-                }
-                None => return Self::Object,
-                Some(_) => {}
-            }
+impl MetaVersion {
+    /// Reads `v1` or `v1beta1`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "v1" => Some(Self::V1),
+            "v1beta1" => Some(Self::V1Beta1),
+            _ => None,
         }
-        Self::Object
+    }
+
+    /// `meta.k8s.io/v1`
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "meta.k8s.io/v1",
+            Self::V1Beta1 => "meta.k8s.io/v1beta1",
+        }
     }
 }
 
@@ -76,7 +69,10 @@ impl IncludeObject {
             "None" => Ok(Self::None),
             "" | "Metadata" => Ok(Self::Metadata),
             "Object" => Ok(Self::Object),
-            other => Err(Status::bad_request(format!("unrecognized includeObject value: \"{other}\""))),
+            other => Err(Status::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: \"{other}\": must be 'Metadata', \
+                 'Object', 'None', or empty"
+            ))),
         }
     }
 }
@@ -92,8 +88,22 @@ pub struct ListMeta {
     pub remaining_item_count: Option<u64>,
 }
 
+/// How a table is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// Version of the table.
+    pub version: MetaVersion,
+    /// How much of each object it carries.
+    pub include: IncludeObject,
+    /// The server's time.
+    pub now: jiff::Timestamp,
+    /// Whether column definitions are wanted (not in a watch's further events).
+    pub columns: bool,
+}
+
 impl ListMeta {
-    fn value(&self) -> Value {
+    /// The metadata as JSON.
+    pub fn value(&self) -> Value {
         let mut value = json!({"resourceVersion": self.resource_version});
         if !self.continue_token.is_empty() {
             value["continue"] = self.continue_token.as_str().into();
@@ -105,55 +115,57 @@ impl ListMeta {
     }
 }
 
-/// A table of encoded objects. `now` is the server's time; `columns` says whether column
-/// definitions are wanted (not in a watch's further events).
+/// A table of encoded objects.
 pub fn table<'a>(
     descriptor: &Descriptor,
     objects: impl IntoIterator<Item = &'a [u8]>,
     list: &ListMeta,
-    include: IncludeObject,
-    now: jiff::Timestamp,
-    columns: bool,
+    shown: Shown,
 ) -> Bytes {
     let mut out = BytesMut::new();
-    out.put_slice(format!("{{\"kind\":\"Table\",\"apiVersion\":\"{API_VERSION}\",\"metadata\":").as_bytes());
+    begin(&mut out, "Table", shown.version);
     write(&mut out, &list.value());
     out.put_slice(b",\"columnDefinitions\":");
-    let definitions: Vec<Value> = columns_of(descriptor).iter().filter(|_| columns).map(definition).collect();
+    let definitions: Vec<Value> = columns_of(descriptor).iter().filter(|_| shown.columns).map(definition).collect();
     write(&mut out, &definitions);
     out.put_slice(b",\"rows\":[");
     for (position, object) in objects.into_iter().enumerate() {
         if position > 0 {
             out.put_u8(b',');
         }
-        row(&mut out, descriptor, object, include, now);
+        row(&mut out, descriptor, object, shown);
     }
     out.put_slice(b"]}");
     out.freeze()
 }
 
 /// One encoded object as `PartialObjectMetadata`.
-pub fn metadata(object: &[u8]) -> Bytes {
+pub fn metadata(object: &[u8], version: MetaVersion) -> Bytes {
     let mut out = BytesMut::new();
-    write_metadata(&mut out, object);
+    write_metadata(&mut out, object, version);
     out.freeze()
 }
 
 /// Encoded objects as `PartialObjectMetadataList`.
-pub fn metadata_list<'a>(objects: impl IntoIterator<Item = &'a [u8]>, list: &ListMeta) -> Bytes {
+pub fn metadata_list<'a>(objects: impl IntoIterator<Item = &'a [u8]>, list: &ListMeta, version: MetaVersion) -> Bytes {
     let mut out = BytesMut::new();
-    let head = format!("{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"{API_VERSION}\",\"metadata\":");
-    out.put_slice(head.as_bytes());
+    begin(&mut out, "PartialObjectMetadataList", version);
     write(&mut out, &list.value());
     out.put_slice(b",\"items\":[");
     for (position, object) in objects.into_iter().enumerate() {
         if position > 0 {
             out.put_u8(b',');
         }
-        write_metadata(&mut out, object);
+        write_metadata(&mut out, object, version);
     }
     out.put_slice(b"]}");
     out.freeze()
+}
+
+/// The beginning of an object, up to its metadata.
+fn begin(out: &mut BytesMut, kind: &str, version: MetaVersion) {
+    let version = version.api_version();
+    out.put_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":").as_bytes());
 }
 
 fn columns_of(descriptor: &Descriptor) -> &'static [Column] {
@@ -166,18 +178,18 @@ fn definition(column: &Column) -> Value {
            "priority": column.priority})
 }
 
-fn row(out: &mut BytesMut, descriptor: &Descriptor, object: &[u8], include: IncludeObject, now: jiff::Timestamp) {
+fn row(out: &mut BytesMut, descriptor: &Descriptor, object: &[u8], shown: Shown) {
     let value = Decoded::from(serde_json::from_slice::<Value>(object).unwrap_or_default());
     let cells = match descriptor.strategy.columns() {
         [] => vec![meta::name(&value).into(), meta::creation_timestamp(&value).into()],
-        _ => descriptor.strategy.cells(&value, now),
+        _ => descriptor.strategy.cells(&value, shown.now),
     };
     out.put_slice(b"{\"cells\":");
     write(out, &cells);
     out.put_slice(b",\"object\":");
-    match include {
+    match shown.include {
         IncludeObject::None => out.put_slice(b"null"),
-        IncludeObject::Metadata => write_metadata(out, object),
+        IncludeObject::Metadata => write_metadata(out, object, shown.version),
         IncludeObject::Object => out.put_slice(object),
     }
     out.put_u8(b'}');
@@ -190,12 +202,10 @@ struct Peek<'a> {
 }
 
 /// Metadata goes over as it is encoded, without being taken apart.
-fn write_metadata(out: &mut BytesMut, object: &[u8]) {
+fn write_metadata(out: &mut BytesMut, object: &[u8], version: MetaVersion) {
     let peek: Option<Peek<'_>> = serde_json::from_slice(object).ok();
     let metadata = peek.and_then(|peek| peek.metadata).map_or("{}", RawValue::get);
-    out.put_slice(
-        format!("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{API_VERSION}\",\"metadata\":").as_bytes(),
-    );
+    begin(out, "PartialObjectMetadata", version);
     out.put_slice(metadata.as_bytes());
     out.put_u8(b'}');
 }
@@ -216,15 +226,16 @@ mod tests {
         kinds::all().into_iter().find(|kind| kind.kind == "Pod").unwrap()
     }
 
-    fn shown(include: IncludeObject, columns: bool) -> Value {
+    fn rendered(include: IncludeObject, columns: bool) -> Value {
         let now = time::parse("2026-01-01T00:01:00Z").unwrap();
         let list = ListMeta { resource_version: "7".into(), ..ListMeta::default() };
-        serde_json::from_slice(&table(&pods(), [POD, POD], &list, include, now, columns)).unwrap()
+        let shown = Shown { version: MetaVersion::V1, include, now, columns };
+        serde_json::from_slice(&table(&pods(), [POD, POD], &list, shown)).unwrap()
     }
 
     #[test]
     fn a_table_has_a_cell_per_column_and_metadata() {
-        let table = shown(IncludeObject::Metadata, true);
+        let table = rendered(IncludeObject::Metadata, true);
         assert_eq!(table["metadata"], json!({"resourceVersion": "7"}));
         let (columns, rows) = (table["columnDefinitions"].as_array().unwrap(), table["rows"].as_array().unwrap());
         assert_eq!((columns[0]["name"].as_str(), rows.len()), (Some("Name"), 2));
@@ -236,27 +247,36 @@ mod tests {
 
     #[test]
     fn objects_are_included_as_asked() {
-        assert_eq!(shown(IncludeObject::None, false)["rows"][0]["object"], Value::Null);
-        assert_eq!(shown(IncludeObject::Object, false)["rows"][0]["object"]["kind"], "Pod");
-        assert_eq!(shown(IncludeObject::None, false)["columnDefinitions"], json!([]));
+        assert_eq!(rendered(IncludeObject::None, false)["rows"][0]["object"], Value::Null);
+        assert_eq!(rendered(IncludeObject::Object, false)["rows"][0]["object"]["kind"], "Pod");
+        assert_eq!(rendered(IncludeObject::None, false)["columnDefinitions"], json!([]));
         assert_eq!(IncludeObject::parse("All").unwrap_err().code(), 400);
     }
 
     #[test]
-    fn the_first_form_that_can_be_served_wins() {
-        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;\
-                       g=meta.k8s.io,application/json";
-        assert_eq!(Form::from_accept(kubectl), Form::Table);
-        assert_eq!(Form::from_accept("application/json, application/json;as=Table;v=v1;g=meta.k8s.io"), Form::Object);
-        let metadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,\
-                        application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
-        assert_eq!(Form::from_accept(metadata), Form::Metadata);
+    fn older_clients_get_the_version_that_they_ask_for() {
+        let list = ListMeta::default();
+        let now = time::parse("2026-01-01T00:01:00Z").unwrap();
+        let shown = Shown { version: MetaVersion::V1Beta1, include: IncludeObject::Metadata, now, columns: false };
+        let table: Value = serde_json::from_slice(&table(&pods(), [POD], &list, shown)).unwrap();
+        assert_eq!(table["apiVersion"], "meta.k8s.io/v1beta1");
+        assert_eq!(table["rows"][0]["object"]["apiVersion"], "meta.k8s.io/v1beta1");
+    }
+
+    #[test]
+    fn every_kind_has_cells_for_a_bookmark() {
+        // A bookmark is an object with a resource version and nothing else.
+        for kind in kinds::all() {
+            let object = Decoded::from(json!({"metadata": {"resourceVersion": "7"}}));
+            let cells = kind.strategy.cells(&object, jiff::Timestamp::now());
+            assert_eq!(cells.len(), kind.strategy.columns().len(), "{}", kind.kind);
+        }
     }
 
     #[test]
     fn lists_of_metadata_are_whole() {
         let list = ListMeta { resource_version: "7".into(), continue_token: "c".into(), remaining_item_count: Some(3) };
-        let value: Value = serde_json::from_slice(&metadata_list([POD], &list)).unwrap();
+        let value: Value = serde_json::from_slice(&metadata_list([POD], &list, MetaVersion::V1)).unwrap();
         assert_eq!(value["items"][0]["metadata"]["name"], "web");
         assert_eq!(value["metadata"]["remainingItemCount"], 3);
     }

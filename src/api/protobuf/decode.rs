@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Error, envelope,
-    facts::{self, Field, Kind, Message, Shape},
+    facts::{self, Field, Instead, Kind, Message, Shape},
     special,
     wire::{self, Part, Reader},
 };
@@ -101,7 +101,9 @@ impl Walk {
             }
             (_, kind) => {
                 let value = self.value(part, field.number, kind, depth)?;
-                if value.is_null() || (!field.keeps_zero && is_zero(&value)) {
+                // What may stand in the place of a schema is held by pointer.
+                let keeps_zero = field.keeps_zero || matches!(kind, Kind::SchemaOr(..));
+                if value.is_null() || (!keeps_zero && is_zero(&value)) {
                     object.remove(field.name);
                 } else {
                     object.insert(field.name.to_owned(), value);
@@ -173,7 +175,8 @@ impl Walk {
                 let [raw, ..] = wire::first_three(part.bytes(number)?)?;
                 self.embedded(raw.map_or(Ok(&[][..]), |raw| raw.bytes(1))?, depth)?
             }
-            Kind::Texts => self.texts(part.bytes(number)?)?,
+            Kind::Texts => self.items_of(part.bytes(number)?, 1, Kind::Text, depth)?,
+            Kind::SchemaOr(instead, place) => self.schema_or(part.bytes(number)?, instead, place, depth)?,
             Kind::Message(place) => {
                 let mut object = Map::new();
                 self.message(part.bytes(number)?, facts::messages().at(place), depth + 1, &mut object)?;
@@ -193,15 +196,28 @@ impl Walk {
         serde_json::from_slice(raw).map_err(Error::Json)
     }
 
-    fn texts(&mut self, bytes: &[u8]) -> Result<Value, Error> {
+    /// All items of the list in field `wanted`.
+    fn items_of(&mut self, bytes: &[u8], wanted: u32, kind: Kind, depth: usize) -> Result<Value, Error> {
         let mut items = Vec::new();
         let mut reader = Reader::new(bytes);
         while let Some((number, part)) = reader.next()? {
-            if number == 1 {
-                items.push(self.value(part, number, Kind::Text, 0)?);
+            if number == wanted {
+                items.push(self.value(part, number, kind, depth)?);
             }
         }
         Ok(Value::Array(items))
+    }
+
+    /// A schema if there is one, else what stands in its place.
+    fn schema_or(&mut self, bytes: &[u8], instead: Instead, place: u16, depth: usize) -> Result<Value, Error> {
+        let [first, second, _] = wire::first_three(bytes)?;
+        let schema = if instead == Instead::Boolean { second } else { first };
+        match (schema, instead) {
+            (Some(schema), _) => self.value(schema, 1, Kind::Message(place), depth),
+            (None, Instead::Boolean) => Ok((wire::integer(first, 1)? != 0).into()),
+            (None, Instead::Schemas) => self.items_of(bytes, 2, Kind::Message(place), depth),
+            (None, Instead::Texts) => self.items_of(bytes, 2, Kind::Text, depth),
+        }
     }
 
     fn count(&mut self) -> Result<(), Error> {

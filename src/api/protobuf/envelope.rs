@@ -8,6 +8,12 @@ use super::{
 
 /// First bytes of every object.
 pub(super) const MAGIC: [u8; 4] = *b"k8s\0";
+/// Last bytes: the fields `contentEncoding` and `contentType`, which Go writes even if they are empty.
+pub(super) const END: &[u8] = b"\x1a\x00\x22\x00";
+/// Number of the field `typeMeta`.
+const TYPE: u32 = 1;
+/// Number of the field `raw`.
+const RAW: u32 = 2;
 
 /// A `runtime.Unknown`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +33,11 @@ pub(super) fn open(bytes: &[u8]) -> Result<Envelope<'_>, Error> {
     let (mut encoding, mut content_type) = ("", "");
     while let Some((field, part)) = reader.next()? {
         match field {
-            1 => {
+            TYPE => {
                 let [api_version, kind, _] = wire::first_three(part.bytes(field)?)?;
                 (envelope.api_version, envelope.kind) = (wire::text(api_version, 1)?, wire::text(kind, 2)?);
             }
-            2 => envelope.raw = part.bytes(field)?,
+            RAW => envelope.raw = part.bytes(field)?,
             3 => encoding = part.text(field)?,
             4 => content_type = part.text(field)?,
             _ => {}
@@ -44,17 +50,27 @@ pub(super) fn open(bytes: &[u8]) -> Result<Envelope<'_>, Error> {
 }
 
 /// Writes an envelope around the message that `fill` writes.
-pub(super) fn seal(api_version: &str, kind: &str, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = MAGIC.to_vec();
-    wire::put_message(&mut out, 1, |out| {
+pub(super) fn seal<T>(out: &mut Vec<u8>, api_version: &str, kind: &str, fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    put_type(out, api_version, kind);
+    let filled = wire::put_message(out, RAW, fill);
+    out.extend_from_slice(END);
+    filled
+}
+
+/// The beginning of an envelope around a message of `length` bytes, after which [`END`] comes.
+pub(super) fn head(api_version: &str, kind: &str, length: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_type(&mut out, api_version, kind);
+    wire::put_head(&mut out, RAW, length);
+    out
+}
+
+fn put_type(out: &mut Vec<u8>, api_version: &str, kind: &str) {
+    out.extend_from_slice(&MAGIC);
+    wire::put_message(out, TYPE, |out| {
         wire::put_bytes(out, 1, api_version.as_bytes());
         wire::put_bytes(out, 2, kind.as_bytes());
     });
-    wire::put_message(&mut out, 2, fill);
-    // Go writes both texts even if they are empty; clients compare neither.
-    wire::put_bytes(&mut out, 3, b"");
-    wire::put_bytes(&mut out, 4, b"");
-    out
 }
 
 #[cfg(test)]
@@ -63,14 +79,23 @@ mod tests {
 
     #[test]
     fn an_envelope_is_opened_as_it_was_sealed() {
-        let bytes = seal("apps/v1", "Deployment", |out| out.extend_from_slice(b"\x0a\x00"));
+        let mut bytes = Vec::new();
+        seal(&mut bytes, "apps/v1", "Deployment", |out| out.extend_from_slice(b"\x0a\x00"));
         let opened = open(&bytes).unwrap();
         assert_eq!((opened.api_version, opened.kind, opened.raw), ("apps/v1", "Deployment", &b"\x0a\x00"[..]));
     }
 
     #[test]
+    fn an_envelope_in_pieces_is_that_of_one_piece() {
+        let mut whole = Vec::new();
+        seal(&mut whole, "v1", "PodList", |out| out.extend_from_slice(&[7; 200]));
+        assert_eq!([&head("v1", "PodList", 200)[..], &[7; 200], END].concat(), whole);
+    }
+
+    #[test]
     fn content_in_another_form_is_refused() {
-        let mut bytes = seal("v1", "Pod", |_| {});
+        let mut bytes = Vec::new();
+        seal(&mut bytes, "v1", "Pod", |_| {});
         wire::put_bytes(&mut bytes, 3, b"gzip");
         assert!(matches!(open(&bytes), Err(Error::Content { .. })));
         assert!(matches!(open(b"{}"), Err(Error::Magic)));

@@ -8,10 +8,39 @@
 //! Fields are named as in JSON. `list:` repeats, `map:` has text keys, `inline:` is a message of
 //! its own whose fields JSON shows among those of its owner, and `keep:` marks scalars whose zero
 //! means something: Go holds them by pointer, or writes them to JSON even if they are zero.
+//!
+//! The table has the stable groups of upstream whole, whether or not their kinds are served.
 
 use std::{collections::HashMap, sync::OnceLock};
 
 const TEXT: &str = include_str!("../../../embedded/protobuf-fields.txt");
+/// Groups whose kinds have a protobuf form. Custom resources may be in groups that begin alike.
+pub(super) const GROUPS: [&str; 22] = [
+    "admissionregistration.k8s.io",
+    "apidiscovery.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "meta.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];
+/// The message of schemas of custom resources.
+const SCHEMA: &str = "apiextensions.v1.JSONSchemaProps";
 
 /// All messages, built from the text when the first object comes or goes as protobuf.
 pub fn messages() -> &'static Messages {
@@ -30,10 +59,21 @@ pub struct Message {
     pub name: &'static str,
     /// Its fields, in the order of their numbers.
     pub fields: Box<[Field]>,
+    /// Where JSON's fields are, sorted by name.
+    by_name: Box<[(&'static str, Spot)]>,
+}
+
+/// Where a field of the JSON form is in its message.
+#[derive(Debug, Clone)]
+pub struct Spot {
+    /// Numbers of the inline messages on the way to it; empty for the message's own fields.
+    pub way: Box<[u32]>,
+    /// The field.
+    pub field: Field,
 }
 
 /// A field of a message.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// Its number.
     pub number: u32,
@@ -91,6 +131,19 @@ pub enum Kind {
     Texts,
     /// A message, by its place among [`messages`].
     Message(u16),
+    /// A schema of a custom resource or what may stand in its place.
+    SchemaOr(Instead, u16),
+}
+
+/// What may stand in the place of a schema (`JSONSchemaPropsOrBool` and its like).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instead {
+    /// `true` or `false`
+    Boolean,
+    /// A list of schemas.
+    Schemas,
+    /// A list of texts.
+    Texts,
 }
 
 impl Messages {
@@ -101,11 +154,13 @@ impl Messages {
             return self.named("meta.v1", kind);
         }
         match api_version.split_once('/') {
-            None => self.named(&format!("core.{api_version}"), kind),
-            Some((group, version)) => {
+            // What discovery answers with has the version of the core group.
+            None => self.named(&format!("core.{api_version}"), kind).or_else(|| self.named("meta.v1", kind)),
+            Some((group, version)) if GROUPS.contains(&group) => {
                 let package = group.split('.').next().unwrap_or_default();
                 self.named(&format!("{package}.{version}"), kind)
             }
+            Some(_) => None,
         }
     }
 
@@ -134,9 +189,31 @@ impl Messages {
             Message {
                 name,
                 fields: fields.split_whitespace().map(|field| Field::parse(field, package, &places)).collect(),
+                by_name: Box::default(),
             }
         };
-        Self(lines.iter().map(message).collect())
+        let mut messages = Self(lines.iter().map(message).collect());
+        let indices: Vec<_> = messages.iter().map(|message| messages.index(message)).collect();
+        for (message, index) in messages.0.iter_mut().zip(indices) {
+            message.by_name = index;
+        }
+        messages
+    }
+
+    fn index(&self, message: &Message) -> Box<[(&'static str, Spot)]> {
+        let mut index = Vec::new();
+        for field in &message.fields {
+            if let (Shape::Inline, Kind::Message(inner)) = (field.shape, field.kind) {
+                for (name, spot) in self.index(self.at(inner)) {
+                    let way = std::iter::once(field.number).chain(spot.way).collect();
+                    index.push((name, Spot { way, field: spot.field }));
+                }
+            } else {
+                index.push((field.name, Spot { way: Box::default(), field: *field }));
+            }
+        }
+        index.sort_unstable_by_key(|(name, _)| *name);
+        index.into()
     }
 }
 
@@ -144,6 +221,11 @@ impl Message {
     /// The field with a number.
     pub fn field(&self, number: u32) -> Option<&Field> {
         self.fields.binary_search_by_key(&number, |field| field.number).ok().map(|at| &self.fields[at])
+    }
+
+    /// Where the field is that JSON calls `name`.
+    pub fn spot(&self, name: &str) -> Option<&Spot> {
+        self.by_name.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| &self.by_name[at].1)
     }
 }
 
@@ -179,6 +261,9 @@ impl Kind {
             "raw" => Self::Raw,
             "fields" => Self::Fields,
             "strings" => Self::Texts,
+            "schemaOrBool" => Self::SchemaOr(Instead::Boolean, places[SCHEMA]),
+            "schemaOrArray" => Self::SchemaOr(Instead::Schemas, places[SCHEMA]),
+            "schemaOrStrings" => Self::SchemaOr(Instead::Texts, places[SCHEMA]),
             message => {
                 let full = if message.contains('.') { message.to_owned() } else { format!("{package}.{message}") };
                 Self::Message(*places.get(full.as_str()).expect("the table has every message that it refers to"))
@@ -198,6 +283,29 @@ mod tests {
         assert_eq!(name("rbac.authorization.k8s.io/v1", "RoleList"), Some("rbac.v1.RoleList"));
         assert_eq!(name("apps/v1", "DeleteOptions"), Some("meta.v1.DeleteOptions"));
         assert_eq!(name("example.com/v1", "Pod"), None);
+        assert_eq!(name("apps.example.com/v1", "Deployment"), None);
+        assert_eq!(name("v1", "APIGroupList"), Some("meta.v1.APIGroupList"));
+    }
+
+    #[test]
+    fn every_package_of_the_table_is_a_group() {
+        let package = |group: &str| group.split('.').next().unwrap_or_default().to_owned();
+        let known: Vec<String> = GROUPS.iter().map(|group| package(group)).chain(["core".into()]).collect();
+        for message in messages().iter() {
+            assert!(known.contains(&package(message.name)), "{}", message.name);
+        }
+    }
+
+    #[test]
+    fn fields_of_inline_messages_are_found_by_their_owner() {
+        let way = |kind: &str, name: &str| {
+            let message =
+                messages().of_kind("v1", kind).or_else(|| messages().of_kind("admissionregistration.k8s.io/v1", kind));
+            message.unwrap().spot(name).map(|spot| (spot.way.to_vec(), spot.field.number))
+        };
+        assert_eq!((way("Volume", "name"), way("Volume", "secret")), (Some((vec![], 1)), Some((vec![2], 6))));
+        assert_eq!(way("Volume", "volumeSource"), None);
+        assert_eq!(way("NamedRuleWithOperations", "scope"), Some((vec![2, 2], 4)));
     }
 
     #[test]

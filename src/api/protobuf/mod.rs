@@ -1,8 +1,8 @@
 //! The protobuf form of built-in kinds (Kubernetes API concepts, "Protobuf encoding"), in which
-//! typed Go clients, kubectl's `create` among them, send what they write.
+//! typed Go clients, kubectl's `create` among them, send what they write and ask for what they read.
 //!
-//! Objects are turned into JSON trees and back along the table in [`facts`], so that everything
-//! behind this module sees one form only, and no code is generated per message. A decoded object
+//! Objects are turned into JSON and back along the table in [`facts`], so that everything behind
+//! this module sees one form only, and no code is generated per message. A decoded object
 //! is what a Go client would have sent as JSON: Go's protobuf writes zeroes where its JSON leaves
 //! fields out, and those are left out here.
 
@@ -10,11 +10,18 @@ mod decode;
 mod encode;
 mod envelope;
 pub mod facts;
+mod list;
 mod special;
 mod wire;
 
 pub use decode::{Object, decode};
-pub use encode::encode;
+pub use encode::{encode, put_object};
+pub use list::{list, watch_event};
+
+/// Whether objects of a kind have this form. Custom resources do not.
+pub fn is_known(api_version: &str, kind: &str) -> bool {
+    facts::messages().of_kind(api_version, kind).is_some()
+}
 
 /// Media type of the form.
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -52,8 +59,8 @@ pub enum Error {
         /// Seconds since 1970.
         seconds: i64,
     },
-    /// An extension that is not JSON.
-    #[error("embedded object is not JSON")]
+    /// An object, or one in it, that is not JSON.
+    #[error("object is not JSON")]
     Json(#[source] serde_json::Error),
     /// The envelope says that its content is compressed or in another form.
     #[error("content of type \"{content_type}\", encoded as \"{encoding}\", cannot be read from a protobuf message")]

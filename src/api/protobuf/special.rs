@@ -29,27 +29,33 @@ pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Value, Error> {
     }
 }
 
-/// Writes a time, quantity, or number or text as field `field`; nothing if `value` is none.
-pub(super) fn encode(out: &mut Vec<u8>, field: u32, kind: Kind, value: &Value) {
-    match (kind, value) {
-        (Kind::Time | Kind::MicroTime, Value::String(text)) => {
+/// Writes a time, quantity, or number or text as field `field`; nothing if `text` is none.
+pub(super) fn put_text(out: &mut Vec<u8>, field: u32, kind: Kind, text: &str) {
+    match kind {
+        Kind::Time | Kind::MicroTime => {
             let Some(time) = time::parse(text) else { return };
             wire::put_message(out, field, |out| {
                 wire::put_integer(out, 1, time.as_second());
                 wire::put_integer(out, 2, time.subsec_nanosecond().into());
             });
         }
-        (Kind::Quantity, Value::String(text)) => {
-            wire::put_message(out, field, |out| wire::put_bytes(out, 1, text.as_bytes()));
-        }
-        (Kind::IntOrString, Value::String(text)) => wire::put_message(out, field, |out| {
+        Kind::Quantity => wire::put_message(out, field, |out| wire::put_bytes(out, 1, text.as_bytes())),
+        Kind::IntOrString => wire::put_message(out, field, |out| {
             wire::put_integer(out, 1, 1);
             wire::put_integer(out, 2, 0);
             wire::put_bytes(out, 3, text.as_bytes());
         }),
-        (Kind::IntOrString, Value::Number(number)) => wire::put_message(out, field, |out| {
+        _ => {}
+    }
+}
+
+/// Likewise for a number.
+pub(super) fn put_number(out: &mut Vec<u8>, field: u32, kind: Kind, number: i64) {
+    match kind {
+        Kind::Quantity => put_text(out, field, kind, &number.to_string()),
+        Kind::IntOrString => wire::put_message(out, field, |out| {
             wire::put_integer(out, 1, 0);
-            wire::put_integer(out, 2, number.as_i64().unwrap_or_default());
+            wire::put_integer(out, 2, number);
             wire::put_bytes(out, 3, b"");
         }),
         _ => {}

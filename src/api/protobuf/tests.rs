@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use super::{
     Error, decode, encode,
-    facts::{self, Kind, Message, Shape},
+    facts::{self, Instead, Kind, Message, Shape},
+    list, put_object, watch_event,
 };
 use crate::api::{
     kinds,
-    schema::{Library, Struct, Type, facts::short},
+    schema::{Library, Schema, Struct, Type, facts::short},
 };
 
 /// Names of a message's fields as JSON shows them.
@@ -39,12 +40,85 @@ fn structs<'a>(kind: &'a Type, seen: &mut BTreeSet<String>, found: &mut Vec<&'a 
     }
 }
 
+/// Schemas of served kinds, and of those of the stable groups that may not be.
+fn schemas() -> Vec<Schema> {
+    let library = Library::default();
+    let mut schemas: Vec<Schema> = kinds::all().iter().map(|kind| library.schema(kind)).collect();
+    macro_rules! also {
+        ($($group:ident::$kind:ident),* $(,)?) => {
+            $(schemas.push(library.schema_of::<$group::$kind>("v1", stringify!($kind)));)*
+        };
+    }
+    use k8s_openapi::{
+        api::{
+            admissionregistration::v1 as admission, autoscaling::v1 as autoscaling, certificates::v1 as certificates,
+            core::v1 as core, flowcontrol::v1 as flowcontrol, networking::v1 as networking, resource::v1 as resource,
+            storage::v1 as storage,
+        },
+        apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions,
+        kube_aggregator::pkg::apis::apiregistration::v1 as registration,
+    };
+    also!(
+        admission::MutatingAdmissionPolicy,
+        admission::MutatingAdmissionPolicyBinding,
+        admission::MutatingWebhookConfiguration,
+        admission::ValidatingAdmissionPolicy,
+        admission::ValidatingAdmissionPolicyBinding,
+        admission::ValidatingWebhookConfiguration,
+        autoscaling::HorizontalPodAutoscaler,
+        certificates::CertificateSigningRequest,
+        core::ComponentStatus,
+        extensions::CustomResourceDefinition,
+        flowcontrol::FlowSchema,
+        flowcontrol::PriorityLevelConfiguration,
+        networking::IPAddress,
+        networking::ServiceCIDR,
+        registration::APIService,
+        resource::DeviceClass,
+        resource::ResourceClaim,
+        resource::ResourceClaimTemplate,
+        resource::ResourceSlice,
+        storage::CSIDriver,
+        storage::CSINode,
+        storage::CSIStorageCapacity,
+        storage::VolumeAttachment,
+        storage::VolumeAttributesClass,
+    );
+    schemas
+}
+
+/// Whether values of a field's type in the table are what its schema says.
+fn fits(kind: Kind, shown: &Type) -> bool {
+    match (kind, shown) {
+        (Kind::Boolean, Type::Boolean)
+        | (Kind::Int32, Type::Int32)
+        | (Kind::Int64, Type::Int64)
+        | (Kind::Double, Type::Number)
+        | (Kind::Text, Type::String)
+        | (Kind::Bytes, Type::Bytes)
+        | (Kind::Time, Type::Time)
+        | (Kind::MicroTime, Type::MicroTime)
+        | (Kind::Quantity, Type::Quantity)
+        | (Kind::IntOrString, Type::IntOrString)
+        | (Kind::Raw | Kind::Fields | Kind::SchemaOr(..), _)
+        | (Kind::Message(_), Type::Struct(_) | Type::Any) => true,
+        (Kind::Texts, Type::List(items)) => matches!(**items, Type::String),
+        _ => false,
+    }
+}
+
+fn fits_shape(field: &facts::Field, shown: &Type) -> bool {
+    match (field.shape, shown) {
+        (Shape::List, Type::List(inner)) | (Shape::Map, Type::Map(inner)) => fits(field.kind, inner),
+        (Shape::List | Shape::Map, _) => false,
+        _ => fits(field.kind, shown),
+    }
+}
+
 #[test]
 fn the_table_has_exactly_the_fields_of_every_kind() {
-    let library = Library::default();
     let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
-    for kind in kinds::all() {
-        let schema = library.schema(&kind);
+    for schema in schemas() {
         let mut found = Vec::new();
         structs(&schema.root, &mut seen, &mut found);
         for structure in found {
@@ -59,6 +133,12 @@ fn the_table_has_exactly_the_fields_of_every_kind() {
                 names(message).into_iter().filter(|name| !matches!(*name, "apiVersion" | "kind")).collect();
             if declared != tabled {
                 wrong.push(format!("{name}: {:?}", declared.symmetric_difference(&tabled).collect::<Vec<_>>()));
+            }
+            for field in structure.fields() {
+                let spot = message.spot(&field.name);
+                if spot.is_some_and(|spot| !fits_shape(&spot.field, &field.kind)) {
+                    wrong.push(format!("{name}.{}: {:?} for {:?}", field.name, spot.unwrap().field.kind, field.kind));
+                }
             }
         }
     }
@@ -192,6 +272,12 @@ fn kubectls_bodies_are_understood() {
     }
 }
 
+fn sealed(api_version: &str, kind: &str, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    super::envelope::seal(&mut out, api_version, kind, fill);
+    out
+}
+
 #[test]
 fn packed_scalars_are_read() {
     // A pod whose spec.securityContext.supplementalGroups is [1, 300], packed.
@@ -221,16 +307,88 @@ fn what_is_no_object_is_refused() {
 fn embedded_objects_do_not_nest_without_end() {
     let mut bytes = encode("apps/v1", "ControllerRevision", &json!({})).unwrap();
     for _ in 0..100 {
-        bytes = super::envelope::seal("apps/v1", "ControllerRevision", |out| {
+        bytes = sealed("apps/v1", "ControllerRevision", |out| {
             super::wire::put_message(out, 2, |out| super::wire::put_bytes(out, 1, &bytes));
         });
     }
     assert!(matches!(decode(&bytes), Err(Error::Depth(_))));
     let deep = format!("{}1{}", "[".repeat(4000), "]".repeat(4000));
-    let bytes = super::envelope::seal("apps/v1", "ControllerRevision", |out| {
+    let bytes = sealed("apps/v1", "ControllerRevision", |out| {
         super::wire::put_message(out, 2, |out| super::wire::put_bytes(out, 1, deep.as_bytes()));
     });
     assert!(matches!(decode(&bytes), Err(Error::Json(_))));
+}
+
+/// Versions and names of everything in the table that is an object or a list.
+fn top_level() -> impl Iterator<Item = (String, &'static str)> {
+    let objects = facts::messages().iter().filter(|message| message.spot("metadata").is_some());
+    objects.filter_map(|message| {
+        let (package, kind) = message.name.rsplit_once('.')?;
+        let (group, version) = package.split_once('.')?;
+        let group = facts::GROUPS.iter().find(|known| known.split('.').next() == Some(group));
+        // Types that are parts of objects and have metadata of their own are not told apart here.
+        Some((group.map_or_else(|| version.to_owned(), |group| format!("{group}/{version}")), kind))
+    })
+}
+
+#[test]
+fn lists_are_one_message_in_pieces() {
+    let pods: Vec<Vec<u8>> = (0..20_000)
+        .map(|n| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("p{n}")}, "spec": {}}))
+        .map(|pod| pod.to_string().into_bytes())
+        .collect();
+    let metadata = br#"{"resourceVersion":"7","continue":"c","remainingItemCount":0}"#;
+    let pieces = list("v1", "PodList", metadata, pods.iter().map(|pod| &**pod)).unwrap();
+    assert!(pieces.len() > 2);
+    let decoded = decode(&pieces.concat()).unwrap().value;
+    assert_eq!(decoded["metadata"], json!({"resourceVersion": "7", "continue": "c", "remainingItemCount": 0}));
+    assert_eq!(
+        (decoded["items"].as_array().unwrap().len(), &decoded["items"][19_999]["metadata"]["name"]),
+        (20_000, &json!("p19999"))
+    );
+    let pod: Value = serde_json::from_slice(&pods[0]).unwrap();
+    let items = json!({"metadata": {"resourceVersion": "7"}, "items": [pod]});
+    let pieces = list("v1", "PodList", br#"{"resourceVersion":"7"}"#, [&*pods[0]]).unwrap();
+    let joined = decode(&pieces.concat()).unwrap().value;
+    assert_eq!(joined, decode(&encode("v1", "PodList", &items).unwrap()).unwrap().value);
+}
+
+#[test]
+fn old_lists_of_metadata_have_their_own_numbers() {
+    let pieces =
+        list("meta.k8s.io/v1beta1", "PartialObjectMetadataList", b"{}", [&br#"{"metadata":{"name":"a"}}"#[..]])
+            .unwrap();
+    let decoded = decode(&pieces.concat()).unwrap().value;
+    assert_eq!(decoded["items"], json!([{"metadata": {"name": "a"}}]));
+}
+
+#[test]
+fn events_of_a_watch_have_their_length_and_no_envelope() {
+    let json = br#"{"metadata":{"name":"a"}}"#;
+    let frame = watch_event("ADDED", |out| put_object(out, "v1", "Pod", json)).unwrap();
+    let (length, event) = frame.split_at(4);
+    assert_eq!(u32::from_be_bytes(length.try_into().unwrap()) as usize, event.len());
+    let mut pod = Vec::new();
+    put_object(&mut pod, "v1", "Pod", json).unwrap();
+    let raw = [&[0x0a, pod.len() as u8][..], &pod].concat();
+    assert_eq!(event, [&b"\x0a\x05ADDED\x12"[..], &[raw.len() as u8], &raw].concat());
+}
+
+#[test]
+fn schemas_of_custom_resources_keep_their_json() {
+    for schema in [
+        json!({"type": "object", "additionalProperties": false, "items": {"type": "string"}, "$ref": "#/x"}),
+        json!({"additionalProperties": true, "items": [{"type": "string"}, {}], "default": {"a": [1]}, "maximum": 0.0}),
+        json!({"additionalProperties": {"type": "integer"}, "dependencies": {"a": ["b"], "c": {"type": "object"}},
+               "x-kubernetes-preserve-unknown-fields": false, "enum": [1, "x"]}),
+    ] {
+        let versions = json!([{"name": "v1", "served": true, "storage": false, "schema": {"openAPIV3Schema": schema}}]);
+        let mut definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {}, "spec": {"group": "example.com", "names": {"plural": "a", "kind": "A"}, "scope": "Cluster"}});
+        definition["spec"]["versions"] = versions;
+        let bytes = encode("apiextensions.k8s.io/v1", "CustomResourceDefinition", &definition).unwrap();
+        assert_eq!(decode(&bytes).unwrap().value, definition);
+    }
 }
 
 /// An object of a message, of whose fields `choices` decide which are set.
@@ -277,6 +435,13 @@ fn leaf(kind: Kind, choices: &mut impl Iterator<Item = u8>, depth: usize) -> Val
         Kind::Raw | Kind::Fields => json!({"f": [number]}),
         Kind::Texts => json!(["a", "b"]),
         Kind::Message(place) => Value::Object(generated(facts::messages().at(place), choices, depth + 1)),
+        Kind::SchemaOr(instead, place) if number % 2 == 0 => {
+            let schema = Value::Object(generated(facts::messages().at(place), choices, depth + 1));
+            if instead == Instead::Schemas && number % 4 == 0 { json!([schema, {}]) } else { schema }
+        }
+        Kind::SchemaOr(Instead::Boolean, _) => (number % 4 == 1).into(),
+        Kind::SchemaOr(Instead::Schemas, _) => json!([{}]),
+        Kind::SchemaOr(Instead::Texts, _) => json!(["a", "b"]),
     }
 }
 
@@ -285,7 +450,7 @@ proptest! {
     fn any_bytes_are_read_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), pod: bool) {
         if pod {
             let body = bytes;
-            bytes = super::envelope::seal("v1", "Pod", |out| out.extend_from_slice(&body));
+            bytes = sealed("v1", "Pod", |out| out.extend_from_slice(&body));
         }
         _ = decode(&bytes);
     }
@@ -302,13 +467,26 @@ proptest! {
     }
 
     #[test]
-    fn objects_survive_the_way_there_and_back(kind in 0..kinds::all().len(), choices in proptest::collection::vec(any::<u8>(), 900)) {
-        let kind = &kinds::all()[kind];
-        let message = facts::messages().of_kind(&kind.api_version(), kind.kind).unwrap();
+    fn objects_survive_the_way_there_and_back(kind: prop::sample::Index, choices in proptest::collection::vec(any::<u8>(), 900)) {
+        let kinds: Vec<(String, &str)> = top_level().collect();
+        let (version, kind) = kind.get(&kinds);
+        let message = facts::messages().of_kind(version, kind).unwrap();
         let mut object = generated(message, &mut choices.into_iter(), 0);
-        let bytes = encode(&kind.api_version(), kind.kind, &Value::Object(object.clone())).unwrap();
-        object.insert("apiVersion".into(), kind.api_version().into());
-        object.insert("kind".into(), kind.kind.into());
-        prop_assert_eq!(decode(&bytes).unwrap().value, Value::Object(object));
+        object.insert("apiVersion".into(), version.as_str().into());
+        object.insert("kind".into(), (*kind).into());
+        let object = Value::Object(object);
+        let bytes = encode(version, kind, &object).unwrap();
+        let decoded = decode(&bytes).unwrap();
+        prop_assert_eq!((decoded.value, &*decoded.kind), (object.clone(), *kind));
+        let mut streamed = Vec::new();
+        put_object(&mut streamed, version, kind, object.to_string().as_bytes()).unwrap();
+        prop_assert_eq!(streamed, bytes);
+    }
+
+    #[test]
+    fn any_json_is_encoded_or_refused(text in "[\\[\\]{}\",:a-c0-9\\\\ntrue]{0,60}") {
+        _ = put_object(&mut Vec::new(), "v1", "Pod", text.as_bytes());
+        let nested = format!("{{\"spec\":{text},\"metadata\":{{\"labels\":{text}}}}}");
+        _ = put_object(&mut Vec::new(), "v1", "Pod", nested.as_bytes());
     }
 }

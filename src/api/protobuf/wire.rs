@@ -153,13 +153,41 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
 }
 
 /// Writes what `fill` writes, as one message.
-pub(super) fn put_message(out: &mut Vec<u8>, field: u32, fill: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn put_message<T>(out: &mut Vec<u8>, field: u32, fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     put_varint(out, u64::from(field) << WIRE_TYPE_BITS | 2);
+    // Most messages are so short that one byte has their length; longer ones are moved on.
+    out.push(0);
     let start = out.len();
-    fill(out);
-    let mut length = Vec::with_capacity(VARINT_BYTES);
-    put_varint(&mut length, (out.len() - start) as u64);
-    out.splice(start..start, length);
+    let filled = fill(out);
+    let length = out.len() - start;
+    let more = varint_len(length as u64) - 1;
+    if more > 0 {
+        out.resize(start + length + more, 0);
+        out.copy_within(start..start + length, start + more);
+    }
+    write_varint(&mut out[start - 1..], length as u64);
+    filled
+}
+
+/// Writes the beginning of a field of `length` bytes that follow.
+pub(super) fn put_head(out: &mut Vec<u8>, field: u32, length: usize) {
+    put_varint(out, u64::from(field) << WIRE_TYPE_BITS | 2);
+    put_varint(out, length as u64);
+}
+
+fn varint_len(number: u64) -> usize {
+    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+fn write_varint(out: &mut [u8], mut number: u64) {
+    for byte in out {
+        *byte = (number & 0x7f) as u8;
+        number >>= 7;
+        if number == 0 {
+            return;
+        }
+        *byte |= 0x80;
+    }
 }
 
 fn put_varint(out: &mut Vec<u8>, mut number: u64) {
@@ -189,6 +217,16 @@ mod tests {
     fn groups_and_field_zero_are_refused() {
         assert!(matches!(Reader::new(&[0x0b]).next(), Err(Error::WireType { field: 1 })));
         assert!(matches!(Reader::new(&[0x00, 0]).next(), Err(Error::Number)));
+    }
+
+    #[test]
+    fn messages_of_any_length_follow_their_length() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 2_097_152] {
+            let mut out = vec![9];
+            put_message(&mut out, 3, |out| out.extend(std::iter::repeat_n(7, length)));
+            let (field, part) = Reader::new(&out[1..]).next().unwrap().unwrap();
+            assert_eq!((field, part.bytes(3).unwrap()), (3, &vec![7; length][..]));
+        }
     }
 
     proptest! {

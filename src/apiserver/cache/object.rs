@@ -58,6 +58,8 @@ pub struct Object {
     /// Where `metadata`'s content begins, in the JSON; the resource version is the first of it.
     metadata_at: usize,
     selectable: OnceLock<Arc<Selectable>>,
+    /// The watch event in its other encoding, once somebody has asked for it.
+    other_frame: OnceLock<Bytes>,
 }
 
 impl Object {
@@ -104,6 +106,15 @@ impl Object {
         out.freeze()
     }
 
+    /// The watch event in the one encoding that is not [`Object::frame`]'s, which `encode` makes of
+    /// the object's JSON. Shared likewise.
+    pub fn other_frame(&self, change: Change, encode: impl FnOnce(&[u8]) -> Bytes) -> Bytes {
+        if change == self.change {
+            return self.other_frame.get_or_init(|| encode(&self.json())).clone();
+        }
+        encode(&self.json())
+    }
+
     /// Memory that the encoded object takes, in bytes.
     pub fn size(&self) -> usize {
         self.frame.len()
@@ -135,7 +146,7 @@ impl Object {
     }
 
     fn new(key: Arc<str>, revision: Revision, change: Change, frame: Bytes, metadata_at: usize) -> Self {
-        Self { key, revision, change, frame, metadata_at, selectable: OnceLock::new() }
+        Self { key, revision, change, frame, metadata_at, selectable: OnceLock::new(), other_frame: OnceLock::new() }
     }
 
     /// `<namespace>/<name>` or `<name>`: what follows `/registry/<group>/<plural>/`.
@@ -210,6 +221,14 @@ mod tests {
             format!("{{\"type\":\"ADDED\",\"object\":{}}}\n", std::str::from_utf8(&object.json()).unwrap())
         );
         assert_eq!((object.namespace(), object.name()), ("ns", "a"));
+    }
+
+    #[test]
+    fn the_other_encoding_is_made_once_for_the_event_itself() {
+        let object = stored(r#"{"metadata":{"name":"a"}}"#, 7, 3);
+        let first = object.other_frame(Change::Modified, |json| Bytes::copy_from_slice(&json[..5]));
+        assert_eq!(object.other_frame(Change::Modified, |_| unreachable!("it was made already")), first);
+        assert_eq!(object.other_frame(Change::Added, |_| Bytes::from_static(b"x")), "x");
     }
 
     #[test]

@@ -8,8 +8,14 @@ use super::{
 };
 use crate::api::patch;
 
-const JSON_AND_YAML: &[&str] = &["application/json", "application/yaml"];
-const STREAMS: &[&str] = &["application/json", "application/yaml", "application/json;stream=watch"];
+const OBJECTS: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const STREAMS: &[&str] = &[
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
 const ANY: &[&str] = &["*/*"];
 
 /// What an operation does, takes and gives.
@@ -79,7 +85,7 @@ impl Operation {
         match (self.action, &self.response) {
             (_, None) => ANY,
             ("list", _) => STREAMS,
-            _ => JSON_AND_YAML,
+            _ => OBJECTS,
         }
     }
 

@@ -66,6 +66,14 @@ pub enum Deleted {
     Pending(Bytes),
 }
 
+/// What a deletion is answered with, as JSON.
+pub enum Answer {
+    /// The object.
+    Object(Bytes),
+    /// A `Status` that says what was deleted.
+    Status(Bytes),
+}
+
 impl DeleteOptions {
     /// Reads options from the body, if there is one, else from the query.
     pub fn read(body: Option<&Value>, query: &Query) -> Result<Self, Status> {
@@ -185,10 +193,10 @@ pub fn is_released(object: &Value) -> bool {
 }
 
 /// The answer to a deletion.
-pub fn answer(call: &Call<'_>, deleted: Deleted) -> Bytes {
+pub fn answer(call: &Call<'_>, deleted: Deleted) -> Answer {
     match deleted {
-        Deleted::Pending(object) => object,
-        Deleted::Gone(object) if ANSWERED_WITH_OBJECT.contains(&call.kind.plural) => object,
+        Deleted::Pending(object) => Answer::Object(object),
+        Deleted::Gone(object) if ANSWERED_WITH_OBJECT.contains(&call.kind.plural) => Answer::Object(object),
         Deleted::Gone(object) => {
             let object: Value = serde_json::from_slice(&object).unwrap_or_default();
             let mut details = json!({"name": meta::name(&object), "kind": call.kind.plural, "uid": meta::uid(&object)});
@@ -197,7 +205,7 @@ pub fn answer(call: &Call<'_>, deleted: Deleted) -> Bytes {
             }
             let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
                                 "details": details});
-            status.to_string().into()
+            Answer::Status(status.to_string().into())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Watch: a stream of events from a revision on, one line of JSON each
+//! Watch: a stream of events from a revision on, each as the client wants to see it
 //! (API concepts, "Efficient detection of changes").
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -29,17 +29,27 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of events that are sent as one piece.
 const CHUNK_BYTES: usize = 32 << 10;
-const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+/// Annotation of the bookmark after which a watch has shown all that was there.
+pub const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
-/// Makes of an event what the client has asked to see: the line to send.
-pub type Render = Arc<dyn Fn(Change, &Object) -> Bytes + Send + Sync>;
+/// Makes of what happens what a client has asked to see: the bytes to send.
+pub trait Render: Send + Sync {
+    /// An object that was there when the watch began. There is nobody to share its bytes with.
+    fn initial(&self, object: &Object) -> Bytes;
+    /// An event of an object, of which all who watch are told at about the same time.
+    fn event(&self, change: Change, object: &Object) -> Bytes;
+    /// Tells how far the client has come, by an object that has little more than a resource version.
+    fn bookmark(&self, object: &Value) -> Bytes;
+    /// Tells why the watch ends.
+    fn error(&self, status: &Status) -> Bytes;
+}
 
 /// A watch that has begun.
 pub struct Watch {
     watcher: Watcher,
     caches: Arc<Caches>,
     kind: Descriptor,
-    render: Render,
+    render: Box<dyn Render>,
     waiting: VecDeque<Waiting>,
     bookmarks: bool,
     next_bookmark: Instant,
@@ -53,23 +63,14 @@ pub struct Watch {
 /// objects holds references to them, not copies.
 enum Waiting {
     Line(Bytes),
+    Initial(Arc<Object>),
     Event(Change, Arc<Object>),
-}
-
-/// The events as the client gets them in JSON: bytes shared with everybody who watches.
-pub fn plain() -> Render {
-    Arc::new(|change, object| object.frame(change))
-}
-
-/// An `ERROR` event.
-pub fn error_line(status: &Status) -> Bytes {
-    line(&json!({"type": "ERROR", "object": status.to_json()}))
 }
 
 impl Registry {
     /// Begins a watch. What cannot begin because its history is gone ends at once with an event
     /// that says so, as upstream's watches do.
-    pub fn watch(&self, call: &Call<'_>, options: ListOptions, render: Render) -> Result<Watch, Status> {
+    pub fn watch(&self, call: &Call<'_>, options: ListOptions, render: Box<dyn Render>) -> Result<Watch, Status> {
         let cache = self.cache(call)?;
         let namespace = Some(call.namespace()).filter(|namespace| !namespace.is_empty());
         let revision = options.revision.unwrap_or(0);
@@ -79,15 +80,15 @@ impl Registry {
         if initial {
             let slice = Slice { namespace, after: None, limit: 0, selector: &options.selector };
             let page = cache.list(&slice, self.inner.caches.revision());
-            waiting.extend(page.objects.into_iter().map(|object| Waiting::Event(Change::Added, object)));
+            waiting.extend(page.objects.into_iter().map(Waiting::Initial));
             start = page.revision;
             if options.send_initial_events == Some(true) && options.bookmarks {
-                waiting.push_back(Waiting::Line(bookmark(call.kind, start, true)));
+                waiting.push_back(Waiting::Line(render.bookmark(&bookmark(call.kind, start, true))));
             }
         }
         let ended = !cache.reaches(start);
         if ended {
-            waiting = VecDeque::from([Waiting::Line(error_line(&expired(start, cache.revision())))]);
+            waiting = VecDeque::from([Waiting::Line(render.error(&expired(start, cache.revision())))]);
         }
         let now = Instant::now();
         let default = || DEFAULT_TIMEOUT + DEFAULT_TIMEOUT.mul_f64(rand::random());
@@ -147,8 +148,8 @@ impl Watch {
                 let now = Instant::now();
                 if self.bookmarks {
                     self.next_bookmark = now + BOOKMARK_INTERVAL;
-                    let line = bookmark(&self.kind, self.watcher.position(), false);
-                    self.waiting.push_back(Waiting::Line(line));
+                    let object = bookmark(&self.kind, self.watcher.position(), false);
+                    self.waiting.push_back(Waiting::Line(self.render.bookmark(&object)));
                 }
                 self.ended = now >= self.deadline;
             }
@@ -161,7 +162,7 @@ impl Watch {
 
     fn expire(&mut self) {
         let status = expired(self.watcher.position(), self.caches.revision());
-        self.waiting.push_back(Waiting::Line(error_line(&status)));
+        self.waiting.push_back(Waiting::Line(self.render.error(&status)));
         self.ended = true;
     }
 
@@ -185,23 +186,16 @@ impl Watch {
     fn line(&mut self) -> Option<Bytes> {
         Some(match self.waiting.pop_front()? {
             Waiting::Line(line) => line,
-            Waiting::Event(change, object) => (self.render)(change, &object),
+            Waiting::Initial(object) => self.render.initial(&object),
+            Waiting::Event(change, object) => self.render.event(change, &object),
         })
     }
 }
 
-/// Tells how far the client has come.
-fn bookmark(kind: &Descriptor, revision: Revision, initial_events_end: bool) -> Bytes {
+fn bookmark(kind: &Descriptor, revision: Revision, initial_events_end: bool) -> Value {
     let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
     if initial_events_end {
         metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
     }
-    let object = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata});
-    line(&json!({"type": "BOOKMARK", "object": object}))
-}
-
-fn line(value: &Value) -> Bytes {
-    let mut text = value.to_string();
-    text.push('\n');
-    text.into()
+    json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::{
     api::Status,
     apiserver::{
-        attributes::Attributes, authn::Tokens, authz::Authorizer, handler::Handler, handlers::Handlers, payload,
-        respond,
+        attributes::Attributes, authn::Tokens, authz::Authorizer, handler::Handler, handlers::Handlers, negotiate,
+        payload, respond,
     },
     http::{
         body::Body,
@@ -69,7 +69,7 @@ impl Review {
         if !object["metadata"].is_object() {
             object["metadata"] = json!({});
         }
-        Ok(respond::json(StatusCode::CREATED, &object))
+        negotiate::reply(&parts.headers, StatusCode::CREATED, &object)
     }
 
     fn status(&self, attributes: &Attributes, object: &Value) -> Result<Value, Status> {

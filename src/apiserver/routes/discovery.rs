@@ -8,6 +8,7 @@ use crate::{
     api::kind::Descriptor,
     apiserver::{
         discovery::{Document, aggregated, classic},
+        negotiate::{self, Accept, accept::Encoding},
         respond,
     },
     http::body::{self, Body},
@@ -53,11 +54,14 @@ impl Documents {
             return Some(respond::whole(StatusCode::OK, respond::JSON, self.index.clone()));
         }
         let preferred = aggregated::is_preferred(&text(headers, header::ACCEPT));
-        let (document, content_type) = match self.aggregated.get(path).filter(|_| preferred) {
-            Some(document) => (document, aggregated::CONTENT_TYPE),
-            None => (self.classic.get(path)?, respond::JSON),
-        };
-        Some(tagged(document, content_type, headers))
+        if let Some(document) = self.aggregated.get(path).filter(|_| preferred) {
+            return Some(tagged(document, aggregated::CONTENT_TYPE, headers));
+        }
+        let document = self.classic.get(path)?;
+        match Accept::of(headers).document() {
+            Ok(Encoding::Json) | Err(_) => Some(tagged(document, respond::JSON, headers)),
+            Ok(encoding) => negotiate::document(StatusCode::OK, document.body.clone(), encoding).ok(),
+        }
     }
 }
 

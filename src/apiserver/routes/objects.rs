@@ -6,10 +6,13 @@ use crate::{
     api::{Status, field, selector::FieldSelector},
     apiserver::{
         cache::selectable::Selector,
-        negotiate::{self, Accepted},
+        negotiate::{
+            self, Accept, Accepted,
+            events::{self, Events},
+        },
         registry::{
             Call,
-            delete::{self, DeleteOptions},
+            delete::{self, Answer, DeleteOptions},
             update::Endpoint,
         },
         respond,
@@ -35,32 +38,41 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
     if !fits || !call.kind.verbs.contains(&verb) {
         return Err(respond::no_such_method());
     }
-    let accepted = Accepted::read(request.headers(), query)?;
+    let accept = Accept::of(request.headers());
+    if verb == "watch" {
+        return watch(exchange, accept.events(call.kind, query)?);
+    }
+    let accepted = accept.objects(call.kind, query)?;
     let registry = &server.registry;
-    match verb {
-        "get" => Ok(negotiate::object(StatusCode::OK, registry.get(call)?, call.kind, accepted)),
-        "list" => {
-            let listing = registry.list(call, &query.list_options(call.kind)?).await?;
-            Ok(negotiate::list(listing, call.kind, accepted, &server.rendering).await)
-        }
-        "watch" => watch(exchange, accepted),
+    let (code, stored) = match verb {
+        "get" => (StatusCode::OK, registry.get(call)?),
         "create" => {
             let object = body_object(exchange, request).await?;
-            Ok(negotiate::object(StatusCode::CREATED, registry.create(call, object).await?, call.kind, accepted))
+            (StatusCode::CREATED, registry.create(call, object).await?)
         }
         "update" => {
             let object = body_object(exchange, request).await?;
-            let stored = registry.update(call, Endpoint::Main, object).await?;
-            Ok(negotiate::object(StatusCode::OK, stored, call.kind, accepted))
+            (StatusCode::OK, registry.update(call, Endpoint::Main, object).await?)
         }
-        "patch" => {
-            let (code, stored) = patch::apply(exchange, Endpoint::Main, request).await?;
-            Ok(negotiate::object(code, stored, call.kind, accepted))
-        }
-        "delete" => delete(exchange, request, accepted).await,
-        "deletecollection" => delete_collection(exchange, request).await,
-        _ => Err(respond::no_such_method()),
-    }
+        "patch" => patch::apply(exchange, Endpoint::Main, request).await?,
+        "list" => return list(exchange, accepted).await,
+        "delete" => return delete(exchange, request, accepted).await,
+        "deletecollection" => return delete_collection(exchange, request, accepted).await,
+        _ => return Err(respond::no_such_method()),
+    };
+    negotiate::object(code, stored, call.kind, accepted)
+}
+
+async fn list(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Body>, Status> {
+    let Exchange { server, call, query } = exchange;
+    let listing = server.registry.list(call, &query.list_options(call.kind)?).await?;
+    let meta = ListMeta {
+        resource_version: listing.revision.to_string(),
+        continue_token: listing.continue_token,
+        remaining_item_count: listing.remaining.map(|count| count as u64),
+    };
+    let objects = listing.objects.iter().map(|object| object.json()).collect();
+    negotiate::list::list(meta, objects, call.kind, accepted, &server.rendering).await
 }
 
 fn watch(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Body>, Status> {
@@ -73,8 +85,8 @@ fn watch(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Body>, 
         let fields = FieldSelector::parse(&text).map_err(|error| Status::bad_request(error.to_string()))?;
         options.selector = Selector { fields, ..options.selector };
     }
-    let watch = server.registry.watch(call, options, negotiate::events(call.kind, accepted))?;
-    Ok(negotiate::watch_response(watch))
+    let watch = server.registry.watch(call, options, Box::new(Events::new(call.kind, accepted)))?;
+    Ok(events::response(watch, accepted))
 }
 
 /// Rules of KEP-3157 about `sendInitialEvents`.
@@ -102,15 +114,22 @@ async fn delete(exchange: &Exchange<'_>, request: Request<Body>, accepted: Accep
     let options = DeleteOptions::read(body_value(request).await?.as_ref(), query)?;
     let call = Call { dry_run: call.dry_run || options.dry_run, ..*call };
     let deleted = server.registry.delete(&call, &options).await?;
-    Ok(negotiate::document(StatusCode::OK, delete::answer(&call, deleted), accepted))
+    match delete::answer(&call, deleted) {
+        Answer::Object(object) => negotiate::object(StatusCode::OK, object, call.kind, accepted),
+        Answer::Status(status) => negotiate::document(StatusCode::OK, status, accepted.encoding),
+    }
 }
 
-async fn delete_collection(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
+async fn delete_collection(
+    exchange: &Exchange<'_>,
+    request: Request<Body>,
+    accepted: Accepted,
+) -> Result<Response<Body>, Status> {
     let Exchange { server, call, query } = exchange;
     let options = DeleteOptions::read(body_value(request).await?.as_ref(), query)?;
     let call = Call { dry_run: call.dry_run || options.dry_run, ..*call };
     let selector = query.selector(call.kind)?;
     let deleted = server.registry.delete_collection(&call, &options, &selector).await?;
     let meta = ListMeta { resource_version: server.registry.caches().revision().to_string(), ..ListMeta::default() };
-    Ok(respond::streamed(StatusCode::OK, respond::JSON, negotiate::list_body(call.kind, &meta, deleted)))
+    negotiate::list::list(meta, deleted, call.kind, accepted, &server.rendering).await
 }

@@ -7,7 +7,7 @@ use crate::{
     api::{Status, kind::Subresource, meta, patch as api_patch},
     apiserver::{
         attributes::Attributes,
-        negotiate::{self, Accepted},
+        negotiate::{self, Accept},
         payload,
         registry::{Call, update::Endpoint},
         respond,
@@ -26,20 +26,22 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
         Subresource::Scale => scale(exchange, request).await,
         Subresource::Custom(name) => match (*name, call.attributes.verb.as_str()) {
             ("binding", "create") => {
+                let headers = request.headers().clone();
                 let binding = body_value(request).await?.unwrap_or_default();
                 exchange.server.registry.bind(call, &binding).await?;
-                Ok(respond::success(StatusCode::CREATED))
+                negotiate::success(&headers, StatusCode::CREATED)
             }
             ("eviction", "create") => {
+                let headers = request.headers().clone();
                 let eviction = body_value(request).await?.unwrap_or_default();
                 exchange.server.registry.evict(call, &eviction, exchange.query).await?;
-                Ok(respond::success(StatusCode::CREATED))
+                negotiate::success(&headers, StatusCode::CREATED)
             }
             ("finalize", "update") => {
-                let accepted = Accepted::read(request.headers(), exchange.query)?;
+                let accepted = Accept::of(request.headers()).objects(call.kind, exchange.query)?;
                 let namespace = body_object(exchange, request).await?;
                 let stored = exchange.server.registry.finalize(call, &namespace).await?;
-                Ok(negotiate::object(StatusCode::OK, stored, call.kind, accepted))
+                negotiate::object(StatusCode::OK, stored, call.kind, accepted)
             }
             ("binding" | "eviction" | "finalize", _) => Err(respond::no_such_method()),
             _ => Err(respond::no_such_path()),
@@ -50,17 +52,18 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
 /// `POST …/bindings`: the pod is named in the body.
 pub(super) async fn bind_by_name(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
     let Exchange { server, call, .. } = exchange;
+    let headers = request.headers().clone();
     let binding = body_value(request).await?.unwrap_or_default();
     let pods = server.kinds.iter().find(|kind| kind.plural == "pods" && kind.group.is_empty());
     let kind = pods.ok_or_else(respond::no_such_path)?;
     let attributes = Attributes { name: meta::name(&binding).to_owned(), ..call.attributes.clone() };
     server.registry.bind(&Call { attributes: &attributes, kind, ..*call }, &binding).await?;
-    Ok(respond::success(StatusCode::CREATED))
+    negotiate::success(&headers, StatusCode::CREATED)
 }
 
 async fn status(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
     let Exchange { server, call, query } = exchange;
-    let accepted = Accepted::read(request.headers(), query)?;
+    let accepted = Accept::of(request.headers()).objects(call.kind, query)?;
     let stored = match call.attributes.verb.as_str() {
         "get" => server.registry.get(call)?,
         "update" => {
@@ -70,12 +73,12 @@ async fn status(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Respo
         "patch" => patch::apply(exchange, Endpoint::Status, request).await?.1,
         _ => return Err(respond::no_such_method()),
     };
-    Ok(negotiate::object(StatusCode::OK, stored, call.kind, accepted))
+    negotiate::object(StatusCode::OK, stored, call.kind, accepted)
 }
 
 async fn scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
-    let Exchange { server, call, query } = exchange;
-    let accepted = Accepted::read(request.headers(), query)?;
+    let Exchange { server, call, .. } = exchange;
+    let encoding = Accept::of(request.headers()).document()?;
     let scale = match call.attributes.verb.as_str() {
         "get" => server.registry.get_scale(call)?,
         "update" => {
@@ -85,7 +88,7 @@ async fn scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Respon
         "patch" => patch_scale(exchange, request).await?,
         _ => return Err(respond::no_such_method()),
     };
-    Ok(negotiate::document(StatusCode::OK, crate::api::encode::encode(&scale), accepted))
+    negotiate::document(StatusCode::OK, crate::api::encode::encode(&scale), encoding)
 }
 
 /// A Scale has no lists, so that a strategic merge of it is a plain one.

@@ -20,9 +20,8 @@ use crate::{
         authn::service_account::{Binding, Claims, ObjectReference, Tokens},
         handler::Handler,
         handlers::Handlers,
-        payload,
+        negotiate, payload,
         reader::Reader,
-        respond,
     },
     http::body::Body,
     pki::authority::seconds_now,
@@ -106,7 +105,7 @@ impl TokenRequests {
         object["spec"]["audiences"] = json!(wish.audiences);
         object["spec"]["expirationSeconds"] = wish.seconds.into();
         object["status"] = json!({"token": token, "expirationTimestamp": expires.to_string()});
-        Ok(respond::json(StatusCode::CREATED, &object))
+        negotiate::reply(&parts.headers, StatusCode::CREATED, &object)
     }
 
     fn claims(&self, attributes: &Attributes, wish: &Wish) -> Result<Claims, Status> {
