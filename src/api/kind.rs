@@ -37,6 +37,9 @@ pub enum Subresource {
     Status,
     /// `/scale`: autoscaling/v1 Scale over `spec.replicas`.
     Scale,
+    /// A part of the object with rules of its own about what changes (`/approval`, `/resize`), by its
+    /// name. It is read and written as the whole object.
+    Part(&'static str),
     /// Any other, by its name; the server has a handler of its own (log, exec, binding, token…).
     Custom(&'static str),
 }
@@ -47,7 +50,7 @@ impl Subresource {
         match self {
             Self::Status => "status",
             Self::Scale => "scale",
-            Self::Custom(name) => name,
+            Self::Part(name) | Self::Custom(name) => name,
         }
     }
 }
@@ -129,12 +132,20 @@ pub trait Strategy: Send + Sync {
     fn prepare_for_update(&self, new: Value, old: &Decoded) -> Result<Decoded, Status>;
     /// Likewise on an update of `/status`: keeps everything but status (and metadata the kind allows).
     fn prepare_for_status_update(&self, new: Value, old: &Decoded) -> Result<Decoded, Status>;
+    /// Likewise on an update of the [`Subresource::Part`] called `part`. Errors if the kind has none.
+    fn prepare_for_part_update(&self, part: &str, _new: Value, _old: &Decoded) -> Result<Decoded, Status> {
+        Err(Status::internal(format!("the kind has no part {part}")))
+    }
     /// Every problem of the object, metadata included. Empty when valid.
     fn validate(&self, object: &Decoded) -> Vec<Cause>;
     /// Every problem of the change, immutability included. Called after [`Strategy::validate`].
     fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
     /// Problems of a status update.
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
+    /// Problems of an update of the part called `part`.
+    fn validate_part_update(&self, _part: &str, _new: &Decoded, _old: &Decoded) -> Vec<Cause> {
+        Vec::new()
+    }
     /// Selectable fields beyond `metadata.name` and `metadata.namespace`, by path.
     fn selectable_fields(&self, object: &Decoded) -> Vec<(&'static str, String)>;
     /// Names of the fields that [`Strategy::selectable_fields`] gives.
@@ -230,6 +241,8 @@ pub trait Kind: Send + Sync + 'static {
     fn prepare_for_update(_new: &mut Self::Object, _old: &Self::Object) {}
     /// See [`Strategy::prepare_for_status_update`].
     fn prepare_for_status_update(_new: &mut Self::Object, _old: &Self::Object) {}
+    /// See [`Strategy::prepare_for_part_update`].
+    fn prepare_for_part_update(_part: &str, _new: &mut Self::Object, _old: &Self::Object) {}
     /// Problems beyond those of metadata.
     fn validate(_object: &Self::Object) -> Vec<Cause> {
         Vec::new()
@@ -240,6 +253,10 @@ pub trait Kind: Send + Sync + 'static {
     }
     /// Problems of a status update beyond those of metadata.
     fn validate_status_update(_new: &Self::Object, _old: &Self::Object) -> Vec<Cause> {
+        Vec::new()
+    }
+    /// Problems of an update of a part beyond those of metadata.
+    fn validate_part_update(_part: &str, _new: &Self::Object, _old: &Self::Object) -> Vec<Cause> {
         Vec::new()
     }
     /// Values of [`Kind::FIELDS`], in their order.

@@ -75,6 +75,18 @@ impl<K: Kind> Strategy for Typed<K> {
         unparse::<K>(typed)
     }
 
+    fn prepare_for_part_update(&self, part: &str, new: Value, old: &Decoded) -> Result<Decoded, Status> {
+        let mut new = identified::<K>(new)?;
+        keep_identity(&mut new, old);
+        let mut typed = parse::<K>(&new)?;
+        K::prepare_for_part_update(part, &mut typed, known::<K>(old)?);
+        let mut value = untyped::<K>(&typed)?;
+        let generation = next_generation::<K>(&value, old);
+        typed.metadata_mut().generation = generation;
+        meta::set(&mut value, "generation", generation);
+        Ok(Decoded::both(value, typed))
+    }
+
     fn validate(&self, object: &Decoded) -> Vec<Cause> {
         let mut causes = metadata::validate(object, K::NAMES.scope, K::NAME_RULE);
         causes.extend(problems(known::<K>(object).map(K::validate)));
@@ -90,6 +102,12 @@ impl<K: Kind> Strategy for Typed<K> {
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         let mut causes = metadata::validate_update(new, old);
         causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_status_update(new, old))));
+        causes
+    }
+
+    fn validate_part_update(&self, part: &str, new: &Decoded, old: &Decoded) -> Vec<Cause> {
+        let mut causes = metadata::validate_update(new, old);
+        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_part_update(part, new, old))));
         causes
     }
 

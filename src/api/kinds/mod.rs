@@ -1,10 +1,14 @@
 //! The built-in kinds: one file each, and the table of all of them. A kind that is not in the
 //! table does not exist for the server.
 
+pub mod admission_registration;
+pub mod api_service;
 pub mod cells;
+pub mod certificate_signing_request;
 pub mod config_map;
 pub mod controller_revision;
 pub mod cron_job;
+pub mod custom_resource_definition;
 pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
@@ -38,6 +42,7 @@ pub mod secret;
 pub mod service;
 pub mod service_account;
 pub mod stateful_set;
+pub mod status;
 pub mod storage_class;
 pub mod workload;
 
@@ -87,6 +92,14 @@ pub fn all() -> Vec<Descriptor> {
         descriptor::<secret::SecretKind>(),
         descriptor::<service_account::ServiceAccountKind>(),
         descriptor::<service::ServiceKind>(),
+        descriptor::<admission_registration::mutating_policy::MutatingAdmissionPolicyKind>(),
+        descriptor::<admission_registration::policy_binding::MutatingAdmissionPolicyBindingKind>(),
+        descriptor::<admission_registration::mutating_webhooks::MutatingWebhookConfigurationKind>(),
+        descriptor::<admission_registration::validating_policy::ValidatingAdmissionPolicyKind>(),
+        descriptor::<admission_registration::policy_binding::ValidatingAdmissionPolicyBindingKind>(),
+        descriptor::<admission_registration::validating_webhooks::ValidatingWebhookConfigurationKind>(),
+        descriptor::<custom_resource_definition::CustomResourceDefinitionKind>(),
+        descriptor::<api_service::ApiServiceKind>(),
         descriptor::<controller_revision::ControllerRevisionKind>(),
         descriptor::<daemon_set::DaemonSetKind>(),
         descriptor::<deployment::DeploymentKind>(),
@@ -101,6 +114,7 @@ pub fn all() -> Vec<Descriptor> {
         descriptor::<horizontal_pod_autoscaler::HorizontalPodAutoscalerKind>(),
         descriptor::<cron_job::CronJobKind>(),
         descriptor::<job::JobKind>(),
+        descriptor::<certificate_signing_request::CertificateSigningRequestKind>(),
         descriptor::<lease::LeaseKind>(),
         descriptor::<endpoint_slice::EndpointSliceKind>(),
         descriptor::<event::regarding::EventKind>(),

@@ -48,6 +48,9 @@ fn body(kind: &str) -> Value {
         }
         "StorageClass" => json!({"provisioner": "example.com/p"}),
         "RuntimeClass" => json!({"handler": "h"}),
+        "CustomResourceDefinition" => json!({"spec": {"group": "b.example", "scope": "Cluster",
+            "names": {"plural": "a", "kind": "A"}, "versions": [{"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object"}}}]}}),
         _ => json!({}),
     }
 }

@@ -7,6 +7,7 @@ pub mod metadata;
 pub mod name;
 pub mod network;
 pub mod value;
+pub mod webhook;
 
 /// `must be no more than N bytes`.
 pub fn too_long(limit_bytes: usize) -> String {

@@ -12,6 +12,7 @@ use crate::{
     apiserver::{attributes::Attributes, authz::Authorizer, reader::Reader},
 };
 
+mod certificates;
 mod default_toleration_seconds;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -107,6 +108,7 @@ impl Admission {
                 Box::new(taint_nodes::TaintNodesByCondition),
                 Box::new(priority::Priority::new(reader)),
                 Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+                Box::new(certificates::Certificates::new(authorizer.clone())),
                 Box::new(rbac_escalation::RbacEscalation::new(authorizer)),
             ],
         }

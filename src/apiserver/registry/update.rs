@@ -28,6 +28,8 @@ pub enum Endpoint {
     Main,
     /// The status.
     Status,
+    /// A part with rules of its own, by its name.
+    Part(&'static str),
 }
 
 impl Registry {
@@ -82,10 +84,11 @@ impl Registry {
         let mut new = match endpoint {
             Endpoint::Main => strategy.prepare_for_update(new, old)?,
             Endpoint::Status => strategy.prepare_for_status_update(new, old)?,
+            Endpoint::Part(part) => strategy.prepare_for_part_update(part, new, old)?,
         };
         let claim = match endpoint {
             Endpoint::Main => self.claim(call, &mut new, Some(old))?,
-            Endpoint::Status => None,
+            Endpoint::Status | Endpoint::Part(_) => None,
         };
         let causes = match endpoint {
             Endpoint::Main => {
@@ -94,6 +97,11 @@ impl Registry {
                 without_repetition(causes)
             }
             Endpoint::Status => strategy.validate_status_update(&new, old),
+            Endpoint::Part(part) => {
+                let mut causes = strategy.validate(&new);
+                causes.extend(strategy.validate_part_update(part, &new, old));
+                without_repetition(causes)
+            }
         };
         if !causes.is_empty() {
             return Err(Status::invalid(call.kind.group, call.kind.kind, &call.attributes.name, causes));

@@ -22,7 +22,8 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
     let wanted = call.attributes.subresource.as_str();
     let known = call.kind.subresources.iter().find(|subresource| subresource.name() == wanted);
     match known.ok_or_else(respond::no_such_path)? {
-        Subresource::Status => status(exchange, request).await,
+        Subresource::Status => part(exchange, Endpoint::Status, request).await,
+        Subresource::Part(name) => part(exchange, Endpoint::Part(name), request).await,
         Subresource::Scale => scale(exchange, request).await,
         Subresource::Custom(name) => match (*name, call.attributes.verb.as_str()) {
             ("binding", "create") => {
@@ -61,16 +62,16 @@ pub(super) async fn bind_by_name(exchange: &Exchange<'_>, request: Request<Body>
     negotiate::success(&headers, StatusCode::CREATED)
 }
 
-async fn status(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
+async fn part(exchange: &Exchange<'_>, endpoint: Endpoint, request: Request<Body>) -> Result<Response<Body>, Status> {
     let Exchange { server, call, query } = exchange;
     let accepted = Accept::of(request.headers()).objects(call.kind, query)?;
     let stored = match call.attributes.verb.as_str() {
         "get" => server.registry.get(call)?,
         "update" => {
             let object = body_object(exchange, request).await?;
-            server.registry.update(call, Endpoint::Status, object).await?
+            server.registry.update(call, endpoint, object).await?
         }
-        "patch" => patch::apply(exchange, Endpoint::Status, request).await?.1,
+        "patch" => patch::apply(exchange, endpoint, request).await?.1,
         _ => return Err(respond::no_such_method()),
     };
     negotiate::object(StatusCode::OK, stored, call.kind, accepted)

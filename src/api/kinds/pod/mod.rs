@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use serde_json::Value;
 
-use super::{names, pod_template};
+use super::{names, pod_template, status};
 use crate::api::{
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
@@ -26,13 +26,13 @@ impl Kind for PodKind {
             Subresource::Status,
             Subresource::Custom("attach"),
             Subresource::Custom("binding"),
-            Subresource::Custom("ephemeralcontainers"),
+            Subresource::Part("ephemeralcontainers"),
             Subresource::Custom("eviction"),
             Subresource::Custom("exec"),
             Subresource::Custom("log"),
             Subresource::Custom("portforward"),
             Subresource::Custom("proxy"),
-            Subresource::Custom("resize"),
+            Subresource::Part("resize"),
         ],
         ..names::namespaced(names::CORE, "Pod", "pods", "pod")
     };
@@ -71,6 +71,17 @@ impl Kind for PodKind {
         }
     }
 
+    /// Each part changes its own aspect of the spec, and leaves the rest as it is.
+    fn prepare_for_part_update(part: &str, new: &mut Pod, old: &Pod) {
+        let wanted = std::mem::replace(new, Pod { metadata: new.metadata.clone(), ..old.clone() });
+        let (Some(spec), Some(wanted)) = (new.spec.as_mut(), wanted.spec) else { return };
+        match part {
+            "ephemeralcontainers" => spec.ephemeral_containers = wanted.ephemeral_containers,
+            _ => *spec = wanted,
+        }
+        status::keep_metadata(&mut new.metadata, &old.metadata);
+    }
+
     fn validate(pod: &Pod) -> Vec<Cause> {
         pod_template::pod(pod)
     }
@@ -81,6 +92,13 @@ impl Kind for PodKind {
 
     fn validate_status_update(new: &Pod, old: &Pod) -> Vec<Cause> {
         update::status(new, old)
+    }
+
+    fn validate_part_update(part: &str, new: &Pod, old: &Pod) -> Vec<Cause> {
+        match part {
+            "ephemeralcontainers" => update::ephemeral_containers(new, old),
+            _ => update::resize(new, old),
+        }
     }
 
     fn field_values(pod: &Pod) -> Vec<String> {

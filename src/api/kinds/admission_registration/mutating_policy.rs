@@ -1,0 +1,99 @@
+//! Mutating admission policies: changes in CEL that are made to requests (KEP-3962).
+
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{MutatingAdmissionPolicy, MutatingAdmissionPolicySpec, Mutation};
+use serde_json::{Value, json};
+
+use super::{CATEGORIES, GROUP_VERSION, matching, policy};
+use crate::api::{
+    field::{self, Path},
+    kind::{Column, Generation, Kind, Names},
+    kinds::{cells, names, pod_template::chosen},
+    status::Cause,
+};
+
+const PATCH_TYPES: &[&str] = &["ApplyConfiguration", "JSONPatch"];
+
+/// `admissionregistration.k8s.io/v1.MutatingAdmissionPolicy`
+pub struct MutatingAdmissionPolicyKind;
+
+impl Kind for MutatingAdmissionPolicyKind {
+    type Object = MutatingAdmissionPolicy;
+    const NAMES: Names = Names {
+        categories: CATEGORIES,
+        ..names::cluster(
+            GROUP_VERSION,
+            "MutatingAdmissionPolicy",
+            "mutatingadmissionpolicies",
+            "mutatingadmissionpolicy",
+        )
+    };
+    const GENERATION: Generation = Generation::Spec;
+    const COLUMNS: &'static [Column] = &[
+        cells::NAME,
+        cells::column("Mutations", "integer", "How many changes it makes."),
+        cells::column("ParamKind", "string", "The kind of its parameters."),
+        cells::AGE,
+    ];
+
+    fn default(object: &mut MutatingAdmissionPolicy) {
+        let Some(spec) = object.spec.as_mut() else { return };
+        spec.failure_policy.get_or_insert_with(|| "Fail".to_owned());
+        spec.match_constraints.iter_mut().for_each(matching::default_resources);
+    }
+
+    fn validate(object: &MutatingAdmissionPolicy) -> Vec<Cause> {
+        validate(&object.spec.clone().unwrap_or_default(), &Path::new("spec"))
+    }
+
+    fn cells(object: &MutatingAdmissionPolicy, now: Timestamp) -> Vec<Value> {
+        let spec = object.spec.as_ref();
+        let changes = spec.and_then(|spec| spec.mutations.as_ref()).map_or(0, Vec::len);
+        let parameters = policy::shown(spec.and_then(|spec| spec.param_kind.as_ref()));
+        vec![cells::name(&object.metadata), json!(changes), json!(parameters), cells::age(&object.metadata, now)]
+    }
+}
+
+fn validate(spec: &MutatingAdmissionPolicySpec, path: &Path) -> Vec<Cause> {
+    let shared = policy::Policy {
+        failure_policy: spec.failure_policy.as_deref(),
+        parameters: spec.param_kind.as_ref(),
+        constraints: spec.match_constraints.as_ref(),
+        conditions: spec.match_conditions.as_deref().unwrap_or_default(),
+        variables: spec.variables.as_deref().unwrap_or_default(),
+    };
+    let mut causes = policy::validate(&shared, path);
+    let mutations = spec.mutations.as_deref().unwrap_or_default();
+    if mutations.is_empty() {
+        causes.push(field::required(&path.child("mutations"), "mutations must contain at least one item"));
+    }
+    for (index, one) in mutations.iter().enumerate() {
+        causes.extend(mutation(one, &path.child("mutations").index(index)));
+    }
+    let policies = matching::REINVOCATION_POLICIES;
+    causes.extend(chosen(spec.reinvocation_policy.as_deref(), policies, &path.child("reinvocationPolicy")));
+    causes
+}
+
+fn mutation(mutation: &Mutation, path: &Path) -> Vec<Cause> {
+    let kind = mutation.patch_type.as_str();
+    let mut causes = chosen(Some(kind), PATCH_TYPES, &path.child("patchType"));
+    let apply = mutation.apply_configuration.as_ref().map(|apply| apply.expression.as_deref().unwrap_or_default());
+    let patch = mutation.json_patch.as_ref().map(|patch| patch.expression.as_deref().unwrap_or_default());
+    let variants = [("applyConfiguration", "ApplyConfiguration", apply), ("jsonPatch", "JSONPatch", patch)];
+    for (name, of, given) in variants {
+        let path = path.child(name);
+        match given {
+            None if kind == of => {
+                causes.push(field::required(&path, &format!("{name} is required when patchType is {of}")));
+            }
+            Some(_) if kind != of => {
+                let detail = format!("{name} is forbidden when patchType is not {of}");
+                causes.push(field::forbidden(&path, &detail));
+            }
+            Some(text) => causes.extend(policy::expression(text, &path)),
+            None => {}
+        }
+    }
+    causes
+}

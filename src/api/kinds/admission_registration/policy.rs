@@ -1,0 +1,111 @@
+//! What validating and mutating policies have in common.
+
+use k8s_openapi::api::admissionregistration::v1::{MatchCondition, MatchResources, ParamKind, Variable};
+
+use super::matching;
+use crate::api::{
+    field::{self, Path},
+    kinds::{cells, pod_template::chosen},
+    status::Cause,
+    validation::name,
+};
+
+/// A policy's spec, as far as both kinds have it.
+pub struct Policy<'a> {
+    /// What happens when an expression cannot be evaluated.
+    pub failure_policy: Option<&'a str>,
+    /// The kind of its parameters.
+    pub parameters: Option<&'a ParamKind>,
+    /// The requests it is about.
+    pub constraints: Option<&'a MatchResources>,
+    /// Conditions under which it is.
+    pub conditions: &'a [MatchCondition],
+    /// Named expressions.
+    pub variables: &'a [Variable],
+}
+
+/// Problems of what both kinds have.
+pub fn validate(policy: &Policy<'_>, path: &Path) -> Vec<Cause> {
+    let mut causes = chosen(policy.failure_policy, matching::FAILURE_POLICIES, &path.child("failurePolicy"));
+    if let Some(kind) = policy.parameters {
+        causes.extend(parameters(kind, &path.child("paramKind")));
+    }
+    let constraints = path.child("matchConstraints");
+    match policy.constraints {
+        None => causes.push(field::required(&constraints, "")),
+        Some(matched) => {
+            causes.extend(matching::resources(matched, &constraints));
+            // Without a rule there would be no type to check expressions against.
+            if matched.resource_rules.as_ref().is_none_or(Vec::is_empty) {
+                causes.push(field::required(&constraints.child("resourceRules"), ""));
+            }
+        }
+    }
+    causes.extend(matching::conditions(policy.conditions, &path.child("matchConditions")));
+    causes.extend(variables(policy.variables, &path.child("variables")));
+    causes
+}
+
+/// Whether an expression is there at all.
+pub fn expression(text: &str, path: &Path) -> Option<Cause> {
+    text.trim().is_empty().then(|| field::required(&path.child("expression"), "expression is not specified"))
+}
+
+/// The cell of a policy's kind of parameters.
+pub fn shown(parameters: Option<&ParamKind>) -> String {
+    let Some(kind) = parameters else { return cells::UNSET.to_owned() };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (version, kind) = (text(&kind.api_version), text(&kind.kind));
+    if version.is_empty() { kind } else { format!("{version}/{kind}") }
+}
+
+fn parameters(kind: &ParamKind, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let text = kind.api_version.as_deref().unwrap_or_default();
+    let version_path = path.child("apiVersion");
+    match text.split('/').collect::<Vec<_>>().as_slice() {
+        [""] => causes.push(field::required(&version_path, "")),
+        [version] => causes.extend(field::invalid_each(&version_path, text, &name::dns1035_label(version))),
+        [group, version] => {
+            causes.extend(field::invalid_each(&version_path, text, &name::dns1123_subdomain(group)));
+            causes.extend(field::invalid_each(&version_path, text, &name::dns1035_label(version)));
+        }
+        _ => {
+            let detail = format!("unexpected GroupVersion string: {text}");
+            causes.push(field::invalid(&version_path, text, &detail));
+        }
+    }
+    let kind = kind.kind.as_deref().unwrap_or_default();
+    if kind.is_empty() {
+        causes.push(field::required(&path.child("kind"), ""));
+    } else {
+        let problems = name::dns1035_label(&kind.to_lowercase());
+        if !problems.is_empty() {
+            let detail = format!("may have mixed case, but should otherwise match: {}", problems.join(","));
+            causes.push(field::invalid(&path.child("kind"), kind, &detail));
+        }
+    }
+    causes
+}
+
+fn variables(variables: &[Variable], path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (index, variable) in variables.iter().enumerate() {
+        let path = path.index(index);
+        let name = variable.name.as_str();
+        if name.is_empty() {
+            causes.push(field::required(&path.child("name"), "name is not specified"));
+        } else if !is_identifier(name) {
+            causes.push(field::invalid(&path.child("name"), name, "name is not a valid CEL identifier"));
+        } else if variables[..index].iter().any(|other| other.name == name) {
+            causes.push(field::duplicate(&path.child("name"), name));
+        }
+        causes.extend(expression(&variable.expression, &path));
+    }
+    causes
+}
+
+fn is_identifier(text: &str) -> bool {
+    !text.starts_with(|letter: char| letter.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}

@@ -1,0 +1,135 @@
+//! Validating admission policies: rules in CEL that a request must satisfy.
+
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{
+    AuditAnnotation, ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec, Validation,
+};
+use serde_json::{Value, json};
+
+use super::{CATEGORIES, GROUP_VERSION, matching, policy};
+use crate::api::{
+    field::{self, Path},
+    kind::{Column, Generation, Kind, Names, Subresource},
+    kinds::{cells, names, status},
+    status::Cause,
+    validation::name,
+};
+
+const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+const ANNOTATIONS_LIMIT: usize = 20;
+
+/// `admissionregistration.k8s.io/v1.ValidatingAdmissionPolicy`
+pub struct ValidatingAdmissionPolicyKind;
+
+impl Kind for ValidatingAdmissionPolicyKind {
+    type Object = ValidatingAdmissionPolicy;
+    const NAMES: Names = Names {
+        categories: CATEGORIES,
+        subresources: &[Subresource::Status],
+        ..names::cluster(
+            GROUP_VERSION,
+            "ValidatingAdmissionPolicy",
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicy",
+        )
+    };
+    const GENERATION: Generation = Generation::Spec;
+    const COLUMNS: &'static [Column] = &[
+        cells::NAME,
+        cells::column("Validations", "integer", "How many rules it has."),
+        cells::column("ParamKind", "string", "The kind of its parameters."),
+        cells::AGE,
+    ];
+
+    fn default(object: &mut ValidatingAdmissionPolicy) {
+        let Some(spec) = object.spec.as_mut() else { return };
+        spec.failure_policy.get_or_insert_with(|| "Fail".to_owned());
+        spec.match_constraints.iter_mut().for_each(matching::default_resources);
+    }
+
+    fn prepare_for_create(object: &mut ValidatingAdmissionPolicy) {
+        object.status = Some(Default::default());
+    }
+
+    fn prepare_for_status_update(new: &mut ValidatingAdmissionPolicy, old: &ValidatingAdmissionPolicy) {
+        status::keep_metadata(&mut new.metadata, &old.metadata);
+    }
+
+    fn validate(object: &ValidatingAdmissionPolicy) -> Vec<Cause> {
+        validate(&object.spec.clone().unwrap_or_default(), &Path::new("spec"))
+    }
+
+    fn cells(object: &ValidatingAdmissionPolicy, now: Timestamp) -> Vec<Value> {
+        let spec = object.spec.as_ref();
+        let rules = spec.and_then(|spec| spec.validations.as_ref()).map_or(0, Vec::len);
+        let parameters = policy::shown(spec.and_then(|spec| spec.param_kind.as_ref()));
+        vec![cells::name(&object.metadata), json!(rules), json!(parameters), cells::age(&object.metadata, now)]
+    }
+}
+
+fn validate(spec: &ValidatingAdmissionPolicySpec, path: &Path) -> Vec<Cause> {
+    let shared = policy::Policy {
+        failure_policy: spec.failure_policy.as_deref(),
+        parameters: spec.param_kind.as_ref(),
+        constraints: spec.match_constraints.as_ref(),
+        conditions: spec.match_conditions.as_deref().unwrap_or_default(),
+        variables: spec.variables.as_deref().unwrap_or_default(),
+    };
+    let mut causes = policy::validate(&shared, path);
+    let validations = spec.validations.as_deref().unwrap_or_default();
+    let annotations = spec.audit_annotations.as_deref().unwrap_or_default();
+    if validations.is_empty() && annotations.is_empty() {
+        let detail = "validations or auditAnnotations must be specified";
+        causes.push(field::required(&path.child("validations"), detail));
+        causes.push(field::required(&path.child("auditAnnotations"), detail));
+    }
+    for (index, one) in validations.iter().enumerate() {
+        causes.extend(validation(one, &path.child("validations").index(index)));
+    }
+    causes.extend(audit_annotations(annotations, &path.child("auditAnnotations")));
+    causes
+}
+
+fn validation(rule: &Validation, path: &Path) -> Vec<Cause> {
+    let mut causes: Vec<Cause> = policy::expression(&rule.expression, path).into_iter().collect();
+    let blank = |text: &str| !text.is_empty() && text.trim().is_empty();
+    let expression = rule.message_expression.as_deref().unwrap_or_default();
+    if blank(expression) {
+        let path = path.child("messageExpression");
+        causes.push(field::invalid(&path, expression, "must be non-empty if specified"));
+    }
+    let message = rule.message.as_deref().unwrap_or_default();
+    let path_of_message = path.child("message");
+    if blank(message) {
+        causes.push(field::invalid(&path_of_message, message, "message must be non-empty if specified"));
+    } else if message.trim().contains('\n') {
+        causes.push(field::invalid(&path_of_message, message, "message must not contain line breaks"));
+    } else if message.is_empty() && rule.expression.trim().contains('\n') {
+        let detail = "message must be specified if expression contains line breaks";
+        causes.push(field::required(&path_of_message, detail));
+    }
+    if let Some(reason) = rule.reason.as_deref().filter(|reason| !REASONS.contains(reason)) {
+        causes.push(field::unsupported(&path.child("reason"), reason, REASONS));
+    }
+    causes
+}
+
+fn audit_annotations(annotations: &[AuditAnnotation], path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if annotations.len() > ANNOTATIONS_LIMIT {
+        let detail = format!("must not have more than {ANNOTATIONS_LIMIT} auditAnnotations");
+        causes.push(field::invalid(path, annotations, &detail));
+    }
+    for (index, one) in annotations.iter().enumerate() {
+        let path = path.index(index);
+        causes.extend(field::invalid_each(&path.child("key"), &one.key, &name::qualified_name(&one.key)));
+        if annotations[..index].iter().any(|other| other.key == one.key) {
+            causes.push(field::duplicate(&path.child("key"), &one.key));
+        }
+        if one.value_expression.trim().is_empty() {
+            let detail = "valueExpression is not specified";
+            causes.push(field::required(&path.child("valueExpression"), detail));
+        }
+    }
+    causes
+}

@@ -1,0 +1,135 @@
+//! Rules of a definition's spec: group, names, scope, and its versions as a whole.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinitionNames, CustomResourceDefinitionSpec,
+};
+
+use super::{conversion, version};
+use crate::api::{
+    field::{self, Path},
+    kinds::pod_template::chosen,
+    status::Cause,
+    validation::name,
+};
+
+const SCOPES: &[&str] = &["Cluster", "Namespaced"];
+
+/// Problems of a spec.
+pub fn validate(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = group(&spec.group, &path.child("group"));
+    causes.extend(chosen(Some(&spec.scope), SCOPES, &path.child("scope")));
+    if spec.preserve_unknown_fields == Some(true) {
+        let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema \
+                      instead";
+        causes.push(field::invalid(&path.child("preserveUnknownFields"), true, detail));
+    }
+    causes.extend(versions(spec, &path.child("versions")));
+    causes.extend(names(&spec.names, &path.child("names")));
+    causes.extend(required_names(&spec.names, &path.child("names")));
+    causes.extend(conversion::validate(spec.conversion.as_ref(), &path.child("conversion")));
+    causes
+}
+
+/// Problems of a change. What objects are stored under stays as it is.
+pub fn validate_update(
+    new: &CustomResourceDefinitionSpec,
+    old: &CustomResourceDefinitionSpec,
+    established: bool,
+    path: &Path,
+) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if established {
+        causes.extend(field::immutable(&path.child("scope"), &new.scope, &old.scope));
+        causes.extend(field::immutable(&path.child("names").child("kind"), &new.names.kind, &old.names.kind));
+    }
+    causes.extend(field::immutable(&path.child("group"), &new.group, &old.group));
+    causes.extend(field::immutable(&path.child("names").child("plural"), &new.names.plural, &old.names.plural));
+    causes
+}
+
+/// Problems of names, as a spec wishes or a status accepts them.
+pub fn names(names: &CustomResourceDefinitionNames, path: &Path) -> Vec<Cause> {
+    let singular = names.singular.as_deref().unwrap_or_default();
+    let list_kind = names.list_kind.as_deref().unwrap_or_default();
+    let mut causes = label(&names.plural, &path.child("plural"));
+    if !singular.is_empty() {
+        causes.extend(label(singular, &path.child("singular")));
+    }
+    causes.extend(camel_case(&names.kind, &path.child("kind")));
+    if !list_kind.is_empty() {
+        causes.extend(camel_case(list_kind, &path.child("listKind")));
+    }
+    for (list, field) in [(&names.short_names, "shortNames"), (&names.categories, "categories")] {
+        for (index, text) in list.iter().flatten().enumerate() {
+            causes.extend(label(text, &path.child(field).index(index)));
+        }
+    }
+    if !names.kind.is_empty() && names.kind == list_kind {
+        causes.push(field::invalid(&path.child("listKind"), list_kind, "kind and listKind may not be the same"));
+    }
+    causes
+}
+
+fn group(group: &str, path: &Path) -> Vec<Cause> {
+    if group.is_empty() {
+        return vec![field::required(path, "")];
+    }
+    let problems = name::dns1123_subdomain(group);
+    if !problems.is_empty() {
+        return vec![field::invalid(path, group, &problems.join(","))];
+    }
+    if group.contains('.') {
+        return Vec::new();
+    }
+    vec![field::invalid(path, group, "should be a domain with at least one dot")]
+}
+
+fn versions(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (index, one) in spec.versions.iter().enumerate() {
+        let schema = one.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+        if one.served && schema.is_none() {
+            let path = path.index(index).child("schema").child("openAPIV3Schema");
+            causes.push(field::required(&path, "schemas are required"));
+        }
+    }
+    for (index, one) in spec.versions.iter().enumerate() {
+        causes.extend(version::validate(one, &path.index(index)));
+    }
+    let distinct: BTreeSet<&str> = spec.versions.iter().map(|version| version.name.as_str()).collect();
+    if distinct.len() != spec.versions.len() {
+        causes.push(field::invalid(path, &spec.versions, "must contain unique version names"));
+    }
+    if spec.versions.iter().filter(|version| version.storage).count() != 1 {
+        let detail = "must have exactly one version marked as storage version";
+        causes.push(field::invalid(path, &spec.versions, detail));
+    }
+    causes
+}
+
+fn required_names(names: &CustomResourceDefinitionNames, path: &Path) -> Vec<Cause> {
+    let all = [
+        ("plural", Some(&names.plural)),
+        ("singular", names.singular.as_ref()),
+        ("kind", Some(&names.kind)),
+        ("listKind", names.list_kind.as_ref()),
+    ];
+    let missing = all.into_iter().filter(|(_, value)| value.is_none_or(String::is_empty));
+    missing.map(|(field, _)| field::required(&path.child(field), "")).collect()
+}
+
+fn label(text: &str, path: &Path) -> Vec<Cause> {
+    let problems = name::dns1035_label(text);
+    if problems.is_empty() { Vec::new() } else { vec![field::invalid(path, text, &problems.join(","))] }
+}
+
+fn camel_case(text: &str, path: &Path) -> Vec<Cause> {
+    let problems = name::dns1035_label(&text.to_lowercase());
+    if problems.is_empty() {
+        return Vec::new();
+    }
+    let detail = format!("may have mixed case, but should otherwise match: {}", problems.join(","));
+    vec![field::invalid(path, text, &detail)]
+}
