@@ -28,12 +28,7 @@ impl Kind for ApiServiceKind {
     const NAMES: Names = Names {
         categories: &["api-extensions"],
         subresources: &[Subresource::Status],
-        ..names::cluster(
-            names::GroupVersion::v1("apiregistration.k8s.io"),
-            "APIService",
-            "apiservices",
-            "apiservice",
-        )
+        ..names::cluster(names::GroupVersion::v1("apiregistration.k8s.io"), "APIService", "apiservices", "apiservice")
     };
     const NAME_RULE: NameRule = NameRule::PathSegment;
     const COLUMNS: &'static [Column] = &[
@@ -84,16 +79,16 @@ impl Kind for ApiServiceKind {
     fn validate_status_update(new: &APIService, _old: &APIService) -> Vec<Cause> {
         let path = Path::new("status").child("conditions");
         let unknown = conditions(new).iter().enumerate().filter(|(_, one)| !STATES.contains(&one.status.as_str()));
-        unknown.map(|(index, one)| field::unsupported(&path.index(index).child("status"), &one.status, STATES)).collect()
+        unknown
+            .map(|(index, one)| field::unsupported(&path.index(index).child("status"), &one.status, STATES))
+            .collect()
     }
 
     fn cells(service: &APIService, now: Timestamp) -> Vec<Value> {
         let called = service.spec.as_ref().and_then(|spec| spec.service.as_ref());
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let by = called.map_or_else(
-            || "Local".to_owned(),
-            |called| format!("{}/{}", text(&called.namespace), text(&called.name)),
-        );
+        let by = called
+            .map_or_else(|| "Local".to_owned(), |called| format!("{}/{}", text(&called.namespace), text(&called.name)));
         vec![cells::name(&service.metadata), json!(by), json!(available(service)), cells::age(&service.metadata, now)]
     }
 }
@@ -171,12 +166,15 @@ fn joined(path: &Path, text: &str, problems: &[String]) -> Option<Cause> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::kind::{Strategy, Typed};
+    use crate::api::{
+        decoded::Decoded,
+        kind::{Strategy, Typed},
+    };
 
-    fn created(spec: Value) -> Value {
+    fn created(spec: Value) -> Decoded {
         let strategy = Typed::<ApiServiceKind>::default();
         let object = json!({"metadata": {"name": "v1.a.b", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": spec});
-        strategy.prepare_for_create(strategy.decode(object).unwrap()).unwrap()
+        strategy.prepare_for_create(object).unwrap()
     }
 
     #[test]

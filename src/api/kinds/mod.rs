@@ -5,18 +5,24 @@ pub mod admission_registration;
 pub mod api_service;
 pub mod cells;
 pub mod certificate_signing_request;
+pub mod component_status;
 pub mod config_map;
 pub mod controller_revision;
 pub mod cron_job;
+pub mod csi_driver;
+pub mod csi_node;
+pub mod csi_storage_capacity;
 pub mod custom_resource_definition;
 pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod flow_control;
 pub mod horizontal_pod_autoscaler;
 pub mod ingress;
 pub mod ingress_class;
+pub mod ip_address;
 pub mod job;
 pub mod label_selector;
 pub mod lease;
@@ -35,15 +41,19 @@ pub mod priority_class;
 pub mod rbac;
 pub mod replica_set;
 pub mod replication_controller;
+pub mod resource;
 pub mod resource_quota;
 pub mod review;
 pub mod runtime_class;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+pub mod service_cidr;
 pub mod stateful_set;
 pub mod status;
 pub mod storage_class;
+pub mod volume_attachment;
+pub mod volume_attributes_class;
 pub mod workload;
 
 use serde_json::Value;
@@ -77,6 +87,7 @@ pub fn shared_storage(resource: GroupResource<'_>) -> Option<SharedStorage> {
 pub fn all() -> Vec<Descriptor> {
     vec![
         descriptor::<review::BindingKind>(),
+        descriptor::<component_status::ComponentStatusKind>(),
         descriptor::<config_map::ConfigMapKind>(),
         descriptor::<endpoints::EndpointsKind>(),
         descriptor::<event::core::EventKind>(),
@@ -118,17 +129,30 @@ pub fn all() -> Vec<Descriptor> {
         descriptor::<lease::LeaseKind>(),
         descriptor::<endpoint_slice::EndpointSliceKind>(),
         descriptor::<event::regarding::EventKind>(),
+        descriptor::<flow_control::flow_schema::FlowSchemaKind>(),
+        descriptor::<flow_control::priority_level::PriorityLevelConfigurationKind>(),
         descriptor::<ingress_class::IngressClassKind>(),
         descriptor::<ingress::IngressKind>(),
+        descriptor::<ip_address::IpAddressKind>(),
         descriptor::<network_policy::NetworkPolicyKind>(),
+        descriptor::<service_cidr::ServiceCidrKind>(),
         descriptor::<runtime_class::RuntimeClassKind>(),
         descriptor::<pod_disruption_budget::PodDisruptionBudgetKind>(),
         descriptor::<rbac::cluster_role::ClusterRoleKind>(),
         descriptor::<rbac::cluster_role_binding::ClusterRoleBindingKind>(),
         descriptor::<rbac::role::RoleKind>(),
         descriptor::<rbac::role_binding::RoleBindingKind>(),
+        descriptor::<resource::class::DeviceClassKind>(),
+        descriptor::<resource::claim::ResourceClaimKind>(),
+        descriptor::<resource::template::ResourceClaimTemplateKind>(),
+        descriptor::<resource::slice::ResourceSliceKind>(),
         descriptor::<priority_class::PriorityClassKind>(),
+        descriptor::<csi_driver::CsiDriverKind>(),
+        descriptor::<csi_node::CsiNodeKind>(),
+        descriptor::<csi_storage_capacity::CsiStorageCapacityKind>(),
         descriptor::<storage_class::StorageClassKind>(),
+        descriptor::<volume_attachment::VolumeAttachmentKind>(),
+        descriptor::<volume_attributes_class::VolumeAttributesClassKind>(),
     ]
 }
 

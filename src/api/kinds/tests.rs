@@ -17,6 +17,17 @@ fn workload() -> Value {
     json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template()}})
 }
 
+fn rule() -> Value {
+    json!({"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]})
+}
+
+/// A PKCS#10 request, PEM, as it stands in JSON.
+fn certificate_request() -> Value {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+    json!(k8s_openapi::ByteString(pem.into_bytes()))
+}
+
 fn job() -> Value {
     let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
     json!({"spec": {"template": template}})
@@ -51,13 +62,51 @@ fn body(kind: &str) -> Value {
         "CustomResourceDefinition" => json!({"spec": {"group": "b.example", "scope": "Cluster",
             "names": {"plural": "a", "kind": "A"}, "versions": [{"name": "v1", "served": true, "storage": true,
             "schema": {"openAPIV3Schema": {"type": "object"}}}]}}),
+        "CertificateSigningRequest" => {
+            json!({"spec": {"signerName": "a.b/c", "usages": ["any"], "request": certificate_request()}})
+        }
+        "APIService" => json!({"spec": {"version": "v1", "group": "b.example", "groupPriorityMinimum": 1,
+            "versionPriority": 1}}),
+        "ValidatingAdmissionPolicy" => json!({"spec": {"matchConstraints": {"resourceRules": [rule()]},
+            "validations": [{"expression": "true"}]}}),
+        "MutatingAdmissionPolicy" => json!({"spec": {"matchConstraints": {"resourceRules": [rule()]},
+            "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}]}}),
+        "ValidatingAdmissionPolicyBinding" => json!({"spec": {"policyName": "p", "validationActions": ["Deny"]}}),
+        "MutatingAdmissionPolicyBinding" => json!({"spec": {"policyName": "p"}}),
+        "FlowSchema" => json!({"spec": {"priorityLevelConfiguration": {"name": "l"}}}),
+        "PriorityLevelConfiguration" => {
+            json!({"spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}})
+        }
+        "CSIDriver" | "ResourceClaim" | "DeviceClass" => json!({"spec": {}}),
+        "ResourceClaimTemplate" => json!({"spec": {"spec": {}}}),
+        "ResourceSlice" => json!({"spec": {"driver": "d", "nodeName": "n",
+            "pool": {"name": "p", "generation": 0, "resourceSliceCount": 1}}}),
+        "CSINode" => json!({"spec": {"drivers": []}}),
+        "CSIStorageCapacity" => json!({"storageClassName": "c"}),
+        "VolumeAttachment" => {
+            json!({"spec": {"attacher": "d", "nodeName": "n", "source": {"persistentVolumeName": "v"}}})
+        }
+        "VolumeAttributesClass" => json!({"driverName": "d", "parameters": {"a": "b"}}),
+        "IPAddress" => json!({"spec": {"parentRef": {"resource": "services", "name": "s"}}}),
+        "ServiceCIDR" => json!({"spec": {"cidrs": ["10.0.0.0/24"]}}),
         _ => json!({}),
+    }
+}
+
+/// Kinds whose names follow from what they hold.
+fn name(kind: &str) -> &'static str {
+    match kind {
+        "CustomResourceDefinition" => "a.b.example",
+        "APIService" => "v1.b.example",
+        "IPAddress" => "10.0.0.1",
+        _ => "a",
     }
 }
 
 fn minimal(kind: &Descriptor) -> Value {
     let mut object = body(kind.kind);
-    object["metadata"] = json!({"name": "a", "uid": "u"});
+    object["metadata"] = json!({"name": name(kind.kind), "uid": "u"});
     if kind.scope == Scope::Namespaced {
         object["metadata"]["namespace"] = json!("b");
     }
@@ -115,7 +164,7 @@ fn primary_columns_hold_the_name() {
         let columns = kind.strategy.columns();
         let primary = columns.iter().position(|column| column.format == "name").expect("a table has a primary column");
         let object = kind.strategy.decode(minimal(&kind)).unwrap();
-        assert_eq!(kind.strategy.cells(&object, Timestamp::UNIX_EPOCH)[primary], "a", "{}", kind.plural);
+        assert_eq!(kind.strategy.cells(&object, Timestamp::UNIX_EPOCH)[primary], name(kind.kind), "{}", kind.plural);
     }
 }
 

@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::apiserver::bootstrap::plan::Step;
+use crate::{api::kinds, apiserver::bootstrap::plan::Step};
 
 pub mod aggregation;
 mod objects;
@@ -54,6 +54,9 @@ pub async fn ensure(client: &Client, authorities: Authorities<'_>) -> Result<(),
         objects::cluster_role_bindings(),
         objects::roles(),
         objects::role_bindings(),
+        objects::priority_levels(),
+        objects::flow_schemas(),
+        objects::api_services(&kinds::all()),
         vec![objects::extension_authentication(authorities)],
     ] {
         ensure_kind(client, wanted).await?;

@@ -1,17 +1,49 @@
 //! The objects themselves: read from the embedded YAML, with what follows from them added.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::apiserver::{authz::rbac::GROUP, bootstrap::Authorities};
+use crate::{
+    api::kind::Descriptor,
+    apiserver::{authz::rbac::GROUP, bootstrap::Authorities},
+};
 
 /// Name prefix of the roles that controllers have.
 const CONTROLLER_PREFIX: &str = "system:controller:";
+
+/// The order in which clients prefer groups, highest first (the aggregator's list upstream).
+const GROUP_PRIORITIES: &[(&str, i32)] = &[
+    ("", 18_000),
+    ("apps", 17_800),
+    ("events.k8s.io", 17_750),
+    ("authentication.k8s.io", 17_700),
+    ("authorization.k8s.io", 17_600),
+    ("autoscaling", 17_500),
+    ("batch", 17_400),
+    ("certificates.k8s.io", 17_300),
+    ("networking.k8s.io", 17_200),
+    ("policy", 17_100),
+    ("rbac.authorization.k8s.io", 17_000),
+    ("storage.k8s.io", 16_800),
+    ("apiextensions.k8s.io", 16_700),
+    ("admissionregistration.k8s.io", 16_700),
+    ("scheduling.k8s.io", 16_600),
+    ("coordination.k8s.io", 16_500),
+    ("node.k8s.io", 16_300),
+    ("discovery.k8s.io", 16_200),
+    ("flowcontrol.apiserver.k8s.io", 16_100),
+];
+/// The priority of groups that are not in that list.
+const OTHER_GROUP_PRIORITY: i32 = 15_900;
 
 const NAMESPACES: &str = include_str!("../../../embedded/bootstrap/namespaces.yaml");
 const CLUSTER_ROLES: &str = include_str!("../../../embedded/bootstrap/cluster-roles.yaml");
 const CONTROLLER_ROLES: &str = include_str!("../../../embedded/bootstrap/controller-roles.yaml");
 const CLUSTER_ROLE_BINDINGS: &str = include_str!("../../../embedded/bootstrap/cluster-role-bindings.yaml");
+const PRIORITY_LEVELS: &str = include_str!("../../../embedded/bootstrap/priority-levels.yaml");
+const FLOW_SCHEMAS: &str = include_str!("../../../embedded/bootstrap/flow-schemas.yaml");
 const ROLES: &str = include_str!("../../../embedded/bootstrap/roles.yaml");
 
 pub fn namespaces() -> Vec<Value> {
@@ -34,6 +66,46 @@ pub fn roles() -> Vec<Value> {
 
 pub fn role_bindings() -> Vec<Value> {
     namespaced("RoleBinding")
+}
+
+/// Priority levels of requests.
+pub fn priority_levels() -> Vec<Value> {
+    documents(PRIORITY_LEVELS).into_iter().map(mark_flow).collect()
+}
+
+/// Which requests belong to which level.
+pub fn flow_schemas() -> Vec<Value> {
+    documents(FLOW_SCHEMAS).into_iter().map(mark_flow).collect()
+}
+
+/// An API service for each version of each group that this server serves itself: what
+/// `kubectl get apiservices` lists, and what clients order groups by.
+pub fn api_services(kinds: &[Descriptor]) -> Vec<Value> {
+    let served: BTreeSet<(&str, &str)> = kinds.iter().map(|kind| (kind.group, kind.version)).collect();
+    served.into_iter().map(|(group, version)| api_service(group, version)).collect()
+}
+
+fn api_service(group: &str, version: &str) -> Value {
+    let listed = GROUP_PRIORITIES.iter().find(|(name, _)| *name == group);
+    let group_priority = listed.map_or(OTHER_GROUP_PRIORITY, |(_, priority)| *priority);
+    let version_priority = match (group, version) {
+        ("", _) => 1,
+        ("autoscaling", "v2") => 30,
+        ("flowcontrol.apiserver.k8s.io", _) => 21,
+        _ => 15,
+    };
+    json!({
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {
+            "name": format!("{version}.{group}"),
+            "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"},
+        },
+        "spec": {
+            "group": group, "version": version,
+            "groupPriorityMinimum": group_priority, "versionPriority": version_priority,
+        },
+    })
 }
 
 /// `kube-system/extension-apiserver-authentication`: how an aggregated API server verifies clients
@@ -78,6 +150,12 @@ fn mark(mut object: Value) -> Value {
     object
 }
 
+/// Marks a default object of priority and fairness as the server's own.
+fn mark_flow(mut object: Value) -> Value {
+    object["metadata"]["annotations"]["apf.kubernetes.io/autoupdate-spec"] = "true".into();
+    object
+}
+
 fn documents(yaml: &str) -> Vec<Value> {
     let parse = |document| Value::deserialize(document).expect("embedded files are valid YAML, which a test checks");
     serde_yaml::Deserializer::from_str(yaml).map(parse).filter(|document| !document.is_null()).collect()
@@ -86,7 +164,7 @@ fn documents(yaml: &str) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apiserver::authz::Rule;
+    use crate::{api::kinds, apiserver::authz::Rule};
 
     #[test]
     fn embedded_objects_are_complete_and_unique() {
@@ -98,6 +176,21 @@ mod tests {
             names.sort_unstable();
             names.dedup();
             assert_eq!(names.len(), count);
+        }
+    }
+
+    #[test]
+    fn flow_control_and_api_services_are_valid_objects() {
+        let kinds = kinds::all();
+        for object in priority_levels().into_iter().chain(flow_schemas()).chain(api_services(&kinds)) {
+            let kind = kinds.iter().find(|kind| object["kind"] == kind.kind).unwrap();
+            let decoded = kind.strategy.prepare_for_create(object).unwrap();
+            assert_eq!(kind.strategy.validate(&decoded), [], "{}", decoded["metadata"]["name"]);
+        }
+        let levels = priority_levels();
+        for schema in flow_schemas() {
+            let level = &schema["spec"]["priorityLevelConfiguration"]["name"];
+            assert!(levels.iter().any(|one| one["metadata"]["name"] == *level), "{level}");
         }
     }
 

@@ -39,6 +39,9 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+mod coverage_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

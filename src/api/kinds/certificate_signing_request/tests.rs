@@ -4,7 +4,10 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::kind::{Strategy, Typed};
+use crate::api::{
+    decoded::Decoded,
+    kind::{Strategy, Typed},
+};
 
 fn pem(common_name: &str) -> Vec<u8> {
     let key = KeyPair::generate().unwrap();
@@ -19,13 +22,13 @@ fn strategy() -> Typed<CertificateSigningRequestKind> {
     Typed::default()
 }
 
-fn created(spec: Value) -> Value {
+fn created(spec: Value) -> Decoded {
     let mut spec = spec;
     if spec.get("request").is_none() {
         spec["request"] = json!(k8s_openapi::ByteString(pem("jane")));
     }
     let object = json!({"metadata": {"name": "a", "uid": "u"}, "spec": spec});
-    strategy().prepare_for_create(strategy().decode(object).unwrap()).unwrap()
+    strategy().prepare_for_create(object).unwrap()
 }
 
 fn condition(kind: &str) -> Value {
@@ -49,9 +52,8 @@ fn a_request_is_read() {
 fn a_sound_request_is_accepted_and_a_broken_one_told_why() {
     let good = created(json!({"signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]}));
     assert_eq!(messages(strategy().validate(&good)), Vec::<String>::new());
-    let bad = created(
-        json!({"signerName": "x", "request": "YQ==", "usages": ["fly", "any", "any"], "expirationSeconds": 1}),
-    );
+    let bad =
+        created(json!({"signerName": "x", "request": "YQ==", "usages": ["fly", "any", "any"], "expirationSeconds": 1}));
     let found = messages(strategy().validate(&bad));
     assert_eq!(found[0], "spec.request: Invalid value: \"YQ==\": PEM block type must be CERTIFICATE REQUEST");
     assert!(found[1].starts_with("spec.usages[0]: Unsupported value: \"fly\": supported values: \"any\", "));
@@ -69,7 +71,7 @@ fn a_sound_request_is_accepted_and_a_broken_one_told_why() {
 #[test]
 fn approval_writes_conditions_and_nothing_else() {
     let old = created(json!({"signerName": "a.b/c"}));
-    let mut new = old.clone();
+    let mut new = Value::clone(&old);
     new["spec"]["signerName"] = json!("d.e/f");
     new["status"] = json!({"conditions": [condition(APPROVED)], "certificate": "YQ=="});
     let approved = strategy().prepare_for_part_update("approval", new.clone(), &old).unwrap();
@@ -93,8 +95,9 @@ fn approval_writes_conditions_and_nothing_else() {
 
 #[test]
 fn a_row_tells_what_became_of_the_request() {
-    let mut object = created(json!({"signerName": "a.b/c", "username": "jane", "expirationSeconds": 3600}));
-    let row = |object: &Value| strategy().cells(object, Timestamp::UNIX_EPOCH)[2..].to_vec();
+    let mut object =
+        Value::clone(&created(json!({"signerName": "a.b/c", "username": "jane", "expirationSeconds": 3600})));
+    let row = |object: &Value| strategy().cells(&object.clone().into(), Timestamp::UNIX_EPOCH)[2..].to_vec();
     assert_eq!(row(&object), ["a.b/c", "jane", "60m", "Pending"].map(Value::from));
     object["status"] = json!({"conditions": [condition(APPROVED)], "certificate": "YQ=="});
     assert_eq!(row(&object)[3], "Approved,Issued");

@@ -137,9 +137,7 @@ fn stored_versions(definition: &CustomResourceDefinition) -> Vec<Cause> {
     let versions = &definition.spec.versions;
     let missing = versions.iter().filter(|version| version.storage && !stored.contains(&version.name));
     let mut causes: Vec<Cause> = missing
-        .map(|version| {
-            field::invalid(&path, stored, &format!("must have the storage version {}", version.name))
-        })
+        .map(|version| field::invalid(&path, stored, &format!("must have the storage version {}", version.name)))
         .collect();
     for (index, name) in stored.iter().enumerate() {
         if !versions.iter().any(|version| version.name == *name) {

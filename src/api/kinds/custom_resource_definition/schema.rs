@@ -277,7 +277,10 @@ fn validation_rule(rule: &ValidationRule, path: &Path) -> Vec<Cause> {
     }
     let expression = rule.message_expression.as_deref().unwrap_or_default();
     if !expression.is_empty() && expression.trim().is_empty() {
-        causes.push(field::required(&path.child("messageExpression"), "messageExpression must be non-empty if specified"));
+        causes.push(field::required(
+            &path.child("messageExpression"),
+            "messageExpression must be non-empty if specified",
+        ));
     }
     if let Some(reason) = rule.reason.as_deref().filter(|reason| !REASONS.contains(reason)) {
         causes.push(field::unsupported(&path.child("reason"), reason, REASONS));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::kind::descriptor;
+use crate::api::{decoded::Decoded, kind::descriptor};
 
 fn definition(schema: Value) -> Value {
     json!({
@@ -16,9 +16,8 @@ fn definition(schema: Value) -> Value {
     })
 }
 
-fn created(object: Value) -> Value {
-    let strategy = descriptor::<CustomResourceDefinitionKind>().strategy;
-    strategy.prepare_for_create(strategy.decode(object).unwrap()).unwrap()
+fn created(object: Value) -> Decoded {
+    descriptor::<CustomResourceDefinitionKind>().strategy.prepare_for_create(object).unwrap()
 }
 
 fn problems(object: Value) -> Vec<String> {
@@ -99,9 +98,13 @@ fn what_is_not_structural_is_refused() {
         ]
     );
     assert_eq!(
-        schema_problems(json!({"type": "object", "properties": {"metadata": {"type": "object", "required": ["name"]}}})),
-        ["properties[metadata]: Forbidden: must not specify anything other than name and generateName, but metadata is \
-          implicitly specified"]
+        schema_problems(
+            json!({"type": "object", "properties": {"metadata": {"type": "object", "required": ["name"]}}})
+        ),
+        [
+            "properties[metadata]: Forbidden: must not specify anything other than name and generateName, but metadata is \
+          implicitly specified"
+        ]
     );
 }
 
@@ -125,21 +128,26 @@ fn what_openapi_has_beyond_structural_schemas_is_refused() {
         ]
     );
     assert_eq!(
-        schema_problems(json!({"type": "object", "properties": {"a": {"type": "array", "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object"}}}})),
-        ["properties[a].x-kubernetes-list-map-keys[0]: Invalid value: \"k\": entries must all be names of item properties"]
+        schema_problems(
+            json!({"type": "object", "properties": {"a": {"type": "array", "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object"}}}})
+        ),
+        [
+            "properties[a].x-kubernetes-list-map-keys[0]: Invalid value: \"k\": entries must all be names of item properties"
+        ]
     );
 }
 
 #[test]
 fn an_established_definition_keeps_kind_and_scope() {
     let strategy = descriptor::<CustomResourceDefinitionKind>().strategy;
-    let mut old = created(definition(json!({"type": "object"})));
+    let mut old = Value::clone(&created(definition(json!({"type": "object"}))));
     old["status"]["conditions"] = json!([{"type": "Established", "status": "True"}]);
     let mut new = old.clone();
     new["spec"]["scope"] = json!("Cluster");
     new["spec"]["names"]["kind"] = json!("Other");
-    let fields: Vec<String> = strategy.validate_update(&new, &old).into_iter().map(|cause| cause.field).collect();
+    let fields: Vec<String> =
+        strategy.validate_update(&new.into(), &old.into()).into_iter().map(|cause| cause.field).collect();
     assert_eq!(fields, ["spec.scope", "spec.names.kind"]);
 }
 

@@ -1,0 +1,161 @@
+//! Resource claims: devices for pods, asked for in the spec and allocated in the status.
+
+use jiff::Timestamp;
+use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimStatus};
+use serde_json::{Value, json};
+
+use super::{GROUP_VERSION, each, request};
+use crate::api::{
+    field::{self, Path},
+    kind::{Column, Kind, Names, Subresource},
+    kinds::{cells, names, status},
+    status::Cause,
+};
+
+const CONSUMERS_LIMIT: usize = 256;
+
+/// `resource.k8s.io/v1.ResourceClaim`
+pub struct ResourceClaimKind;
+
+impl Kind for ResourceClaimKind {
+    type Object = ResourceClaim;
+    const NAMES: Names = Names {
+        subresources: &[Subresource::Status],
+        ..names::namespaced(GROUP_VERSION, "ResourceClaim", "resourceclaims", "resourceclaim")
+    };
+    const COLUMNS: &'static [Column] =
+        &[cells::NAME, cells::column("State", "string", "Whether it has devices, and users."), cells::AGE];
+
+    fn default(claim: &mut ResourceClaim) {
+        request::default(&mut claim.spec);
+    }
+
+    fn prepare_for_create(claim: &mut ResourceClaim) {
+        claim.status = Some(ResourceClaimStatus::default());
+    }
+
+    fn prepare_for_status_update(new: &mut ResourceClaim, old: &ResourceClaim) {
+        status::keep_metadata(&mut new.metadata, &old.metadata);
+    }
+
+    fn validate(claim: &ResourceClaim) -> Vec<Cause> {
+        request::validate(&claim.spec, &Path::new("spec"))
+    }
+
+    fn validate_update(new: &ResourceClaim, old: &ResourceClaim) -> Vec<Cause> {
+        field::immutable(&Path::new("spec"), &new.spec, &old.spec)
+    }
+
+    fn validate_status_update(new: &ResourceClaim, old: &ResourceClaim) -> Vec<Cause> {
+        let (new, old) = (new.status.clone().unwrap_or_default(), old.status.clone().unwrap_or_default());
+        allocated(&new, &old, &Path::new("status"))
+    }
+
+    fn cells(claim: &ResourceClaim, now: Timestamp) -> Vec<Value> {
+        vec![cells::name(&claim.metadata), json!(state(claim)), cells::age(&claim.metadata, now)]
+    }
+}
+
+/// `pending`, `allocated,reserved`, `deleted,allocated`…
+fn state(claim: &ResourceClaim) -> String {
+    let status = claim.status.as_ref();
+    let deleted = claim.metadata.deletion_timestamp.is_some();
+    let is_allocated = status.is_some_and(|status| status.allocation.is_some());
+    let is_reserved = status.and_then(|status| status.reserved_for.as_ref()).is_some_and(|all| !all.is_empty());
+    let states = [
+        (deleted, "deleted"),
+        (!is_allocated && !deleted, "pending"),
+        (is_allocated, "allocated"),
+        (is_allocated && is_reserved, "reserved"),
+    ];
+    let states: Vec<&str> = states.into_iter().filter(|(holds, _)| *holds).map(|(_, state)| state).collect();
+    states.join(",")
+}
+
+fn allocated(new: &ResourceClaimStatus, old: &ResourceClaimStatus, path: &Path) -> Vec<Cause> {
+    let reserved = path.child("reservedFor");
+    let consumers = new.reserved_for.as_deref().unwrap_or_default();
+    let mut causes = each(consumers, CONSUMERS_LIMIT, &reserved, |consumer, path| {
+        let texts = [("resource", &consumer.resource), ("name", &consumer.name), ("uid", &consumer.uid)];
+        let missing = texts.into_iter().filter(|(_, text)| text.is_empty());
+        missing.map(|(name, _)| field::required(&path.child(name), "")).collect()
+    });
+    for (index, consumer) in consumers.iter().enumerate() {
+        if consumers[..index].iter().any(|other| other.uid == consumer.uid) {
+            causes.push(field::duplicate(&reserved.index(index).child("uid"), &consumer.uid));
+        }
+    }
+    if new.allocation.is_none() && !consumers.is_empty() {
+        causes.push(field::forbidden(&reserved, "may not be specified when `allocated` is not set"));
+    }
+    if new.allocation.is_some() && old.allocation.is_some() {
+        causes.extend(field::immutable(&path.child("allocation"), &new.allocation, &old.allocation));
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{
+        decoded::Decoded,
+        kind::{Strategy, Typed},
+    };
+
+    fn decoded(spec: Value) -> Decoded {
+        let claim = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec});
+        Typed::<ResourceClaimKind>::default().decode(claim).unwrap()
+    }
+
+    fn problems(spec: Value) -> Vec<String> {
+        let causes = Typed::<ResourceClaimKind>::default().validate(&decoded(spec));
+        causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+    }
+
+    #[test]
+    fn one_device_is_meant_unless_a_number_is_named() {
+        let spec = json!({"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}});
+        let exactly = &decoded(spec.clone())["spec"]["devices"]["requests"][0]["exactly"];
+        assert_eq!((&exactly["allocationMode"], &exactly["count"]), (&json!("ExactCount"), &json!(1)));
+        assert_eq!(problems(spec), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_claim_asks_soundly() {
+        let spec = json!({"devices": {
+            "requests": [{"name": "r"}, {"name": "r", "exactly": {"deviceClassName": "", "allocationMode": "All",
+                "count": 2, "selectors": [{}]}}],
+            "constraints": [{"requests": ["x"], "matchAttribute": "model"}],
+            "config": [{"opaque": {"driver": "d.e", "parameters": 1}}]}});
+        let found = problems(spec);
+        let found: Vec<&str> = found.iter().map(|problem| problem.strip_prefix("spec.devices.").unwrap()).collect();
+        assert_eq!(
+            found,
+            [
+                "requests[0]: Required value: exactly one of `exactly` or `firstAvailable` is required",
+                "requests[1].exactly.deviceClassName: Required value",
+                "requests[1].exactly.selectors[0].cel: Required value",
+                "requests[1].exactly.count: Invalid value: 2: must not be specified when allocationMode is 'All'",
+                "requests[1].name: Duplicate value: \"r\"",
+                "constraints[0].requests[0]: Invalid value: \"x\": must be the name of a request in the claim or the name \
+                 of a request and a subrequest separated by '/'",
+                "constraints[0].matchAttribute: Invalid value: \"model\": must include a domain",
+                "config[0].opaque.parameters: Invalid value: \"<value omitted>\": must be a valid JSON object",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_allocation_stays_and_comes_before_its_users() {
+        let user = json!({"resource": "pods", "name": "p", "uid": "u"});
+        let status = |value: Value| serde_json::from_value::<ResourceClaimStatus>(value).unwrap();
+        let check = |new: Value, old: Value| allocated(&status(new), &status(old), &Path::new("status"));
+        assert_eq!(check(json!({"allocation": {}, "reservedFor": [user]}), json!({})), []);
+        assert_eq!(
+            check(json!({"reservedFor": [user]}), json!({}))[0].message,
+            "Forbidden: may not be specified when `allocated` is not set"
+        );
+        let other = json!({"allocation": {"nodeSelector": {"nodeSelectorTerms": []}}});
+        assert_eq!(check(other, json!({"allocation": {}}))[0].field, "status.allocation");
+    }
+}

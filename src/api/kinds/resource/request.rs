@@ -1,0 +1,276 @@
+//! What a claim asks for, as claims and templates of claims have it.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::{
+    api::resource::v1::{
+        DeviceClaim, DeviceConstraint, DeviceRequest, DeviceSelector, DeviceToleration, OpaqueDeviceConfiguration,
+        ResourceClaimSpec,
+    },
+    apimachinery::pkg::runtime::RawExtension,
+};
+use serde_json::Value;
+
+use super::{LIST_LIMIT, driver, each};
+use crate::api::{
+    field::{self, Path},
+    status::Cause,
+    validation::name,
+};
+
+const FIRST_AVAILABLE_LIMIT: usize = 8;
+const TOLERATIONS_LIMIT: usize = 16;
+const EXPRESSION_LIMIT_BYTES: usize = 10 * 1024;
+const PARAMETERS_LIMIT_BYTES: usize = 10 * 1024;
+const MODES: &[&str] = &["All", "ExactCount"];
+const OPERATORS: &[&str] = &["Equal", "Exists"];
+const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "None"];
+
+/// How devices are asked for, in a request or one of its alternatives.
+struct Ask<'a> {
+    class: &'a str,
+    mode: Option<&'a str>,
+    count: Option<i64>,
+    selectors: &'a [DeviceSelector],
+    tolerations: &'a [DeviceToleration],
+}
+
+/// Fills in how many devices are meant.
+pub fn default(spec: &mut ResourceClaimSpec) {
+    let requests = spec.devices.iter_mut().flat_map(|devices| devices.requests.iter_mut().flatten());
+    for request in requests {
+        if let Some(exactly) = request.exactly.as_mut() {
+            default_count(&mut exactly.allocation_mode, &mut exactly.count, &mut exactly.tolerations);
+        }
+        for alternative in request.first_available.iter_mut().flatten() {
+            default_count(&mut alternative.allocation_mode, &mut alternative.count, &mut alternative.tolerations);
+        }
+    }
+}
+
+fn default_count(mode: &mut Option<String>, count: &mut Option<i64>, tolerations: &mut Option<Vec<DeviceToleration>>) {
+    let mode = mode.get_or_insert_with(|| "ExactCount".to_owned());
+    if mode == "ExactCount" && count.unwrap_or_default() == 0 {
+        *count = Some(1);
+    }
+    for toleration in tolerations.iter_mut().flatten() {
+        toleration.operator.get_or_insert_with(|| "Equal".to_owned());
+    }
+}
+
+/// Problems of a claim's spec.
+pub fn validate(spec: &ResourceClaimSpec, path: &Path) -> Vec<Cause> {
+    let Some(devices) = &spec.devices else { return Vec::new() };
+    let path = path.child("devices");
+    let requests = devices.requests.as_deref().unwrap_or_default();
+    let mut causes = each(requests, LIST_LIMIT, &path.child("requests"), request);
+    for (index, one) in requests.iter().enumerate() {
+        if requests[..index].iter().any(|other| other.name == one.name) {
+            causes.push(field::duplicate(&path.child("requests").index(index).child("name"), &one.name));
+        }
+    }
+    let names = request_names(devices);
+    let constraints = devices.constraints.as_deref().unwrap_or_default();
+    causes.extend(each(constraints, LIST_LIMIT, &path.child("constraints"), |one, path| constraint(one, &names, path)));
+    let configurations = devices.config.as_deref().unwrap_or_default();
+    causes.extend(each(configurations, LIST_LIMIT, &path.child("config"), |one, path| {
+        let mut causes = references(one.requests.as_deref().unwrap_or_default(), &names, &path.child("requests"));
+        causes.extend(opaque(one.opaque.as_ref(), &path.child("opaque")));
+        causes
+    }));
+    causes
+}
+
+/// Problems of the selectors of a request or class.
+pub fn selectors(selectors: &[DeviceSelector], path: &Path) -> Vec<Cause> {
+    each(selectors, LIST_LIMIT, path, |selector, path| match &selector.cel {
+        None => vec![field::required(&path.child("cel"), "")],
+        Some(cel) if cel.expression.len() > EXPRESSION_LIMIT_BYTES => {
+            vec![field::too_long(&path.child("cel").child("expression"), EXPRESSION_LIMIT_BYTES)]
+        }
+        Some(cel) if cel.expression.is_empty() => {
+            vec![field::required(&path.child("cel").child("expression"), "")]
+        }
+        Some(_) => Vec::new(),
+    })
+}
+
+/// Problems of a driver's own configuration.
+pub fn opaque(opaque: Option<&OpaqueDeviceConfiguration>, path: &Path) -> Vec<Cause> {
+    let Some(opaque) = opaque else { return vec![field::required(path, "")] };
+    let mut causes = driver(&opaque.driver, &path.child("driver"));
+    let RawExtension(parameters) = &opaque.parameters;
+    let path = path.child("parameters");
+    match parameters {
+        Value::Null => causes.push(field::required(&path, "")),
+        Value::Object(_) if parameters.to_string().len() > PARAMETERS_LIMIT_BYTES => {
+            causes.push(field::too_long(&path, PARAMETERS_LIMIT_BYTES));
+        }
+        Value::Object(_) => {}
+        _ => causes.push(field::invalid(&path, "<value omitted>", "must be a valid JSON object")),
+    }
+    causes
+}
+
+fn request(request: &DeviceRequest, path: &Path) -> Vec<Cause> {
+    let mut causes = field::invalid_each(&path.child("name"), &request.name, &name::dns1123_label(&request.name));
+    let alternatives = request.first_available.as_deref().unwrap_or_default();
+    match (&request.exactly, alternatives.is_empty()) {
+        (None, true) => {
+            causes.push(field::required(path, "exactly one of `exactly` or `firstAvailable` is required"));
+        }
+        (Some(_), false) => {
+            let detail = "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set";
+            causes.push(field::invalid(path, Value::Null, detail));
+        }
+        (Some(exactly), true) => {
+            let asked = Ask {
+                class: &exactly.device_class_name,
+                mode: exactly.allocation_mode.as_deref(),
+                count: exactly.count,
+                selectors: exactly.selectors.as_deref().unwrap_or_default(),
+                tolerations: exactly.tolerations.as_deref().unwrap_or_default(),
+            };
+            causes.extend(ask(&asked, &path.child("exactly")));
+        }
+        (None, false) => {
+            let path = path.child("firstAvailable");
+            causes.extend(each(alternatives, FIRST_AVAILABLE_LIMIT, &path, |one, path| {
+                let mut causes = field::invalid_each(&path.child("name"), &one.name, &name::dns1123_label(&one.name));
+                let asked = Ask {
+                    class: &one.device_class_name,
+                    mode: one.allocation_mode.as_deref(),
+                    count: one.count,
+                    selectors: one.selectors.as_deref().unwrap_or_default(),
+                    tolerations: one.tolerations.as_deref().unwrap_or_default(),
+                };
+                causes.extend(ask(&asked, path));
+                causes
+            }));
+            for (index, one) in alternatives.iter().enumerate() {
+                if alternatives[..index].iter().any(|other| other.name == one.name) {
+                    causes.push(field::duplicate(&path.index(index).child("name"), &one.name));
+                }
+            }
+        }
+    }
+    causes
+}
+
+fn ask(asked: &Ask<'_>, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let class = path.child("deviceClassName");
+    if asked.class.is_empty() {
+        causes.push(field::required(&class, ""));
+    } else {
+        causes.extend(field::invalid_each(&class, asked.class, &name::dns1123_subdomain(asked.class)));
+    }
+    causes.extend(selectors(asked.selectors, &path.child("selectors")));
+    let count = asked.count.unwrap_or_default();
+    match asked.mode.unwrap_or_default() {
+        "All" if count != 0 => {
+            let detail = "must not be specified when allocationMode is 'All'";
+            causes.push(field::invalid(&path.child("count"), count, detail));
+        }
+        "ExactCount" if count <= 0 => {
+            causes.push(field::invalid(&path.child("count"), count, "must be greater than zero"));
+        }
+        "All" | "ExactCount" => {}
+        mode => causes.push(field::unsupported(&path.child("allocationMode"), mode, MODES)),
+    }
+    causes.extend(each(asked.tolerations, TOLERATIONS_LIMIT, &path.child("tolerations"), toleration));
+    causes
+}
+
+fn toleration(toleration: &DeviceToleration, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let key = toleration.key.as_deref().unwrap_or_default();
+    if !key.is_empty() {
+        causes.extend(field::invalid_each(&path.child("key"), key, &name::qualified_name(key)));
+    }
+    let value = toleration.value.as_deref().unwrap_or_default();
+    match toleration.operator.as_deref().unwrap_or_default() {
+        "Exists" if !value.is_empty() => {
+            let detail = "must be empty for operator `Exists`";
+            causes.push(field::invalid(&path.child("value"), value, detail));
+        }
+        "Equal" if key.is_empty() => causes.push(field::required(&path.child("key"), "")),
+        "Equal" => causes.extend(field::invalid_each(&path.child("value"), value, &name::label_value(value))),
+        "Exists" => {}
+        operator => causes.push(field::unsupported(&path.child("operator"), operator, OPERATORS)),
+    }
+    if let Some(effect) = toleration.effect.as_deref().filter(|effect| !effect.is_empty() && !EFFECTS.contains(effect))
+    {
+        causes.push(field::unsupported(&path.child("effect"), effect, EFFECTS));
+    }
+    causes
+}
+
+/// `request`, and `request/alternative` for those with alternatives.
+fn request_names(devices: &DeviceClaim) -> BTreeSet<String> {
+    let requests = devices.requests.iter().flatten();
+    requests
+        .flat_map(|request| {
+            let alternatives = request.first_available.iter().flatten();
+            let full = alternatives.map(|alternative| format!("{}/{}", request.name, alternative.name));
+            std::iter::once(request.name.clone()).chain(full)
+        })
+        .collect()
+}
+
+fn constraint(constraint: &DeviceConstraint, names: &BTreeSet<String>, path: &Path) -> Vec<Cause> {
+    let requests = constraint.requests.as_deref().unwrap_or_default();
+    let mut causes = references(requests, names, &path.child("requests"));
+    let attributes =
+        [("matchAttribute", &constraint.match_attribute), ("distinctAttribute", &constraint.distinct_attribute)];
+    let given: Vec<_> = attributes.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?))).collect();
+    match given.as_slice() {
+        [] => causes.push(field::required(&path.child("matchAttribute"), "")),
+        [(field, text)] => {
+            let path = path.child(field);
+            match text.split_once('/') {
+                None => causes.push(field::invalid(&path, text, "must include a domain")),
+                Some((domain, id)) => {
+                    causes.extend(driver(domain, &path));
+                    causes.extend(identifier(id, &path));
+                }
+            }
+        }
+        _ => {
+            let detail =
+                "exactly one of `matchAttribute` or `distinctAttribute` is required, but multiple fields are set";
+            causes.push(field::invalid(path, Value::Null, detail));
+        }
+    }
+    causes
+}
+
+/// A C identifier of at most 32 bytes.
+pub fn identifier(text: &str, path: &Path) -> Vec<Cause> {
+    const LIMIT_BYTES: usize = 32;
+    if text.is_empty() {
+        return vec![field::required(path, "the name must not be empty")];
+    }
+    if text.len() > LIMIT_BYTES {
+        return vec![field::too_long(path, LIMIT_BYTES)];
+    }
+    let starts = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if starts && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Vec::new();
+    }
+    let detail = "a valid C identifier must start with alphabetic character or '_', followed by a string of \
+                  alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation \
+                  is '[A-Za-z_][A-Za-z0-9_]*')";
+    vec![field::invalid(path, text, detail)]
+}
+
+fn references(requests: &[String], names: &BTreeSet<String>, path: &Path) -> Vec<Cause> {
+    each(requests, LIST_LIMIT, path, |text, path| {
+        if names.contains(text) {
+            return Vec::new();
+        }
+        let detail =
+            "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
+        vec![field::invalid(path, text, detail)]
+    })
+}
