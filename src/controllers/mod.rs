@@ -21,8 +21,10 @@ mod owner;
 mod pod_gc;
 mod pods;
 mod replicaset;
+mod resource_quota;
 mod root_ca;
 mod service_account;
+mod storage_protection;
 mod taint_eviction;
 
 /// What controllers need to know of the cluster.
@@ -95,6 +97,9 @@ pub fn start(context: &Context) {
     supervisor.spawn("namespace controller", namespace::run(context.clone()));
     supervisor.spawn("garbage collector", garbage::run(context.clone()));
     supervisor.spawn("pod garbage collector", pod_gc::run(context.clone()));
+    supervisor.spawn("resource quota controller", resource_quota::run(context.clone()));
+    supervisor.spawn("PVC protection controller", storage_protection::claims::run(context.clone()));
+    supervisor.spawn("PV protection controller", storage_protection::volumes::run(context.clone()));
 }
 
 /// Whether an error says that the object is not there, which whoever deletes or looks is fine with.
