@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     api::Status,
     apiserver::{
-        admission::{Admission, Request, Warnings},
+        admission::{Admission, Request, Reservation, Warnings},
         attributes::Attributes,
         authn::Authenticator,
         authz::Authorizer,
@@ -35,6 +35,10 @@ pub trait Admit: Send + Sync {
     -> BoxFuture<'a, Result<Warnings, Status>>;
     /// Refuses the write, or gives warnings for the client.
     fn validate<'a>(&'a self, request: &'a Request<'_>, object: &'a Value) -> BoxFuture<'a, Result<Warnings, Status>>;
+    /// Refuses what is too much, or sets it aside until the result is dropped.
+    fn reserve(&self, _request: &Request<'_>, _object: &Value) -> Result<Vec<Reservation>, Status> {
+        Ok(Vec::new())
+    }
 }
 
 impl Authenticate for Authenticator {
@@ -60,5 +64,9 @@ impl Admit for Admission {
 
     fn validate<'a>(&'a self, request: &'a Request<'_>, object: &'a Value) -> BoxFuture<'a, Result<Warnings, Status>> {
         Box::pin(Admission::validate(self, request, object))
+    }
+
+    fn reserve(&self, request: &Request<'_>, object: &Value) -> Result<Vec<Reservation>, Status> {
+        Admission::reserve(self, request, object)
     }
 }

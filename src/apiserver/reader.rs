@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 
-use crate::api::kind::GroupResource;
+use serde_json::Value;
+
+use crate::api::{kind::GroupResource, meta};
 
 /// Current objects, encoded as JSON with their resource version.
 pub trait Reader: Send + Sync {
@@ -11,6 +13,13 @@ pub trait Reader: Send + Sync {
     fn get(&self, resource: GroupResource<'_>, namespace: &str, name: &str) -> Option<Bytes>;
     /// All objects of a kind, or those of one namespace.
     fn list(&self, resource: GroupResource<'_>, namespace: Option<&str>) -> Vec<Bytes>;
+    /// Names and versions of the objects of a kind in one namespace.
+    fn versions(&self, resource: GroupResource<'_>, namespace: &str) -> Vec<(String, u64)> {
+        let objects = self.list(resource, Some(namespace)).into_iter();
+        let objects = objects.filter_map(|object| serde_json::from_slice::<Value>(&object).ok());
+        let version = |object: &Value| meta::resource_version(object).parse().unwrap_or_default();
+        objects.map(|object| (meta::name(&object).to_owned(), version(&object))).collect()
+    }
     /// A number that changes whenever an object of the kind does: the key of derived caches.
     fn generation(&self, resource: GroupResource<'_>) -> u64;
 }

@@ -13,16 +13,27 @@ use crate::{
 };
 
 mod certificates;
+mod claim_resize;
+mod default_ingress_class;
+mod default_storage_class;
 mod default_toleration_seconds;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod priority;
 mod rbac_escalation;
+mod resource_quota;
+mod runtime_class;
 mod service_account;
+mod storage_in_use;
 mod taint_nodes;
 
 /// Warnings for the client, each of which becomes a `Warning` header.
 pub type Warnings = Vec<String>;
+
+/// Something that is set aside for a write, and given back when it is dropped.
+pub type Reservation = Box<dyn Send>;
 
 /// What is about to happen to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +101,12 @@ trait Plugin: Send + Sync {
     fn validate(&self, _request: &Request<'_>, _object: &Value) -> Result<Warnings, Status> {
         Ok(Warnings::new())
     }
+
+    /// May refuse the object as too much beside what there is, and else sets its part aside until
+    /// it is stored or has failed.
+    fn reserve(&self, _request: &Request<'_>, _object: &Value) -> Result<Option<Reservation>, Status> {
+        Ok(None)
+    }
 }
 
 /// All plugins.
@@ -103,13 +120,21 @@ impl Admission {
         Self {
             plugins: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle::new(reader.clone())),
+                Box::new(limit_ranger::LimitRanger::new(reader.clone())),
                 Box::new(service_account::ServiceAccount::new(reader.clone())),
                 Box::new(node_restriction::NodeRestriction::new(reader.clone())),
                 Box::new(taint_nodes::TaintNodesByCondition),
-                Box::new(priority::Priority::new(reader)),
+                Box::new(pod_security::PodSecurity::new(reader.clone())),
+                Box::new(priority::Priority::new(reader.clone())),
                 Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+                Box::new(default_storage_class::DefaultStorageClass::new(reader.clone())),
+                Box::new(storage_in_use::StorageObjectInUseProtection),
+                Box::new(claim_resize::ClaimResize::new(reader.clone())),
+                Box::new(runtime_class::RuntimeClass::new(reader.clone())),
                 Box::new(certificates::Certificates::new(authorizer.clone())),
+                Box::new(default_ingress_class::DefaultIngressClass::new(reader.clone())),
                 Box::new(rbac_escalation::RbacEscalation::new(authorizer)),
+                Box::new(resource_quota::ResourceQuota::new(reader)),
             ],
         }
     }
@@ -133,6 +158,26 @@ impl Admission {
             warnings.extend(plugin.validate(request, object)?);
         }
         Ok(warnings)
+    }
+
+    /// Lets every plugin set aside what `object` takes. Called for creates and updates when nobody
+    /// has refused them; the result is to be kept until the object is stored or has failed.
+    pub fn reserve(&self, request: &Request<'_>, object: &Value) -> Result<Vec<Reservation>, Status> {
+        self.plugins.iter().filter_map(|plugin| plugin.reserve(request, object).transpose()).collect()
+    }
+}
+
+/// Several problems as one, in upstream's form of an aggregate: `[a, b]`, each once.
+fn one_of_many(problems: Vec<String>) -> String {
+    let mut each: Vec<String> = Vec::with_capacity(problems.len());
+    for problem in problems {
+        if !each.contains(&problem) {
+            each.push(problem);
+        }
+    }
+    match each.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
     }
 }
 

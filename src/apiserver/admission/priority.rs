@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
-    api::{Status, kind::GroupResource},
+    api::{Status, kind::GroupResource, meta},
     apiserver::{
-        admission::{Operation, Plugin, Request, Warnings},
+        admission::{Plugin, Request, Warnings},
         reader::Reader,
     },
 };
@@ -57,7 +57,11 @@ impl Priority {
 
 impl Plugin for Priority {
     fn mutate(&self, request: &Request<'_>, pod: &mut Value) -> Result<Warnings, Status> {
-        if request.operation != Operation::Create || !request.is_for("", "pods") || !pod["spec"].is_object() {
+        if !request.writes("", "pods") || !pod["spec"].is_object() {
+            return Ok(Warnings::new());
+        }
+        if let Some(old) = request.old {
+            keep(&mut pod["spec"], &old["spec"]);
             return Ok(Warnings::new());
         }
         let class = match pod["spec"]["priorityClassName"].as_str().unwrap_or_default() {
@@ -75,8 +79,40 @@ impl Plugin for Priority {
             );
             return Err(request.forbid(pod, &why));
         }
+        if let Some(given) = pod["spec"]["preemptionPolicy"].as_str().filter(|given| *given != class.preemption) {
+            let why = format!(
+                "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; \
+                 priority admission controller computed {} from the given PriorityClass name",
+                class.preemption
+            );
+            return Err(request.forbid(pod, &why));
+        }
         apply(&mut pod["spec"], class);
         Ok(Warnings::new())
+    }
+
+    fn validate(&self, request: &Request<'_>, class: &Value) -> Result<Warnings, Status> {
+        if !request.writes(CLASSES.group, CLASSES.resource) || class["globalDefault"] != true {
+            return Ok(Warnings::new());
+        }
+        let classes = self.reader.list(CLASSES, None);
+        let classes = classes.iter().filter_map(|class| serde_json::from_slice::<Value>(class).ok());
+        let mut defaults = classes.filter(|other| other["globalDefault"] == true);
+        if let Some(other) = defaults.find(|other| meta::name(other) != meta::name(class)) {
+            let name = meta::name(&other);
+            let why = format!("PriorityClass {name} is already marked as default. Only one default can exist");
+            return Err(request.forbid(class, &why));
+        }
+        Ok(Warnings::new())
+    }
+}
+
+/// Clients that write a pod back as they once made it do not know what was computed.
+fn keep(spec: &mut Value, old: &Value) {
+    for field in ["priority", "preemptionPolicy"] {
+        if spec[field].is_null() && !old[field].is_null() {
+            spec[field] = old[field].clone();
+        }
     }
 }
 
@@ -103,7 +139,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::apiserver::{admission::fixture, reader::fake::FakeReader};
+    use crate::apiserver::{
+        admission::{Operation, fixture},
+        reader::fake::FakeReader,
+    };
 
     async fn admit(spec: Value) -> Result<Value, Status> {
         let reader = FakeReader::default();
@@ -137,5 +176,33 @@ mod tests {
         let unknown = admit(json!({"priorityClassName": "x"})).await.unwrap_err();
         assert_eq!(unknown.message, r#"pods "web" is forbidden: no PriorityClass with name x was found"#);
         assert!(admit(json!({"priority": 5})).await.unwrap_err().message.contains("must not be provided"));
+    }
+
+    #[tokio::test]
+    async fn preemption_is_the_classs_business() {
+        let refused = admit(json!({"priorityClassName": "high", "preemptionPolicy": "Never"})).await.unwrap_err();
+        assert!(refused.message.contains("the string value of PreemptionPolicy (Never) must not be provided"));
+    }
+
+    #[test]
+    fn an_update_keeps_what_was_computed() {
+        let mut spec = json!({"containers": []});
+        keep(&mut spec, &json!({"priority": 7, "preemptionPolicy": "Never"}));
+        assert_eq!((&spec["priority"], &spec["preemptionPolicy"]), (&json!(7), &json!("Never")));
+    }
+
+    #[test]
+    fn there_is_one_default_class() {
+        let reader = FakeReader::default();
+        let class = |name: &str| json!({"metadata": {"name": name}, "value": 10, "globalDefault": true});
+        reader.put(CLASSES.group, CLASSES.resource, class("usual"));
+        let user = fixture::user("jane", &[]);
+        let attributes = fixture::attributes(user, "create", CLASSES.group, CLASSES.resource, "", "other");
+        let kind = fixture::any_kind();
+        let request = fixture::request(&attributes, Operation::Create, &kind, None);
+        let plugin = Priority::new(Arc::new(reader));
+        let refused = plugin.validate(&request, &class("other")).unwrap_err();
+        assert!(refused.message.contains("PriorityClass usual is already marked as default"));
+        assert!(plugin.validate(&request, &class("usual")).is_ok());
     }
 }

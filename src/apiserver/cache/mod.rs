@@ -170,6 +170,12 @@ impl Reader for Caches {
         cache.list(&slice, 0).objects.iter().map(|object| object.json()).collect()
     }
 
+    fn versions(&self, resource: GroupResource<'_>, namespace: &str) -> Vec<(String, u64)> {
+        let Some(cache) = self.of(resource) else { return Vec::new() };
+        let slice = Slice { namespace: Some(namespace), after: None, limit: 0, selector: &Selector::everything() };
+        cache.list(&slice, 0).objects.iter().map(|object| (object.name().to_owned(), object.revision)).collect()
+    }
+
     fn generation(&self, resource: GroupResource<'_>) -> u64 {
         self.of(resource).map_or(0, |cache| cache.revision())
     }

@@ -51,15 +51,17 @@ impl Registry {
         let mut attributes = call.attributes.clone();
         attributes.name.clone_from(&name);
         let call = &Call { attributes: &attributes, ..*call };
-        self.mutate(call, Operation::Create, &mut object, None).await?;
         let strategy = &call.kind.strategy;
+        // Plugins look at what defaults have made of the object, as upstream's do.
+        object = strategy.decode(object)?.into_value();
+        self.mutate(call, Operation::Create, &mut object, None).await?;
         let mut object = strategy.prepare_for_create(object)?;
         let claim = self.claim(call, &mut object, None)?;
         let causes = strategy.validate(&object);
         if !causes.is_empty() {
             return Err(Status::invalid(call.kind.group, call.kind.kind, &name, causes));
         }
-        self.admit(call, Operation::Create, &object, None).await?;
+        let _reserved = self.admit(call, Operation::Create, &object, None).await?;
         let (cache, key) = self.locate(call)?;
         if let Some(existing) = cache.get(&key) {
             return Err(already_exists(call, &existing.json()));

@@ -19,7 +19,7 @@ use crate::{
         status::Reason,
     },
     apiserver::{
-        admission::{self, Operation},
+        admission::{self, Operation, Reservation},
         allocator::Allocator,
         attributes::Attributes,
         cache::{Caches, ResourceCache, object, selectable::Selectable},
@@ -165,16 +165,19 @@ impl Registry {
         Ok(())
     }
 
+    /// Lets validating admission refuse the object. What is set aside for it is to be kept until it
+    /// is stored or has failed.
     async fn admit(
         &self,
         call: &Call<'_>,
         operation: Operation,
         object: &Value,
         old: Option<&Value>,
-    ) -> Result<(), Status> {
-        let warnings = self.inner.admission.validate(&call.admission(operation, old), object).await?;
+    ) -> Result<Vec<Reservation>, Status> {
+        let request = call.admission(operation, old);
+        let warnings = self.inner.admission.validate(&request, object).await?;
         call.warnings.extend(warnings);
-        Ok(())
+        self.inner.admission.reserve(&request, object)
     }
 
     /// Stores an object and returns it encoded, with its new resource version. `None` when the key

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     api::{Status, decoded::Decoded, encode, field, meta, patch::apply::same_but_times, status::Cause},
     apiserver::{
-        admission::Operation,
+        admission::{Operation, Reservation},
         cache::object::Object,
         registry::{
             CONFLICT_RETRIES, Call, MODIFIED, Registry,
@@ -57,7 +57,7 @@ impl Registry {
             identify(call, proposal.object_mut(), &old)?;
             let (new, managed) = self.own(call, endpoint, proposal, Some((&old, &known)))?;
             let old = Decoded::from(old);
-            let (new, claim) = self.prepare(call, endpoint, new, &old).await?;
+            let (new, claim, _reserved) = self.prepare(call, endpoint, new, &old).await?;
             if *new == *old && same_but_times(&managed, &known) {
                 return Ok(current.json());
             }
@@ -76,10 +76,12 @@ impl Registry {
         &self,
         call: &Call<'_>,
         endpoint: Endpoint,
-        mut new: Value,
+        new: Value,
         old: &Decoded,
-    ) -> Result<(Decoded, Option<Claim>), Status> {
+    ) -> Result<(Decoded, Option<Claim>, Vec<Reservation>), Status> {
         let strategy = &call.kind.strategy;
+        // Plugins look at what defaults have made of the object, as upstream's do.
+        let mut new = strategy.decode(new)?.into_value();
         self.mutate(call, Operation::Update, &mut new, Some(old)).await?;
         let mut new = match endpoint {
             Endpoint::Main => strategy.prepare_for_update(new, old)?,
@@ -106,12 +108,13 @@ impl Registry {
         if !causes.is_empty() {
             return Err(Status::invalid(call.kind.group, call.kind.kind, &call.attributes.name, causes));
         }
-        self.admit(call, Operation::Update, &new, Some(old)).await?;
-        Ok((new, claim))
+        let reserved = self.admit(call, Operation::Update, &new, Some(old)).await?;
+        Ok((new, claim, reserved))
     }
 
-    /// Stores a new state of an object (and its managed fields, if they stand beside it), or removes the object when this was the last thing that
-    /// held its deletion up. `None` when it was changed meanwhile.
+    /// Stores a new state of an object (and its managed fields, if they stand beside it), or removes
+    /// the object when this was the last thing that held its deletion up. `None` when it was changed
+    /// meanwhile.
     pub(super) async fn replace(
         &self,
         call: &Call<'_>,
