@@ -52,8 +52,6 @@ impl Registry {
         attributes.name.clone_from(&name);
         let call = &Call { attributes: &attributes, ..*call };
         let strategy = &call.kind.strategy;
-        // Plugins look at what defaults have made of the object, as upstream's do.
-        object = strategy.decode(object)?.into_value();
         self.mutate(call, Operation::Create, &mut object, None).await?;
         let mut object = strategy.prepare_for_create(object)?;
         let claim = self.claim(call, &mut object, None)?;

@@ -69,7 +69,7 @@ impl Registry {
         let sent = take(&mut object);
         // Defaults are the writer's as well, but not what admission and the server add. A status has
         // none, and is written often.
-        if endpoint == Endpoint::Main {
+        if endpoint != Endpoint::Status {
             object = call.kind.strategy.decode(object)?.into_value();
         }
         if applied {
@@ -120,8 +120,10 @@ fn tracker<'a>(call: &Call<'a>, endpoint: Endpoint, schema: &'a Schema) -> Track
 /// The fields that an endpoint leaves as they are whatever is written.
 fn reset_fields(kind: &Descriptor, endpoint: Endpoint, schema: &Schema) -> Set {
     match endpoint {
-        Endpoint::Main if kind.subresources.contains(&Subresource::Status) => Set::of_fields(&["status"]),
-        Endpoint::Main => Set::default(),
+        Endpoint::Main | Endpoint::Part(_) if kind.subresources.contains(&Subresource::Status) => {
+            Set::of_fields(&["status"])
+        }
+        Endpoint::Main | Endpoint::Part(_) => Set::default(),
         Endpoint::Status => {
             let declared = match &schema.root {
                 Type::Struct(structure) => structure.fields(),

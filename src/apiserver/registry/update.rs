@@ -76,12 +76,10 @@ impl Registry {
         &self,
         call: &Call<'_>,
         endpoint: Endpoint,
-        new: Value,
+        mut new: Value,
         old: &Decoded,
     ) -> Result<(Decoded, Option<Claim>, Vec<Reservation>), Status> {
         let strategy = &call.kind.strategy;
-        // Plugins look at what defaults have made of the object, as upstream's do.
-        let mut new = strategy.decode(new)?.into_value();
         self.mutate(call, Operation::Update, &mut new, Some(old)).await?;
         let mut new = match endpoint {
             Endpoint::Main => strategy.prepare_for_update(new, old)?,
