@@ -121,8 +121,8 @@ pub struct Column {
 pub trait Strategy: Send + Sync {
     /// Checks that `object` has the kind's types, and fills in defaults. Errors with 400, as
     /// decoding does upstream. Unknown fields were dealt with before (`api::schema`) and are gone
-    /// from the result. Writes call it to know defaults before admission; the `prepare_for_…` functions do
-    /// the same again for what admission has added.
+    /// from the result. Writes call it to know defaults before admission; the `prepare_for_…`
+    /// functions do the same again for what admission has added.
     fn decode(&self, object: Value) -> Result<Decoded, Status>;
     /// Decodes as [`Strategy::decode`] does, and adds what the server decides itself on create:
     /// clears status, sets `metadata.generation`…

@@ -362,7 +362,7 @@ proptest! {
             prop_assert!(second["data"].get(name).is_some() || third["data"].get(name).is_some());
         }
         // Every field has an owner, and shared fields are agreed upon.
-        let owned: std::collections::BTreeSet<String> = object.owners().into_iter().flat_map(|(_, paths)| paths).collect();
+        let owned: Vec<String> = object.owners().into_iter().flat_map(|(_, paths)| paths).collect();
         for name in object.data().as_object().into_iter().flatten().map(|(name, _)| name) {
             prop_assert!(owned.contains(&format!(".data.{name}")), "{name}");
         }
