@@ -93,10 +93,15 @@ fn encoded(json: Bytes, encoding: Encoding) -> Result<Bytes, Status> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Peek<'a> {
-    #[serde(borrow)]
+    /// `APIVersions` is the one object that does not say it.
+    #[serde(borrow, default = "core_version")]
     api_version: Cow<'a, str>,
     #[serde(borrow)]
     kind: Cow<'a, str>,
+}
+
+fn core_version<'a>() -> Cow<'a, str> {
+    Cow::Borrowed("v1")
 }
 
 fn to_protobuf(api_version: &str, kind: &str, json: &[u8]) -> Result<Vec<u8>, Status> {
