@@ -42,6 +42,8 @@ pub async fn everything(paths: &Paths) -> Vec<String> {
     failures.extend(pods.err().map(|error| log::chain(&error)));
     let network = net::PurgeOptions { state_dir: paths.network_state(), namespaces_dir: None };
     failures.extend(net::purge(&network).await.err().map(|error| log::chain(&error)));
+    // It came with the first pod unless others had it before; while they use it, it is not empty.
+    _ = fs::remove_dir(net::NAMESPACES_DIRECTORY);
     remove_logs(paths, &mut failures);
     for directory in [&paths.run_dir, &paths.data_dir] {
         unmount_below(directory, &mut failures);

@@ -40,7 +40,7 @@ fn uninstall(host: &Host) {
 fn state(host: &Host) -> String {
     host.sh(&format!(
         "ip -o link | sed 's/@.*//; s/^[0-9]*: //' | grep -v eth0; ip route | sed 's/src .*//';
-         ls -A /run /run/netns; grep -c . /proc/sys/net/ipv4/ip_forward;
+         ls -A /run /run/netns 2>/dev/null; grep -c . /proc/sys/net/ipv4/ip_forward;
          grep -e overlay -e nauplius/ /proc/self/mounts;
          python3 -c '{LIST_TABLES}';
          ps axo args= | grep -v -e '^ps ' -e '^sed ' -e '^sh -c' -e '^grep ' -e 'sleep 86400'; true"

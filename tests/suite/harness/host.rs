@@ -26,7 +26,7 @@ use super::{
 /// Lines of the log that are shown when a test fails.
 const LOG_TAIL_LINES: usize = 60;
 /// What holds the host's namespaces, as process 1: a /run of its own, and a shell that reaps.
-const ANCHOR: &str = "mount -t tmpfs -o mode=0755 tmpfs /run && mkdir /run/netns && echo ready && exec 1>&- && \
+const ANCHOR: &str = "mount -t tmpfs -o mode=0755 tmpfs /run && echo ready && exec 1>&- && \
                       while sleep 86400; do :; done";
 
 /// A machine for a node.
