@@ -2,7 +2,7 @@
 //! only through [`Descriptor`] and [`Strategy`]; a built-in kind implements the typed [`Kind`]
 //! in its own file under `api/kinds/`, a custom resource will bring a dynamic strategy.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::{Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
@@ -55,23 +55,26 @@ impl Subresource {
     }
 }
 
+/// A name of a kind: part of the program for built-in kinds, text of a definition for others.
+pub type Name = Cow<'static, str>;
+
 /// A kind as the server knows it.
 #[derive(Clone)]
 pub struct Descriptor {
     /// API group; empty for core.
-    pub group: &'static str,
+    pub group: Name,
     /// API version, such as `v1`.
-    pub version: &'static str,
+    pub version: Name,
     /// `Pod`
-    pub kind: &'static str,
+    pub kind: Name,
     /// `pods`
-    pub plural: &'static str,
+    pub plural: Name,
     /// `pod`
-    pub singular: &'static str,
+    pub singular: Name,
     /// `po`
-    pub short_names: &'static [&'static str],
+    pub short_names: Arc<[Name]>,
     /// `all`
-    pub categories: &'static [&'static str],
+    pub categories: Arc<[Name]>,
     /// Namespaced or cluster-wide.
     pub scope: Scope,
     /// Verbs of the main resource, as discovery lists them; kinds that are only ever posted
@@ -86,29 +89,32 @@ pub struct Descriptor {
 impl Descriptor {
     /// `apps/v1`, or `v1` for core.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// Group and plural.
     pub fn group_resource(&self) -> GroupResource<'_> {
-        GroupResource { group: self.group, resource: self.plural }
+        GroupResource { group: &self.group, resource: &self.plural }
     }
 }
 
 /// All verbs of a stored kind.
 pub const STORED: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
+/// A column of a built-in kind's table.
+pub type Column = TableColumn<'static>;
+
 /// A column of a kind's table (`metav1.TableColumnDefinition`).
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub struct TableColumn<'a> {
     /// Heading, such as `Ready`.
-    pub name: &'static str,
+    pub name: &'a str,
     /// OpenAPI type: `string`, `integer`, `date`…
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// OpenAPI format; `name` marks the primary column.
-    pub format: &'static str,
+    pub format: &'a str,
     /// What the column shows.
-    pub description: &'static str,
+    pub description: &'a str,
     /// 0 is always shown, 1 only with `-o wide`.
     pub priority: i32,
 }
@@ -147,11 +153,11 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
     /// Selectable fields beyond `metadata.name` and `metadata.namespace`, by path.
-    fn selectable_fields(&self, object: &Decoded) -> Vec<(&'static str, String)>;
+    fn selectable_fields(&self, object: &Decoded) -> Vec<(Name, String)>;
     /// Names of the fields that [`Strategy::selectable_fields`] gives.
-    fn selectable_field_names(&self) -> &'static [&'static str];
+    fn selectable_field_names(&self) -> Cow<'_, [&str]>;
     /// Columns of the table form.
-    fn columns(&self) -> &'static [Column];
+    fn columns(&self) -> Cow<'_, [TableColumn<'_>]>;
     /// One row: a cell per column. `now` is the server's time, for ages.
     fn cells(&self, object: &Decoded, now: jiff::Timestamp) -> Vec<Value>;
     /// Seconds of grace with which an object is deleted when the caller names none; `None` for
@@ -308,14 +314,15 @@ impl Names {
 /// The descriptor of a built-in kind.
 pub fn descriptor<K: Kind>() -> Descriptor {
     let names = K::NAMES;
+    let list = |names: &'static [&'static str]| names.iter().map(|name| Name::from(*name)).collect();
     Descriptor {
-        group: names.group,
-        version: names.version,
-        kind: names.kind,
-        plural: names.plural,
-        singular: names.singular,
-        short_names: names.short_names,
-        categories: names.categories,
+        group: names.group.into(),
+        version: names.version.into(),
+        kind: names.kind.into(),
+        plural: names.plural.into(),
+        singular: names.singular.into(),
+        short_names: list(names.short_names),
+        categories: list(names.categories),
         scope: names.scope,
         verbs: names.verbs,
         subresources: names.subresources,

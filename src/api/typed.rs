@@ -2,7 +2,7 @@
 //! for every kind is done here: type identity, metadata rules, status kept apart from spec, and
 //! generations. A kind's own file sees only its k8s-openapi type.
 
-use std::marker::PhantomData;
+use std::{borrow::Cow, marker::PhantomData};
 
 use k8s_openapi::Metadata;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use crate::api::{
     Status, codec,
     decoded::Decoded,
     field::{self, Path},
-    kind::{Column, Generation, Kind, Strategy, Subresource},
+    kind::{Generation, Kind, Name, Strategy, Subresource, TableColumn},
     meta,
     status::Cause,
     validation::metadata,
@@ -111,20 +111,20 @@ impl<K: Kind> Strategy for Typed<K> {
         causes
     }
 
-    fn selectable_fields(&self, object: &Decoded) -> Vec<(&'static str, String)> {
+    fn selectable_fields(&self, object: &Decoded) -> Vec<(Name, String)> {
         if K::FIELDS.is_empty() {
             return Vec::new();
         }
         let values = known::<K>(object).map(K::field_values).unwrap_or_default();
-        K::FIELDS.iter().copied().zip(values).collect()
+        K::FIELDS.iter().map(|field| Name::from(*field)).zip(values).collect()
     }
 
-    fn selectable_field_names(&self) -> &'static [&'static str] {
-        K::FIELDS
+    fn selectable_field_names(&self) -> Cow<'_, [&str]> {
+        Cow::Borrowed(K::FIELDS)
     }
 
-    fn columns(&self) -> &'static [Column] {
-        K::COLUMNS
+    fn columns(&self) -> Cow<'_, [TableColumn<'_>]> {
+        Cow::Borrowed(K::COLUMNS)
     }
 
     fn cells(&self, object: &Decoded, now: jiff::Timestamp) -> Vec<Value> {
@@ -291,7 +291,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::kind::{NameRule, Names, STORED, Scope};
+    use crate::api::kind::{Column, NameRule, Names, STORED, Scope};
 
     struct Example;
 

@@ -125,7 +125,7 @@ impl Metrics {
         for cache in caches.all() {
             let kind = cache.kind();
             let resource =
-                if kind.group.is_empty() { kind.plural.to_owned() } else { format!("{}.{}", kind.plural, kind.group) };
+                if kind.group.is_empty() { kind.plural.to_string() } else { format!("{}.{}", kind.plural, kind.group) };
             let count = i64::try_from(cache.len()).unwrap_or(i64::MAX);
             self.objects.get_or_create(&ObjectLabels { resource }).set(count);
         }

@@ -108,7 +108,7 @@ impl Query {
         let bad = |error: crate::api::selector::Error| Status::bad_request(error.to_string());
         let labels = LabelSelector::parse(self.get("labelSelector").unwrap_or_default()).map_err(bad)?;
         let fields = FieldSelector::parse(self.get("fieldSelector").unwrap_or_default()).map_err(bad)?;
-        match fields.unsupported(kind.strategy.selectable_field_names()) {
+        match fields.unsupported(&kind.strategy.selectable_field_names()) {
             None => Ok(Selector { labels, fields }),
             Some(field) => Err(Status::bad_request(format!("field label not supported: {field}"))),
         }

@@ -5,6 +5,8 @@
 //! A get gives a table of one row, a list one of all, and a watch one table per event, of which
 //! only the first has column definitions.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -12,7 +14,7 @@ use serde_json::{Value, json, value::RawValue};
 use crate::api::{
     Status,
     decoded::Decoded,
-    kind::{Column, Descriptor},
+    kind::{Column, Descriptor, TableColumn},
     meta,
 };
 
@@ -126,7 +128,8 @@ pub fn table<'a>(
     begin(&mut out, "Table", shown.version);
     write(&mut out, &list.value());
     out.put_slice(b",\"columnDefinitions\":");
-    let definitions: Vec<Value> = columns_of(descriptor).iter().filter(|_| shown.columns).map(definition).collect();
+    let all = columns_of(descriptor);
+    let definitions: Vec<Value> = all.iter().filter(|_| shown.columns).map(definition).collect();
     write(&mut out, &definitions);
     out.put_slice(b",\"rows\":[");
     for (position, object) in objects.into_iter().enumerate() {
@@ -168,19 +171,19 @@ fn begin(out: &mut BytesMut, kind: &str, version: MetaVersion) {
     out.put_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":").as_bytes());
 }
 
-fn columns_of(descriptor: &Descriptor) -> &'static [Column] {
+fn columns_of(descriptor: &Descriptor) -> Cow<'_, [TableColumn<'_>]> {
     let columns = descriptor.strategy.columns();
-    if columns.is_empty() { PLAIN } else { columns }
+    if columns.is_empty() { Cow::Borrowed(PLAIN) } else { columns }
 }
 
-fn definition(column: &Column) -> Value {
+fn definition(column: &TableColumn<'_>) -> Value {
     json!({"name": column.name, "type": column.kind, "format": column.format, "description": column.description,
            "priority": column.priority})
 }
 
 fn row(out: &mut BytesMut, descriptor: &Descriptor, object: &[u8], shown: Shown) {
     let value = Decoded::from(serde_json::from_slice::<Value>(object).unwrap_or_default());
-    let cells = match descriptor.strategy.columns() {
+    let cells = match &*descriptor.strategy.columns() {
         [] => vec![meta::name(&value).into(), meta::creation_timestamp(&value).into()],
         _ => descriptor.strategy.cells(&value, shown.now),
     };

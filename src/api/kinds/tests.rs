@@ -105,8 +105,8 @@ fn name(kind: &str) -> &'static str {
 }
 
 fn minimal(kind: &Descriptor) -> Value {
-    let mut object = body(kind.kind);
-    object["metadata"] = json!({"name": name(kind.kind), "uid": "u"});
+    let mut object = body(&kind.kind);
+    object["metadata"] = json!({"name": name(&kind.kind), "uid": "u"});
     if kind.scope == Scope::Namespaced {
         object["metadata"]["namespace"] = json!("b");
     }
@@ -118,7 +118,7 @@ fn every_kind_decodes_defaults_validates_and_shows_a_minimal_object() {
     for kind in all() {
         let name = format!("{}.{}", kind.plural, kind.group);
         let decoded = kind.strategy.decode(minimal(&kind)).unwrap();
-        assert_eq!(decoded["kind"], kind.kind, "{name}");
+        assert_eq!(decoded["kind"], *kind.kind, "{name}");
         assert_eq!(decoded["apiVersion"], kind.api_version(), "{name}");
         assert_eq!(*kind.strategy.decode(decoded.clone()).unwrap(), *decoded, "defaults of {name} are stable");
         let created = kind.strategy.prepare_for_create(decoded.into_value()).unwrap();
@@ -138,22 +138,22 @@ fn every_selectable_field_has_a_value() {
     for kind in all() {
         let object = kind.strategy.decode(minimal(&kind)).unwrap();
         let fields = kind.strategy.selectable_fields(&object);
-        let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, kind.strategy.selectable_field_names(), "{}", kind.plural);
+        let names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, *kind.strategy.selectable_field_names(), "{}", kind.plural);
     }
 }
 
 #[test]
 fn names_are_distinct_and_well_formed() {
     let kinds = all();
-    let resources: BTreeSet<(&str, &str)> = kinds.iter().map(|kind| (kind.group, kind.plural)).collect();
+    let resources: BTreeSet<(&str, &str)> = kinds.iter().map(|kind| (&*kind.group, &*kind.plural)).collect();
     assert_eq!(resources.len(), kinds.len());
     let mut short = BTreeSet::new();
     for kind in kinds.iter().filter(|kind| kind.group != "events.k8s.io") {
         assert_eq!(kind.singular, kind.kind.to_lowercase(), "{}", kind.plural);
         assert!(kind.verbs.iter().all(|verb| STORED.contains(verb)), "{}", kind.plural);
-        for name in kind.short_names {
-            assert!(short.insert(*name), "{name} is taken");
+        for name in kind.short_names.iter() {
+            assert!(short.insert(&**name), "{name} is taken");
         }
     }
 }

@@ -22,7 +22,7 @@ impl Library {
     /// The schema of a kind, built on every call: keep the result.
     pub fn schema(&self, descriptor: &Descriptor) -> Schema {
         let api_version = descriptor.api_version();
-        self.build(&api_version, descriptor.kind, |generator| descriptor.strategy.schema(generator))
+        self.build(&api_version, &descriptor.kind, |generator| descriptor.strategy.schema(generator))
     }
 
     /// The schema of a type without a descriptor.

@@ -105,7 +105,7 @@ impl Caches {
         if !kind.verbs.contains(&"get") {
             return;
         }
-        let own = prefix(kind.group, kind.plural);
+        let own = prefix(&kind.group, &kind.plural);
         let shared = kinds::shared_storage(kind.group_resource());
         let stored = shared.map_or_else(|| own.clone(), |shared| prefix(shared.stored.group, shared.stored.resource));
         let cache = Arc::new(ResourceCache::new(kind.clone(), &stored, floor));

@@ -3,7 +3,7 @@
 use crate::{
     api::{
         decoded::Decoded,
-        kind::Strategy,
+        kind::{Name, Strategy},
         meta,
         selector::{FieldSelector, LabelSelector},
     },
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Selectable {
     labels: Box<[(Box<str>, Box<str>)]>,
-    fields: Box<[(&'static str, Box<str>)]>,
+    fields: Box<[(Name, Box<str>)]>,
 }
 
 impl Selectable {

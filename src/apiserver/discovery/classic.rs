@@ -46,22 +46,22 @@ pub fn resources(kinds: &[Descriptor], group: &str, version: &str) -> Option<Doc
 }
 
 /// Named groups in the order of the kinds.
-pub(crate) fn named_groups(kinds: &[Descriptor]) -> Vec<&'static str> {
-    let mut names = Vec::new();
+pub(crate) fn named_groups(kinds: &[Descriptor]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
     for kind in kinds {
-        if !kind.group.is_empty() && !names.contains(&kind.group) {
-            names.push(kind.group);
+        if !kind.group.is_empty() && !names.contains(&&*kind.group) {
+            names.push(&kind.group);
         }
     }
     names
 }
 
 /// Versions of a group in the order of the kinds; the first is the preferred one.
-pub(crate) fn versions(kinds: &[Descriptor], group: &str) -> Vec<&'static str> {
-    let mut names = Vec::new();
+pub(crate) fn versions<'k>(kinds: &'k [Descriptor], group: &str) -> Vec<&'k str> {
+    let mut names: Vec<&str> = Vec::new();
     for kind in kinds {
-        if kind.group == group && !names.contains(&kind.version) {
-            names.push(kind.version);
+        if kind.group == group && !names.contains(&&*kind.version) {
+            names.push(&kind.version);
         }
     }
     names
@@ -101,7 +101,7 @@ fn resource_values(kind: &Descriptor) -> Vec<Value> {
         value.insert("namespaced".into(), namespaced.into());
         value.insert("kind".into(), facts.kind.into());
         value.insert("verbs".into(), json!(facts.verbs));
-        if (facts.group, facts.version) != (kind.group, kind.version) {
+        if (facts.group, facts.version) != (&*kind.group, &*kind.version) {
             value.insert("group".into(), facts.group.into());
             value.insert("version".into(), facts.version.into());
         }

@@ -5,13 +5,13 @@ use crate::api::kind::{Descriptor, Subresource};
 
 /// A subresource as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct Facts<'a> {
     /// Group of [`Facts::kind`].
-    pub group: &'static str,
+    pub group: &'a str,
     /// Version of [`Facts::kind`].
-    pub version: &'static str,
+    pub version: &'a str,
     /// The kind it takes and gives.
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// Verbs.
     pub verbs: &'static [&'static str],
 }
@@ -22,9 +22,9 @@ const CONNECT: &[&str] = &["create", "get"];
 const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
 
 /// What `subresource` of `descriptor` takes and gives.
-pub fn facts(descriptor: &Descriptor, subresource: Subresource) -> Facts {
-    let own = |kind, verbs| Facts { group: descriptor.group, version: descriptor.version, kind, verbs };
-    match (descriptor.kind, subresource.name()) {
+pub fn facts(descriptor: &Descriptor, subresource: Subresource) -> Facts<'_> {
+    let own = |kind, verbs| Facts { group: &descriptor.group, version: &descriptor.version, kind, verbs };
+    match (&*descriptor.kind, subresource.name()) {
         (_, "scale") => Facts { group: "autoscaling", version: "v1", kind: "Scale", verbs: READ_AND_WRITE },
         (_, "eviction") => Facts { group: "policy", version: "v1", kind: "Eviction", verbs: CREATE },
         ("ServiceAccount", "token") => {

@@ -35,7 +35,7 @@ pub(super) fn all(kinds: &[&Descriptor], dialect: Dialect) -> Map<String, Value>
     let mut kind_names = Vec::new();
     for kind in kinds {
         if let Some(name) = referred(&kind.strategy.schema(&mut generator).to_value()) {
-            kind_names.push((name, gvk(kind.group, kind.version, kind.kind), *kind));
+            kind_names.push((name, gvk(&kind.group, &kind.version, &kind.kind), *kind));
         }
     }
     add::<metav1::DeleteOptions>(&mut generator);
@@ -207,6 +207,6 @@ fn list(item: &str, kind: &Descriptor, dialect: Dialect) -> Value {
             "metadata": dialect.reference(LIST_META),
             "items": {"type": "array", "description": "The objects.", "items": dialect.reference(item)},
         },
-        "x-kubernetes-group-version-kind": [gvk(kind.group, kind.version, &list_kind)],
+        "x-kubernetes-group-version-kind": [gvk(&kind.group, &kind.version, &list_kind)],
     })
 }

@@ -94,7 +94,7 @@ impl OpenApi {
     pub fn new(kinds: Vec<Descriptor>, version: impl Into<String>) -> Self {
         let mut v3: Vec<(String, OnceLock<Compressed>)> = Vec::new();
         for kind in &kinds {
-            let path = path_of(kind.group, kind.version);
+            let path = path_of(&kind.group, &kind.version);
             if !v3.iter().any(|(known, _)| *known == path) {
                 v3.push((path, OnceLock::new()));
             }
@@ -118,7 +118,7 @@ impl OpenApi {
     pub fn v3(&self, path: &str) -> Option<&Compressed> {
         let (_, cell) = self.v3.iter().find(|(known, _)| known == path)?;
         Some(cell.get_or_init(|| {
-            let of_path = |kind: &&Descriptor| path_of(kind.group, kind.version) == path;
+            let of_path = |kind: &&Descriptor| path_of(&kind.group, &kind.version) == path;
             let kinds: Vec<&Descriptor> = self.kinds.iter().filter(of_path).collect();
             let value = json!({
                 "openapi": "3.0.0",

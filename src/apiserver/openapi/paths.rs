@@ -98,7 +98,7 @@ impl<'a> Kind<'a> {
         let mut item = Map::new();
         item.insert("parameters".into(), json!([parameters::value(&parameters::PRETTY, self.dialect)]));
         item.insert("get".into(), operation.value(self.dialect));
-        let root = path_of(self.descriptor.group, self.descriptor.version);
+        let root = path_of(&self.descriptor.group, &self.descriptor.version);
         paths.insert(format!("/{root}/{}", self.descriptor.plural), Value::Object(item));
     }
 
@@ -151,8 +151,8 @@ impl<'a> Kind<'a> {
     }
 
     fn operation(&self, verb: &Verb, kind: &str, ending: &str) -> Operation {
-        let Descriptor { group, version, kind: plain, .. } = *self.descriptor;
-        let about = if ending.is_empty() { plain.to_owned() } else { format!("{} of {plain}", ending.to_lowercase()) };
+        let Descriptor { group, version, kind: plain, .. } = self.descriptor;
+        let about = if ending.is_empty() { plain.to_string() } else { format!("{} of {plain}", ending.to_lowercase()) };
         Operation {
             method: verb.method,
             action: verb.method,
@@ -171,7 +171,7 @@ impl<'a> Kind<'a> {
 
     /// `readCoreV1NamespacedPodStatus`
     fn id(&self, name: &str, kind: &str, ending: &str) -> String {
-        let Descriptor { group, version, .. } = *self.descriptor;
+        let Descriptor { group, version, .. } = self.descriptor;
         let group: String = if group.is_empty() {
             "Core".into()
         } else {
@@ -185,7 +185,7 @@ impl<'a> Kind<'a> {
     fn scoped(&self) -> String {
         match self.descriptor.scope {
             Scope::Namespaced => format!("Namespaced{}", self.descriptor.kind),
-            Scope::Cluster => self.descriptor.kind.to_owned(),
+            Scope::Cluster => self.descriptor.kind.to_string(),
         }
     }
 
@@ -195,7 +195,7 @@ impl<'a> Kind<'a> {
 
     /// `/api/v1/namespaces/{namespace}/pods`
     fn path(&self) -> String {
-        let Descriptor { group, version, plural, scope, .. } = *self.descriptor;
+        let Descriptor { group, version, plural, scope, .. } = self.descriptor;
         let root = path_of(group, version);
         match scope {
             Scope::Namespaced => format!("/{root}/namespaces/{{namespace}}/{plural}"),

@@ -57,7 +57,7 @@ impl Registry {
         let claim = self.claim(call, &mut object, None)?;
         let causes = strategy.validate(&object);
         if !causes.is_empty() {
-            return Err(Status::invalid(call.kind.group, call.kind.kind, &name, causes));
+            return Err(Status::invalid(&call.kind.group, &call.kind.kind, &name, causes));
         }
         let _reserved = self.admit(call, Operation::Create, &object, None).await?;
         let (cache, key) = self.locate(call)?;
@@ -121,7 +121,7 @@ fn generate_name(base: &str) -> String {
 }
 
 fn already_exists(call: &Call<'_>, existing: &[u8]) -> Status {
-    let mut status = Status::already_exists(call.kind.group, call.kind.plural, &call.attributes.name);
+    let mut status = Status::already_exists(&call.kind.group, &call.kind.plural, &call.attributes.name);
     let existing: Value = serde_json::from_slice(existing).unwrap_or_default();
     if meta::deletion_timestamp(&existing).is_some() {
         status.message = format!("object is being deleted: {}", status.message);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     api::{
         Status,
-        kind::Descriptor,
+        kind::{Descriptor, Name},
         patch::{self, PatchType},
         schema::{self, Format, Library, Schema},
     },
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Default)]
 pub struct Decoder {
     library: Library,
-    schemas: Mutex<HashMap<(String, &'static str), Arc<Schema>>>,
+    schemas: Mutex<HashMap<(String, Name), Arc<Schema>>>,
 }
 
 impl Decoder {
@@ -44,6 +44,9 @@ impl Decoder {
     /// The schema of a kind.
     pub fn schema(&self, kind: &Descriptor) -> Arc<Schema> {
         let mut schemas = self.schemas.lock();
-        schemas.entry((kind.api_version(), kind.kind)).or_insert_with(|| Arc::new(self.library.schema(kind))).clone()
+        schemas
+            .entry((kind.api_version(), kind.kind.clone()))
+            .or_insert_with(|| Arc::new(self.library.schema(kind)))
+            .clone()
     }
 }

@@ -196,12 +196,12 @@ pub fn is_released(object: &Value) -> bool {
 pub fn answer(call: &Call<'_>, deleted: Deleted) -> Answer {
     match deleted {
         Deleted::Pending(object) => Answer::Object(object),
-        Deleted::Gone(object) if ANSWERED_WITH_OBJECT.contains(&call.kind.plural) => Answer::Object(object),
+        Deleted::Gone(object) if ANSWERED_WITH_OBJECT.contains(&&*call.kind.plural) => Answer::Object(object),
         Deleted::Gone(object) => {
             let object: Value = serde_json::from_slice(&object).unwrap_or_default();
             let mut details = json!({"name": meta::name(&object), "kind": call.kind.plural, "uid": meta::uid(&object)});
             if !call.kind.group.is_empty() {
-                details["group"] = call.kind.group.into();
+                details["group"] = (*call.kind.group).into();
             }
             let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
                                 "details": details});

@@ -244,11 +244,11 @@ impl<'a> Call<'a> {
     }
 
     fn not_found(&self) -> Status {
-        Status::not_found(self.kind.group, self.kind.plural, &self.attributes.name)
+        Status::not_found(&self.kind.group, &self.kind.plural, &self.attributes.name)
     }
 
     fn conflict(&self, why: &str) -> Status {
-        Status::conflict(self.kind.group, self.kind.plural, &self.attributes.name, why)
+        Status::conflict(&self.kind.group, &self.kind.plural, &self.attributes.name, why)
     }
 
     fn admission<'r>(&'r self, operation: Operation, old: Option<&'r Value>) -> admission::Request<'r> {
@@ -257,7 +257,7 @@ impl<'a> Call<'a> {
 }
 
 fn durability(kind: &Descriptor) -> Durability {
-    if RELAXED.contains(&(kind.group, kind.plural)) { Durability::Relaxed } else { Durability::Strict }
+    if RELAXED.contains(&(&*kind.group, &*kind.plural)) { Durability::Relaxed } else { Durability::Strict }
 }
 
 /// Only the server can do something about a store that fails: 500, and a line in the log.

@@ -105,6 +105,6 @@ fn replicas(kind: &Descriptor, name: &str, scale: &Value) -> Result<i64, Status>
     let path = field::Path::new("spec").child("replicas");
     let cause = field::invalid(&path, replicas, "must be greater than or equal to 0");
     Err(Status::invalid("autoscaling", "Scale", name, vec![cause])).inspect_err(|_: &Status| {
-        tracing::debug!(kind = kind.kind, name, "a scale was refused");
+        tracing::debug!(kind = &*kind.kind, name, "a scale was refused");
     })
 }

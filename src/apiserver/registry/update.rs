@@ -104,7 +104,7 @@ impl Registry {
             }
         };
         if !causes.is_empty() {
-            return Err(Status::invalid(call.kind.group, call.kind.kind, &call.attributes.name, causes));
+            return Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.attributes.name, causes));
         }
         let reserved = self.admit(call, Operation::Update, &new, Some(old)).await?;
         Ok((new, claim, reserved))
@@ -160,7 +160,7 @@ fn check_version(call: &Call<'_>, given: &str, current: &str) -> Result<(), Stat
     if given.parse::<u64>().is_err() {
         let path = field::Path::new("metadata").child("resourceVersion");
         let cause = field::invalid(&path, given, "must be a number");
-        return Err(Status::invalid(call.kind.group, call.kind.kind, &call.attributes.name, vec![cause]));
+        return Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.attributes.name, vec![cause]));
     }
     Err(call.conflict(MODIFIED))
 }

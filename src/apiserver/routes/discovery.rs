@@ -31,7 +31,7 @@ impl Documents {
         documents.insert("/api".to_owned(), classic::core_versions(kinds, address));
         documents.insert("/apis".to_owned(), classic::groups(kinds));
         for kind in kinds {
-            let (group, version) = (kind.group, kind.version);
+            let (group, version) = (&*kind.group, &*kind.version);
             let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
             if let Some(resources) = classic::resources(kinds, group, version) {
                 documents.entry(path).or_insert(resources);
