@@ -8,7 +8,7 @@ use k8s_openapi::{Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::api::{Status, decoded::Decoded, status::Cause, validation::name};
+use crate::api::{Status, custom::CustomKind, decoded::Decoded, status::Cause, validation::name};
 
 pub use crate::api::typed::Typed;
 
@@ -164,6 +164,16 @@ pub trait Strategy: Send + Sync {
     /// kinds that are deleted at once. (Pods: `spec.terminationGracePeriodSeconds`, or 0 before
     /// they are bound to a node.)
     fn grace_period_seconds(&self, object: &Decoded) -> Option<u64>;
+    /// Every problem of an updated object, those of the change included.
+    fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
+        let mut causes = self.validate(new);
+        causes.extend(self.validate_update(new, old));
+        causes
+    }
+    /// What the kind's definition says, if it is not a built-in one.
+    fn custom(&self) -> Option<&CustomKind> {
+        None
+    }
     /// Adds the kind's type, and all it refers to, to a schema generator and returns its schema
     /// (for OpenAPI and strict decoding).
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;

@@ -3,6 +3,7 @@
 //! k8s-openapi types inside a kind's own file.
 
 pub mod codec;
+pub mod custom;
 pub mod decoded;
 pub mod encode;
 pub mod field;

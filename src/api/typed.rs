@@ -180,7 +180,7 @@ fn identify<K: Kind>(object: &mut Value) -> Result<(), Status> {
 }
 
 /// Clients written in Go send `creationTimestamp: null` for "not set".
-fn drop_null_metadata(object: &mut Value) {
+pub(super) fn drop_null_metadata(object: &mut Value) {
     if let Some(metadata) = meta::metadata_mut(object) {
         metadata.retain(|_, value| !value.is_null());
     }
@@ -224,7 +224,7 @@ fn has_status<K: Kind>() -> bool {
 }
 
 /// What only the server writes stays as it was when the new object leaves it out.
-fn keep_identity(new: &mut Value, old: &Value) {
+pub(super) fn keep_identity(new: &mut Value, old: &Value) {
     for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "namespace", "name"] {
         let kept = meta::metadata(old).and_then(|all| all.get(field).cloned());
         let missing = meta::metadata(new).is_none_or(|all| all.get(field).is_none_or(is_unset));
@@ -261,14 +261,14 @@ fn generation_of(object: &Value) -> Option<i64> {
     meta::metadata(object).and_then(|all| all.get("generation")).and_then(Value::as_i64)
 }
 
-fn remove(object: &mut Value, field: &str) {
+pub(super) fn remove(object: &mut Value, field: &str) {
     if let Some(fields) = object.as_object_mut() {
         fields.remove(field);
     }
 }
 
 /// Makes `field` of `to` what it is in `from`.
-fn replace(to: &mut Value, from: &Value, field: &str) {
+pub(super) fn replace(to: &mut Value, from: &Value, field: &str) {
     let Some(fields) = to.as_object_mut() else { return };
     match from.get(field) {
         Some(value) => _ = fields.insert(field.to_owned(), value.clone()),

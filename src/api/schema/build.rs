@@ -25,6 +25,11 @@ impl Library {
         self.build(&api_version, &descriptor.kind, |generator| descriptor.strategy.schema(generator))
     }
 
+    /// A type alone.
+    pub fn type_of<T: schemars::JsonSchema>(&self) -> Type {
+        self.build("", "", SchemaGenerator::subschema_for::<T>).root
+    }
+
     /// The schema of a type without a descriptor.
     #[cfg(test)]
     pub fn schema_of<T: schemars::JsonSchema>(&self, api_version: &str, kind: &str) -> Schema {
@@ -115,6 +120,7 @@ impl Builder<'_> {
         let structure = Arc::new(Struct {
             definition: definition.into(),
             atomic: facts::is_atomic_struct(definition),
+            open: false,
             fields: OnceLock::new(),
         });
         self.shared.structs.insert(definition.into(), structure.clone());

@@ -127,7 +127,16 @@ fn finish(
     schema: &Schema,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), Status> {
-    let problems = state.take_reported();
+    settle(value, state.take_reported(), schema, validation)
+}
+
+/// Does with unknown and duplicate fields what the request asks for.
+pub fn settle(
+    value: Value,
+    problems: Vec<String>,
+    schema: &Schema,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
     match validation {
         FieldValidation::Ignore => Ok((value, Vec::new())),
         FieldValidation::Warn => Ok((value, problems)),

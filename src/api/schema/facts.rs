@@ -3,6 +3,10 @@
 //! `-map-type` of the API reference). Definitions go by their names without the common prefix,
 //! and every table is sorted, so that a fact is found by bisection.
 
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+
 use super::{Fact, ListType, MapType, PatchStrategy};
 
 /// Nothing is known: lists and structures are replaced and owned as their types say.
@@ -21,6 +25,20 @@ pub fn of(definition: &str, field: &str) -> Fact {
         Ok(at) if ATOMIC_LISTS[at].1.contains(&field) => ATOMIC,
         _ => NONE,
     }
+}
+
+/// Keys of a list that a definition declares. Few lists of keys are in use (`name`, `type`, `port` and
+/// `protocol`), so each is made once and kept for good.
+pub fn interned_keys(keys: &[Box<str>]) -> &'static [&'static str] {
+    static KNOWN: Mutex<BTreeSet<&'static [&'static str]>> = Mutex::new(BTreeSet::new());
+    let mut known = KNOWN.lock();
+    if let Some(found) = known.iter().find(|found| found.iter().copied().eq(keys.iter().map(AsRef::as_ref))) {
+        return found;
+    }
+    let leaked: Vec<&'static str> = keys.iter().map(|key| &*Box::leak(key.clone())).collect();
+    let leaked: &'static [&'static str] = Box::leak(leaked.into_boxed_slice());
+    known.insert(leaked);
+    leaked
 }
 
 /// Whether appliers own values of `definition` only as a whole.

@@ -13,7 +13,7 @@ mod walk;
 use std::sync::{Arc, OnceLock};
 
 pub use build::Library;
-pub use decode::{FieldValidation, Format, LIMIT_BYTES, check, decode, tree};
+pub use decode::{FieldValidation, Format, LIMIT_BYTES, check, decode, settle, tree};
 pub use walk::{yaml_boolean, yaml_octal};
 
 /// The schema of one kind. Cheap to clone.
@@ -102,11 +102,20 @@ pub struct Struct {
     pub definition: Box<str>,
     /// Whether appliers own values of it only as a whole.
     pub atomic: bool,
+    /// Whether undeclared fields are kept, as any JSON.
+    pub open: bool,
     /// Fields, sorted by name; set once, while the schema is built.
     fields: OnceLock<Box<[Field]>>,
 }
 
 impl Struct {
+    /// A structure that is complete at once. An `open` one keeps fields that it does not declare.
+    pub fn new(definition: &str, mut fields: Vec<Field>, open: bool) -> Self {
+        fields.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let fields = OnceLock::from(fields.into_boxed_slice());
+        Self { definition: definition.into(), atomic: false, open, fields }
+    }
+
     /// All fields, sorted by name.
     pub fn fields(&self) -> &[Field] {
         self.fields.get().map(AsRef::as_ref).unwrap_or_default()

@@ -187,12 +187,17 @@ impl<'a> Seed<'a> {
     fn structure<'de, A: MapAccess<'de>>(&self, structure: &Struct, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = map.next_key::<String>()? {
+            let place = Place::Field { parent: &self.place, owner: structure, name: &name };
             let Some(field) = structure.field(&name) else {
+                if structure.open {
+                    let value = map.next_value_seed(Seed { kind: &Type::Any, place, state: self.state })?;
+                    object.insert(name.clone(), value);
+                    continue;
+                }
                 self.state.report(format!("unknown field \"{}\"", joined(&self.place.path(), &name)));
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let place = Place::Field { parent: &self.place, owner: structure, name: &name };
             let value = map.next_value_seed(Seed { kind: &field.kind, place, state: self.state })?;
             let duplicate = if value.is_null() { object.remove(&name) } else { object.insert(name.clone(), value) };
             if duplicate.is_some() {
