@@ -1,10 +1,14 @@
 //! The garbage collector: deletes objects whose owners are gone, and carries out foreground and
 //! orphaning deletions (API concepts, "Garbage collection"). It watches the metadata of everything
-//! the API lets it delete; Events, which own nothing and are many, are left out.
+//! the API lets it delete, kinds that come and go with their definitions included; Events, which own nothing and are many, are left out.
 
 mod graph;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -18,8 +22,10 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde_json::json;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     base::{backoff::Backoff, task::Supervisor},
@@ -32,6 +38,10 @@ use crate::{
 };
 
 const NAME: &str = "generic-garbage-collector";
+/// Group and kind of definitions.
+const DEFINITION: [&str; 2] = ["apiextensions.k8s.io", "CustomResourceDefinition"];
+/// Definitions come in bursts, and are served a moment after they say so.
+const SETTLE: Duration = Duration::from_millis(500);
 /// Objects worked on at once.
 const WIDTH: usize = 16;
 
@@ -40,21 +50,30 @@ const WIDTH: usize = 16;
 struct Watched {
     resource: ApiResource,
     namespaced: bool,
+    /// Cancelled when the kind is no longer served.
+    ended: CancellationToken,
+}
+
+/// The kinds that are watched, by index. An index is not given twice: the graph holds it.
+#[derive(Default)]
+struct Kinds {
+    watched: Vec<Watched>,
+    by_kind: HashMap<(String, String), usize>,
 }
 
 pub(super) async fn run(context: Context) {
     let client = context.client(NAME);
-    let watched = discover(&client).await;
     let collector = Arc::new(Collector {
-        by_kind: watched.iter().enumerate().map(|(index, kind)| (kind_of(&kind.resource), index)).collect(),
-        watched,
+        kinds: RwLock::default(),
         client,
         graph: Mutex::default(),
         queue: WorkQueue::new(),
+        definitions_changed: Notify::new(),
     });
-    for index in 0..collector.watched.len() {
-        collector.clone().watch(context.informers.supervisor(), index);
-    }
+    let supervisor = context.informers.supervisor();
+    let served = discover(&collector.client).await;
+    collector.watch_exactly(supervisor, served);
+    supervisor.spawn("garbage collector discovery", collector.clone().follow_definitions(supervisor.clone()));
     collector.queue.run(NAME, WIDTH, |uid| collector.reconcile(uid)).await;
 }
 
@@ -78,7 +97,11 @@ fn deletable(discovery: &Discovery) -> Vec<Watched> {
             [verbs::LIST, verbs::WATCH, verbs::DELETE].iter().all(|verb| capabilities.supports_operation(verb))
                 && resource.kind != "Event"
         })
-        .map(|(resource, capabilities)| Watched { resource, namespaced: capabilities.scope == Scope::Namespaced })
+        .map(|(resource, capabilities)| Watched {
+            resource,
+            namespaced: capabilities.scope == Scope::Namespaced,
+            ended: CancellationToken::new(),
+        })
         .collect()
 }
 
@@ -87,11 +110,11 @@ fn kind_of(resource: &ApiResource) -> (String, String) {
 }
 
 struct Collector {
-    watched: Vec<Watched>,
-    by_kind: HashMap<(String, String), usize>,
+    kinds: RwLock<Kinds>,
     client: Client,
     graph: Mutex<Graph>,
     queue: WorkQueue<String>,
+    definitions_changed: Notify,
 }
 
 /// What becomes of an object's references to its owners.
@@ -106,14 +129,58 @@ struct Owners {
 }
 
 impl Collector {
+    /// Looks again for what is served whenever a definition has changed.
+    async fn follow_definitions(self: Arc<Self>, supervisor: Supervisor) {
+        loop {
+            self.definitions_changed.notified().await;
+            tokio::time::sleep(SETTLE).await;
+            let served = discover(&self.client).await;
+            self.watch_exactly(&supervisor, served);
+        }
+    }
+
+    /// Begins to watch what is new among `served`, and forgets what is no longer there.
+    fn watch_exactly(self: &Arc<Self>, supervisor: &Supervisor, served: Vec<Watched>) {
+        let names: HashSet<(String, String)> = served.iter().map(|kind| kind_of(&kind.resource)).collect();
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        {
+            let mut guard = self.kinds.write();
+            let kinds = &mut *guard;
+            kinds.by_kind.retain(|name, index| {
+                let kept = names.contains(name);
+                if !kept {
+                    gone.push(*index);
+                }
+                kept
+            });
+            for kind in served {
+                let (name, index) = (kind_of(&kind.resource), kinds.watched.len());
+                if let Entry::Vacant(entry) = kinds.by_kind.entry(name) {
+                    entry.insert(index);
+                    kinds.watched.push(kind);
+                    new.push(index);
+                }
+            }
+        }
+        for index in gone {
+            self.kinds.read().watched[index].ended.cancel();
+            self.forget_all_but(index, &[]);
+        }
+        new.into_iter().for_each(|index| self.clone().watch(supervisor, index));
+    }
+
     fn watch(self: Arc<Self>, supervisor: &Supervisor, index: usize) {
-        let api: Api<PartialObjectMeta<DynamicObject>> =
-            Api::all_with(self.client.clone(), &self.watched[index].resource);
+        let Watched { resource, ended, .. } = self.kinds.read().watched[index].clone();
+        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), &resource);
+        let defines = kind_of(&resource) == DEFINITION.map(str::to_owned).into();
         supervisor.spawn("garbage collector watch", async move {
             let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
             let mut events = std::pin::pin!(events);
             let mut listed = Vec::new();
-            while let Some(event) = events.next().await {
+            while let Some(Some(event)) = ended.run_until_cancelled(events.next()).await {
+                if defines && matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_))) {
+                    self.definitions_changed.notify_one();
+                }
                 match event {
                     Ok(Event::Init) => listed.clear(),
                     Ok(Event::InitApply(object)) => {
@@ -233,8 +300,9 @@ impl Collector {
     /// the API does not serve is left alone: what it was cannot be known.
     async fn exists(&self, owner: &OwnerReference, namespace: &str) -> kube::Result<bool> {
         let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-        let Some(index) = self.by_kind.get(&(group.to_owned(), owner.kind.clone())) else { return Ok(true) };
-        match self.api(*index, namespace).get_metadata(&owner.name).await {
+        let known = self.kinds.read().by_kind.get(&(group.to_owned(), owner.kind.clone())).copied();
+        let Some(index) = known else { return Ok(true) };
+        match self.api(index, namespace).get_metadata(&owner.name).await {
             Ok(found) => Ok(found.metadata.uid.as_deref() == Some(&owner.uid)),
             Err(error) if is_not_found(&error) => Ok(false),
             Err(error) => Err(error),
@@ -265,11 +333,11 @@ impl Collector {
     }
 
     fn api(&self, index: usize, namespace: &str) -> Api<DynamicObject> {
-        let watched = &self.watched[index];
-        if watched.namespaced {
-            Api::namespaced_with(self.client.clone(), namespace, &watched.resource)
+        let Watched { resource, namespaced, .. } = self.kinds.read().watched[index].clone();
+        if namespaced {
+            Api::namespaced_with(self.client.clone(), namespace, &resource)
         } else {
-            Api::all_with(self.client.clone(), &watched.resource)
+            Api::all_with(self.client.clone(), &resource)
         }
     }
 }
