@@ -19,9 +19,11 @@ use crate::{
         attributes::Attributes,
         cache::Caches,
         compress,
+        definitions::Definitions,
         gates::{Admit, Authenticate, Authorize},
         handlers::Handlers,
         health::Health,
+        kinds::Kinds,
         metrics::Metrics,
         negotiate::{self, Accept},
         openapi::handler::OpenApiHandler,
@@ -78,11 +80,10 @@ pub struct ApiServer {
 
 pub(super) struct Inner {
     pub(super) registry: Registry,
-    pub(super) kinds: Vec<Descriptor>,
+    pub(super) kinds: Arc<Kinds>,
     pub(super) handlers: Handlers,
     pub(super) health: Health,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) documents: routes::discovery::Documents,
     pub(super) rendering: Lane,
     authenticator: Arc<dyn Authenticate>,
     authorizer: Arc<dyn Authorize>,
@@ -95,17 +96,18 @@ impl ApiServer {
     pub fn new(parts: Components) -> Self {
         let metrics = Arc::new(Metrics::default());
         let registry = Registry::new(parts.store, parts.caches, parts.admission, parts.allocator, metrics.clone());
-        let documents = routes::discovery::Documents::new(&parts.kinds, &parts.address);
         let mut handlers = parts.handlers;
-        handlers.path("/openapi", Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION)));
+        let openapi = Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION));
+        handlers.path("/openapi", openapi.clone());
+        let kinds = Arc::new(Kinds::new(parts.kinds, parts.address, openapi));
+        Definitions::new(registry.clone(), kinds.clone()).serve();
         Self {
             inner: Arc::new(Inner {
                 registry,
-                kinds: parts.kinds,
+                kinds,
                 handlers,
                 health: Health::default(),
                 metrics,
-                documents,
                 rendering: Lane::new(RENDERING_LIMIT),
                 authenticator: parts.authenticator,
                 authorizer: parts.authorizer,
@@ -118,6 +120,8 @@ impl ApiServer {
     /// Starts what the server does of its own accord.
     pub fn start(&self, supervisor: &Supervisor) {
         supervisor.spawn("event expiry", self.inner.registry.clone().expire_events());
+        let definitions = Definitions::new(self.inner.registry.clone(), self.inner.kinds.clone());
+        supervisor.spawn("custom resource definitions", definitions.run());
     }
 
     /// The checks behind the health endpoints, to be added to.
@@ -159,7 +163,7 @@ impl ApiServer {
         let mut response = outcome.unwrap_or_else(|status| negotiate::failure(&accept, &status));
         respond::warn(&mut response, &warnings.take());
         let took = (!long_running).then(|| started.elapsed());
-        let known = self.inner.kind(&attributes).is_some();
+        let known = self.inner.kinds.of(&attributes).is_some();
         self.inner.metrics.answered(&attributes, known, response.status().as_u16(), took);
         if gzip && !long_running { compress::answer(response, &self.inner.rendering).await } else { response }
     }
@@ -195,13 +199,6 @@ impl ApiServer {
 }
 
 impl Inner {
-    /// The kind that a request is about.
-    pub(super) fn kind(&self, attributes: &Attributes) -> Option<&Descriptor> {
-        self.kinds.iter().find(|kind| {
-            kind.plural == attributes.resource && kind.group == attributes.group && kind.version == attributes.version
-        })
-    }
-
     /// Whether a request for one object might have created it as well.
     pub(super) fn may_create(&self, attributes: &Attributes) -> Result<(), Status> {
         self.authorizer.authorize(&Attributes { verb: "create".into(), ..attributes.clone() })

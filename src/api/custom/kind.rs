@@ -46,6 +46,8 @@ pub struct CustomKind {
     pub selectable: Box<[SelectableField]>,
     /// The definition as it is stored, and the position of this version in it.
     pub source: (Bytes, usize),
+    /// Whether the definition is being deleted.
+    pub ending: bool,
     /// Changes with everything that the definition says.
     pub tag: Box<str>,
     pub(super) decoding: OnceLock<Arc<Schema>>,

@@ -36,6 +36,9 @@ pub const DEFINITIONS: &str = "customresourcedefinitions";
 /// Keeps a definition until its objects are deleted.
 pub const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
+/// Verbs of a kind whose definition is being deleted: nothing new comes.
+const ENDING: &[&str] = &["delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
 /// The kinds that a stored definition serves, under the names that were accepted, preferred version
 /// first. Empty for what is no definition.
 pub fn kinds(definition: &Bytes) -> Vec<Descriptor> {
@@ -54,6 +57,12 @@ pub fn kinds(definition: &Bytes) -> Vec<Descriptor> {
     kinds
 }
 
+/// The order in which kinds are listed: by group, preferred version first.
+pub fn preference(a: &Descriptor, b: &Descriptor) -> std::cmp::Ordering {
+    let versions = || version::compare(&a.version, &b.version);
+    a.group.cmp(&b.group).then_with(versions).then_with(|| a.plural.cmp(&b.plural))
+}
+
 fn descriptor(group: &str, version: &str, names: &CustomResourceDefinitionNames, kind: CustomKind) -> Descriptor {
     let list = |names: &Option<Vec<String>>| names.iter().flatten().cloned().map(Name::from).collect();
     let singular = names.singular.clone().unwrap_or_else(|| names.kind.to_lowercase());
@@ -66,7 +75,7 @@ fn descriptor(group: &str, version: &str, names: &CustomResourceDefinitionNames,
         short_names: list(&names.short_names),
         categories: list(&names.categories),
         scope: kind.scope,
-        verbs: STORED,
+        verbs: if kind.ending { ENDING } else { STORED },
         subresources: match (kind.has_status, kind.scale.is_some()) {
             (false, false) => &[],
             (true, false) => &[Subresource::Status],
@@ -100,6 +109,7 @@ fn custom_kind(
         columns: columns(version),
         selectable: selectable(version),
         source,
+        ending: definition.metadata.deletion_timestamp.is_some(),
         tag: format!("{} {}", uid.unwrap_or_default(), generation.unwrap_or_default()).into(),
         decoding: OnceLock::new(),
         merging: OnceLock::new(),

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     api::{
-        Status, encode,
+        Status, custom, encode,
         kind::{Descriptor, GroupResource},
         kinds,
     },
@@ -70,7 +70,13 @@ impl Caches {
         for kind in kinds {
             caches.add(kind, floor);
         }
-        store.replay(0, &mut |event| caches.committed(&[event]))?;
+        // Objects of kinds that are only known once the definitions were read.
+        let mut others: HashMap<String, Vec<store::Event>> = HashMap::new();
+        store.replay(0, &mut |event| match resource_of(&event.key).filter(|prefix| !caches.knows(prefix)) {
+            Some(prefix) => others.entry(prefix.to_owned()).or_default().push(event),
+            None => caches.committed(&[event]),
+        })?;
+        caches.load_custom(others, floor);
         let revision = store.subscribe(caches.clone());
         caches.revision.fetch_max(revision, Ordering::Release);
         Ok(caches)
@@ -98,6 +104,44 @@ impl Caches {
         let address = value.as_ptr() as usize;
         self.staged.lock().insert(address, Arc::new(selectable));
         Staged { caches: self, address }
+    }
+
+    /// Keeps caches for exactly these kinds beside the built-in ones.
+    pub fn serve(&self, custom: &[Descriptor]) {
+        let floor = self.revision();
+        let mut wanted: HashMap<String, &Descriptor> = HashMap::new();
+        for kind in custom {
+            wanted.entry(prefix(&kind.group, &kind.plural)).or_insert(kind);
+        }
+        self.resources.write().retain(|prefix, cache| {
+            let kept = cache.kind().strategy.custom().is_none() || wanted.contains_key(&**prefix);
+            if !kept {
+                cache.close();
+            }
+            kept
+        });
+        for (prefix, kind) in wanted {
+            let known = self.resources.read().get(&*prefix).cloned();
+            match known {
+                Some(cache) if cache.kind().strategy.custom().is_some() => cache.redefine(kind.clone()),
+                Some(_) => {}
+                None => self.add(kind, floor),
+            }
+        }
+    }
+
+    fn load_custom(&self, mut events: HashMap<String, Vec<store::Event>>, floor: Revision) {
+        let definitions = self.list(GroupResource { group: custom::GROUP, resource: custom::DEFINITIONS }, None);
+        for kind in definitions.iter().flat_map(custom::kinds) {
+            self.add(&kind, floor);
+            for event in events.remove(&prefix(&kind.group, &kind.plural)).unwrap_or_default() {
+                self.committed(&[event]);
+            }
+        }
+    }
+
+    fn knows(&self, prefix: &str) -> bool {
+        self.resources.read().contains_key(prefix) || self.views.read().contains_key(prefix)
     }
 
     fn add(&self, kind: &Descriptor, floor: Revision) {

@@ -12,6 +12,7 @@ use crate::{
     store::{self, Revision},
 };
 
+const API_VERSION: &[u8] = b"{\"apiVersion\":\"";
 const METADATA: &[u8] = b"\"metadata\":{";
 const FRAME_END: &[u8] = b"}\n";
 
@@ -145,6 +146,21 @@ impl Object {
         let _ = self.selectable.set(selectable);
     }
 
+    /// The object in another API version of its kind.
+    pub fn in_version(self: &Arc<Self>, api_version: &str) -> Arc<Self> {
+        let json = self.json();
+        let shown = in_version(json.clone(), api_version);
+        if shown == json {
+            return self.clone();
+        }
+        let metadata_at = self.metadata_at + shown.len() - json.len();
+        let mut frame = BytesMut::with_capacity(self.change.frame_start().len() + shown.len() + FRAME_END.len());
+        frame.put_slice(self.change.frame_start());
+        frame.put_slice(&shown);
+        frame.put_slice(FRAME_END);
+        Arc::new(Self::new(self.key.clone(), self.revision, self.change, frame.freeze(), metadata_at))
+    }
+
     fn new(key: Arc<str>, revision: Revision, change: Change, frame: Bytes, metadata_at: usize) -> Self {
         Self { key, revision, change, frame, metadata_at, selectable: OnceLock::new(), other_frame: OnceLock::new() }
     }
@@ -153,6 +169,16 @@ impl Object {
     fn path(&self) -> &str {
         self.key.splitn(5, '/').nth(4).unwrap_or_default()
     }
+}
+
+/// An encoded object in another API version: its `apiVersion`, which leads, is another one.
+pub fn in_version(json: Bytes, api_version: &str) -> Bytes {
+    let Some(rest) = json.strip_prefix(API_VERSION) else { return json };
+    let Some(end) = rest.iter().position(|byte| *byte == b'"') else { return json };
+    if &rest[..end] == api_version.as_bytes() {
+        return json;
+    }
+    [API_VERSION, api_version.as_bytes(), &rest[end..]].concat().into()
 }
 
 /// `value`, an encoded object without a resource version, with `revision` put in as such.
@@ -229,6 +255,16 @@ mod tests {
         let first = object.other_frame(Change::Modified, |json| Bytes::copy_from_slice(&json[..5]));
         assert_eq!(object.other_frame(Change::Modified, |_| unreachable!("it was made already")), first);
         assert_eq!(object.other_frame(Change::Added, |_| Bytes::from_static(b"x")), "x");
+    }
+
+    #[test]
+    fn another_version_is_the_same_object() {
+        let object = Arc::new(stored(r#"{"apiVersion":"g/v1","metadata":{"name":"a"}}"#, 7, 0));
+        let other = object.in_version("g/v1beta1");
+        assert_eq!(other.json(), r#"{"apiVersion":"g/v1beta1","metadata":{"resourceVersion":"7","name":"a"}}"#);
+        let deleted = r#"{"apiVersion":"g/v1beta1","metadata":{"resourceVersion":"8","name":"a"}}"#;
+        assert_eq!(other.deleted(8).json(), deleted);
+        assert!(Arc::ptr_eq(&object, &object.in_version("g/v1")));
     }
 
     #[test]

@@ -1,7 +1,15 @@
 //! The cache of one resource: its current objects by key, and its recent events.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
+use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -17,9 +25,10 @@ use crate::{
 
 /// Objects and events of one group and resource.
 pub struct ResourceCache {
-    kind: Descriptor,
+    kind: ArcSwap<Descriptor>,
     /// `/registry/<group>/<plural>/`, of the resource as it is stored.
     prefix: Box<str>,
+    closed: AtomicBool,
     state: RwLock<State>,
     /// The last revision, for those who wait for the next.
     wake: watch::Sender<Revision>,
@@ -69,12 +78,30 @@ impl ResourceCache {
         // Objects that were last changed before the floor are read from the log like all others: only
         // the ring begins there.
         let state = State { objects: BTreeMap::new(), ring: Ring::new(floor), revision: 0 };
-        Self { kind, prefix, state: RwLock::new(state), wake: watch::Sender::new(floor) }
+        let kind = ArcSwap::from_pointee(kind);
+        Self {
+            kind,
+            prefix,
+            closed: AtomicBool::new(false),
+            state: RwLock::new(state),
+            wake: watch::Sender::new(floor),
+        }
     }
 
     /// The kind whose objects these are.
-    pub fn kind(&self) -> &Descriptor {
-        &self.kind
+    pub fn kind(&self) -> Arc<Descriptor> {
+        self.kind.load_full()
+    }
+
+    /// The kind's definition has changed.
+    pub fn redefine(&self, kind: Descriptor) {
+        self.kind.store(Arc::new(kind));
+    }
+
+    /// The kind is no longer served: all watches end.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.wake.send_modify(|_| {});
     }
 
     /// The store's key of an object.
@@ -149,6 +176,9 @@ impl ResourceCache {
 
     /// Events after `revision`, at most `limit`.
     pub fn events_after(&self, revision: Revision, limit: usize) -> Result<Vec<Arc<Event>>, Expired> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Expired);
+        }
         self.state.read().ring.after(revision, limit).ok_or(Expired)
     }
 
@@ -182,7 +212,8 @@ impl ResourceCache {
     }
 
     fn select(&self, candidates: Vec<Arc<Object>>, slice: &Slice<'_>, revision: Revision) -> Page {
-        let strategy = &*self.kind.strategy;
+        let kind = self.kind.load();
+        let strategy = &*kind.strategy;
         let everything = slice.selector.is_everything();
         let total = candidates.len();
         let mut matching = candidates.into_iter().filter(|object| slice.selector.matches(object, strategy));

@@ -87,7 +87,8 @@ impl Watcher {
         if !event.object.key.starts_with(&self.prefix) {
             return None;
         }
-        let strategy = &*self.cache.kind().strategy;
+        let kind = self.cache.kind();
+        let strategy = &*kind.strategy;
         let matches = |object: &Object| self.selector.matches(object, strategy);
         let before = event.previous.as_ref().is_some_and(|previous| matches(previous));
         let now = event.change != Change::Deleted && matches(&event.object);

@@ -172,7 +172,7 @@ impl<'a> Clause<'a> {
 fn serves(form: Form, encoding: Encoding, kind: &Descriptor) -> bool {
     match (form, encoding) {
         (Form::Table(_), Encoding::Protobuf) => false,
-        (Form::Object, Encoding::Protobuf) => protobuf::is_known(&kind.api_version(), kind.kind),
+        (Form::Object, Encoding::Protobuf) => protobuf::is_known(&kind.api_version(), &kind.kind),
         _ => true,
     }
 }
@@ -231,7 +231,7 @@ mod tests {
         let table = "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json;as=Table;\
                      g=meta.k8s.io;v=v1";
         assert_eq!(objects(table).unwrap(), (Form::Table(MetaVersion::V1), Encoding::Json));
-        let custom = Descriptor { group: "example.com", kind: "Widget", ..pods() };
+        let custom = Descriptor { group: "example.com".into(), kind: "Widget".into(), ..pods() };
         let shown = |value| accept(value).objects(&custom, &Query::default()).map(|accepted| accepted.encoding);
         assert_eq!(shown("application/vnd.kubernetes.protobuf,application/json").unwrap(), Encoding::Json);
         assert_eq!(shown("application/vnd.kubernetes.protobuf").unwrap_err().code(), 406);

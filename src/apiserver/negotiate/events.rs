@@ -71,7 +71,7 @@ impl Events {
 
     fn plain(&self, change: &str, json: &[u8]) -> Bytes {
         match self.accepted.encoding {
-            Encoding::Protobuf => message(change, &self.api_version, self.kind.kind, json),
+            Encoding::Protobuf => message(change, &self.api_version, &self.kind.kind, json),
             _ => line(change, json),
         }
     }

@@ -93,11 +93,14 @@ fn in_protobuf<'a>(
 
 /// Encoded objects as a list, without parsing them.
 fn joined(kind: &Descriptor, meta: &ListMeta, objects: Vec<Bytes>) -> Pieces {
-    let (name, api_version) = (kind.kind, kind.api_version());
+    let (name, api_version) = (&*kind.kind, kind.api_version());
     let head =
         format!("{{\"kind\":\"{name}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{},\"items\":[", meta.value());
     // Items of built-in lists do not repeat what the list says about their type.
-    let skip = format!("{{\"apiVersion\":\"{api_version}\",\"kind\":\"{name}\",");
+    let skip = match kind.strategy.custom() {
+        Some(_) => "{".to_owned(),
+        None => format!("{{\"apiVersion\":\"{api_version}\",\"kind\":\"{name}\","),
+    };
     Pieces { objects: objects.into_iter(), skip, waiting: BytesMut::from(head.as_str()), first: true }
 }
 

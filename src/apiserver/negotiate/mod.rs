@@ -119,11 +119,11 @@ fn table_of_one(kind: &Descriptor, json: &[u8], accepted: Accepted, version: Met
 
 /// 406 for a form that objects or lists do not have. Upstream names the type of its Go value.
 fn refused(wanted: &str, why: &str, kind: &Descriptor, suffix: &str) -> Status {
-    let package = match kind.group {
+    let package = match &*kind.group {
         "" | "events.k8s.io" => "core",
         group => group.split('.').next().unwrap_or_default(),
     };
-    let shown = if protobuf::is_known(&kind.api_version(), kind.kind) {
+    let shown = if protobuf::is_known(&kind.api_version(), &kind.kind) {
         format!("{package}.{}{suffix}", kind.kind)
     } else {
         format!("unstructured.Unstructured{suffix}")

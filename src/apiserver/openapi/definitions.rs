@@ -129,6 +129,9 @@ fn shape(name: &str, definition: &mut Value, dialect: Dialect) {
         }
     }
     rewrite_references(definition, dialect);
+    if dialect == Dialect::V2 {
+        simplify(definition);
+    }
     if facts::is_atomic_struct(name) {
         definition["x-kubernetes-map-type"] = "atomic".into();
     }
@@ -165,6 +168,19 @@ fn rewrite_references(value: &mut Value, dialect: Dialect) {
         }
         _ => {}
     }
+}
+
+/// Version 2 knows no alternatives; `null` and defaults confuse the clients that still read it.
+fn simplify(schema: &mut Value) {
+    let Some(fields) = schema.as_object_mut() else { return };
+    for keyword in ["allOf", "anyOf", "oneOf", "not", "nullable", "default"] {
+        fields.remove(keyword);
+    }
+    for nested in ["items", "additionalProperties"] {
+        fields.get_mut(nested).into_iter().for_each(simplify);
+    }
+    let properties = fields.get_mut("properties").and_then(Value::as_object_mut);
+    properties.into_iter().flatten().for_each(|(_, property)| simplify(property));
 }
 
 fn extend(property: &mut Value, fact: &Fact) {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -25,7 +26,7 @@ const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// The handler of `/openapi`.
 pub struct OpenApiHandler {
-    documents: Arc<OpenApi>,
+    documents: ArcSwap<OpenApi>,
     building: Lane,
 }
 
@@ -40,10 +41,15 @@ enum Asked {
 impl OpenApiHandler {
     /// Serves the documents of `kinds`; `version` is the Kubernetes version that they name.
     pub fn new(kinds: Vec<Descriptor>, version: impl Into<String>) -> Self {
-        Self { documents: Arc::new(OpenApi::new(kinds, version)), building: Lane::new(BUILDING_LIMIT) }
+        Self { documents: ArcSwap::from_pointee(OpenApi::new(kinds, version)), building: Lane::new(BUILDING_LIMIT) }
     }
 
-    async fn serve(&self, path: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    /// Serves the documents of `kinds` from now on; those that did not change are kept.
+    pub fn serve(&self, kinds: Vec<Descriptor>) {
+        self.documents.store(Arc::new(self.documents.load().with_kinds(kinds)));
+    }
+
+    async fn answer(&self, path: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
         let accept = text(headers, header::ACCEPT);
         let protobuf = path == "/openapi/v2" && protobuf::is_preferred(accept);
         if !protobuf && !is_acceptable(accept) {
@@ -68,13 +74,13 @@ impl OpenApiHandler {
     }
 
     fn index(&self, headers: &HeaderMap) -> Response<Body> {
-        let index = self.documents.index();
+        let index = self.documents.load().index();
         tagged(headers, &index.etag, respond::JSON, index.body)
     }
 
     /// The document, and its plain form for clients that take no gzip.
     async fn build(&self, asked: Asked, gzip: bool) -> Option<(Compressed, Option<Bytes>)> {
-        let documents = self.documents.clone();
+        let documents = self.documents.load_full();
         let work = move || {
             let document = match asked {
                 Asked::V2 => documents.v2(),
@@ -97,7 +103,7 @@ impl Handler for OpenApiHandler {
             if !matches!(*request.method(), Method::GET | Method::HEAD) {
                 return Err(respond::no_such_method());
             }
-            self.serve(attributes.path.trim_end_matches('/'), request.headers()).await
+            self.answer(attributes.path.trim_end_matches('/'), request.headers()).await
         })
     }
 }

@@ -102,6 +102,20 @@ impl OpenApi {
         Self { kinds, version: version.into(), v3, v2: OnceLock::new(), v2_protobuf: OnceLock::new() }
     }
 
+    /// Documents of other kinds. Those that stay as they were are not built again.
+    pub fn with_kinds(&self, kinds: Vec<Descriptor>) -> Self {
+        let mut documents = Self::new(kinds, self.version.clone());
+        for (path, cell) in &mut documents.v3 {
+            let built = self.v3.iter().find(|(known, _)| known == path).and_then(|(_, cell)| cell.get());
+            if let Some(built) =
+                built.filter(|built| built.etag == format!("\"{}\"", hash(&self.version, path, &documents.kinds)))
+            {
+                _ = cell.set(built.clone());
+            }
+        }
+        documents
+    }
+
     /// `/openapi/v3`: the group-versions and where their documents are. The hash in an address
     /// changes with the content, so that clients may keep a document for ever.
     pub fn index(&self) -> Document {
@@ -154,13 +168,20 @@ impl OpenApi {
 
     /// What a document depends on: this program, and the kinds in it.
     fn hash(&self, path: &str) -> String {
-        let mut text = format!("{} {} {path}", env!("CARGO_PKG_VERSION"), self.version);
-        for kind in &self.kinds {
-            let subresources: Vec<&str> = kind.subresources.iter().map(|subresource| subresource.name()).collect();
-            text.push_str(&format!(" {}/{}/{}/{subresources:?}", kind.group, kind.version, kind.kind));
-        }
-        digest(text.as_bytes())
+        hash(&self.version, path, &self.kinds)
     }
+}
+
+/// Version 3 has a document per group-version, which depends on the kinds in it alone.
+fn hash(version: &str, path: &str, kinds: &[Descriptor]) -> String {
+    let mut text = format!("{} {version} {path}", env!("CARGO_PKG_VERSION"));
+    let whole = path.starts_with("v2");
+    for kind in kinds.iter().filter(|kind| whole || path_of(&kind.group, &kind.version) == path) {
+        let subresources: Vec<&str> = kind.subresources.iter().map(|subresource| subresource.name()).collect();
+        let tag = kind.strategy.custom().map_or("", |custom| &*custom.tag);
+        text.push_str(&format!(" {}/{}/{}/{subresources:?}/{tag}", kind.group, kind.version, kind.kind));
+    }
+    digest(text.as_bytes())
 }
 
 /// `api/v1` or `apis/apps/v1`.

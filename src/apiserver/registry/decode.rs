@@ -10,7 +10,7 @@ use crate::{
         Status,
         kind::{Descriptor, Name},
         patch::{self, PatchType},
-        schema::{self, Format, Library, Schema},
+        schema::{self, FieldValidation, Format, Library, Schema},
     },
     apiserver::registry::Call,
 };
@@ -25,24 +25,46 @@ pub struct Decoder {
 impl Decoder {
     /// The object in a body.
     pub fn object(&self, call: &Call<'_>, bytes: &[u8], format: Format) -> Result<Value, Status> {
-        let schema = self.schema(call.kind);
-        let (object, warnings) = schema::decode(bytes, format, &schema, call.field_validation)?;
+        let schema = self.decoding_schema(call.kind);
+        let Some(custom) = call.kind.strategy.custom() else {
+            let (object, warnings) = schema::decode(bytes, format, &schema, call.field_validation)?;
+            call.warnings.extend(warnings);
+            return Ok(object);
+        };
+        let (mut object, mut problems) = schema::decode(bytes, format, &schema, FieldValidation::Warn)?;
+        problems.extend(custom.prune(&mut object));
+        let (object, warnings) = schema::settle(object, problems, &schema, call.field_validation)?;
         call.warnings.extend(warnings);
         Ok(object)
     }
 
     /// What a patch makes of an object.
     pub fn patched(&self, call: &Call<'_>, object: &Value, kind: PatchType, patch: &[u8]) -> Result<Value, Status> {
-        let schema = self.schema(call.kind);
+        let schema = self.decoding_schema(call.kind);
         let patched = patch::apply(kind, object.clone(), patch, &schema)?;
-        let (object, warnings) = schema::check(patched, &schema, call.field_validation)?;
+        let (object, warnings) = match call.kind.strategy.custom() {
+            None => schema::check(patched, &schema, call.field_validation)?,
+            Some(custom) => {
+                let (mut object, mut problems) = schema::check(patched, &schema, FieldValidation::Warn)?;
+                problems.extend(custom.prune(&mut object));
+                schema::settle(object, problems, &schema, call.field_validation)?
+            }
+        };
         // A patch is applied again when it met somebody else's write.
         call.warnings.replace(warnings);
         Ok(object)
     }
 
-    /// The schema of a kind.
+    /// The schema that bodies are decoded with.
+    fn decoding_schema(&self, kind: &Descriptor) -> Arc<Schema> {
+        kind.strategy.custom().map_or_else(|| self.schema(kind), |custom| custom.decoding_schema().clone())
+    }
+
+    /// The schema of a kind, with all types and how lists merge.
     pub fn schema(&self, kind: &Descriptor) -> Arc<Schema> {
+        if let Some(custom) = kind.strategy.custom() {
+            return custom.merging_schema().clone();
+        }
         let mut schemas = self.schemas.lock();
         schemas
             .entry((kind.api_version(), kind.kind.clone()))

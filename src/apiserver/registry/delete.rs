@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Status, decoded::Decoded, meta, time},
+    api::{Status, custom, decoded::Decoded, meta, time},
     apiserver::{
         admission::Operation,
         cache::{
@@ -15,7 +15,7 @@ use crate::{
             selectable::Selector,
         },
         query::Query,
-        registry::{CONFLICT_RETRIES, Call, MODIFIED, Registry, parse},
+        registry::{CONFLICT_RETRIES, Call, MODIFIED, Registry},
     },
 };
 
@@ -158,7 +158,7 @@ impl Registry {
         options: &DeleteOptions,
         current: &Object,
     ) -> Result<Option<Deleted>, Status> {
-        let old = Decoded::from(parse(current)?);
+        let old = Decoded::from(call.parse(current)?);
         check_preconditions(call, options, &old)?;
         self.admit(call, Operation::Delete, &old, Some(&old)).await?;
         let mut new = Value::clone(&old);
@@ -169,11 +169,11 @@ impl Registry {
             let removed = self.remove(call, current.key.clone(), current.revision).await?;
             return Ok(removed.map(|_| {
                 self.give_back(call, &old);
-                Deleted::Gone(current.json())
+                Deleted::Gone(call.shown(current.json()))
             }));
         }
         if new == *old {
-            return Ok(Some(Deleted::Pending(current.json())));
+            return Ok(Some(Deleted::Pending(call.shown(current.json()))));
         }
         let stored = self.replace(call, current, (new, Value::Null), &old).await?;
         Ok(stored.map(Deleted::Pending))
@@ -286,7 +286,19 @@ fn mark(call: &Call<'_>, new: &mut Value, old: &Value, grace: i64) {
     if earlier.is_none() && meta::generation(old) > 0 {
         meta::set(new, "generation", meta::generation(old) + 1);
     }
+    if (&*call.kind.group, &*call.kind.plural) == (custom::GROUP, custom::DEFINITIONS) && earlier.is_none() {
+        keep_until_empty(new);
+    }
     if call.kind.kind == "Namespace" && call.kind.group.is_empty() {
         new["status"]["phase"] = "Terminating".into();
     }
+}
+
+/// A definition stays until its objects are gone.
+fn keep_until_empty(definition: &mut Value) {
+    let mut finalizers: Vec<Value> = meta::finalizers(definition).into_iter().map(Value::from).collect();
+    if !finalizers.iter().any(|finalizer| finalizer == custom::CLEANUP_FINALIZER) {
+        finalizers.push(custom::CLEANUP_FINALIZER.into());
+    }
+    meta::set(definition, "finalizers", finalizers);
 }

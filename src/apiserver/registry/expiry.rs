@@ -59,9 +59,10 @@ impl Registry {
     async fn remove_event(&self, cache: &ResourceCache, object: &Arc<Object>) -> bool {
         let (attributes, warnings) = (Attributes::default(), Warnings::default());
         let field_validation = crate::api::schema::FieldValidation::Ignore;
+        let kind = cache.kind();
         let call = Call {
             attributes: &attributes,
-            kind: cache.kind(),
+            kind: &kind,
             dry_run: false,
             field_validation,
             warnings: &warnings,

@@ -65,7 +65,11 @@ impl Registry {
         let continue_token =
             last.map(|object| Continuation::new(page.revision, &object.key[prefix..]).encode()).unwrap_or_default();
         let remaining = page.remaining.filter(|_| page.more);
-        Ok(Listing { objects: page.objects, revision: page.revision, continue_token, remaining })
+        let objects = match call.kind.strategy.custom() {
+            Some(custom) => page.objects.iter().map(|object| object.in_version(&custom.api_version)).collect(),
+            None => page.objects,
+        };
+        Ok(Listing { objects, revision: page.revision, continue_token, remaining })
     }
 
     /// Waits for a revision that a client has heard of and this server has not.

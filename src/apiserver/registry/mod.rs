@@ -137,7 +137,7 @@ impl Registry {
     /// One object, encoded.
     pub fn get(&self, call: &Call<'_>) -> Result<Bytes, Status> {
         let (cache, key) = self.locate(call)?;
-        cache.get(&key).map(|object| object.json()).ok_or_else(|| call.not_found())
+        cache.get(&key).map(|object| call.shown(object.json())).ok_or_else(|| call.not_found())
     }
 
     /// The cache that the call is about.
@@ -201,7 +201,7 @@ impl Registry {
         let shown = encode::encode(&object);
         let value = match shared {
             Some(shared) => encode::encode(&(shared.to_stored)(object)?),
-            None => shown.clone(),
+            None => call.stored(shown.clone()),
         };
         if value.len() > OBJECT_LIMIT_BYTES {
             return Err(payload::too_large(OBJECT_LIMIT_BYTES));
@@ -241,6 +241,27 @@ impl<'a> Call<'a> {
             Scope::Namespaced => &self.attributes.namespace,
             Scope::Cluster => "",
         }
+    }
+
+    /// An object out of the cache as this endpoint shows it: in its version.
+    fn shown(&self, json: Bytes) -> Bytes {
+        match self.kind.strategy.custom() {
+            Some(custom) => object::in_version(json, &custom.api_version),
+            None => json,
+        }
+    }
+
+    /// An object of this endpoint's version as it is stored.
+    fn stored(&self, json: Bytes) -> Bytes {
+        match self.kind.strategy.custom() {
+            Some(custom) => object::in_version(json, &custom.stored_version),
+            None => json,
+        }
+    }
+
+    /// Decodes an object out of the cache.
+    fn parse(&self, object: &object::Object) -> Result<Value, Status> {
+        serde_json::from_slice(&self.shown(object.json())).map_err(Status::internal)
     }
 
     fn not_found(&self) -> Status {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Status, field, kind::Descriptor, meta, selector::LabelSelector},
+    api::{Status, custom::kind::ScalePaths, field, kind::Descriptor, meta, selector::LabelSelector},
     apiserver::registry::{Call, Registry, ownership::Configuration, update::Endpoint},
 };
 
@@ -11,7 +11,7 @@ impl Registry {
     /// The Scale of an object.
     pub fn get_scale(&self, call: &Call<'_>) -> Result<Value, Status> {
         let object = serde_json::from_slice(&self.get(call)?).map_err(Status::internal)?;
-        Ok(scale_of(&object))
+        scale_of(call, &object)
     }
 
     /// Makes of the current Scale what `produce` says, and returns the new one.
@@ -22,10 +22,10 @@ impl Registry {
     ) -> Result<Value, Status> {
         let stored = self
             .modify(call, Endpoint::Main, |object| {
-                let scale = produce(&scale_of(object))?;
+                let scale = produce(&scale_of(call, object)?)?;
                 let replicas = replicas(call.kind, &call.attributes.name, &scale)?;
                 let mut object = object.clone();
-                object["spec"]["replicas"] = replicas.into();
+                set_replicas(call, &mut object, replicas)?;
                 for field in ["uid", "resourceVersion"] {
                     if !meta::text(&scale, field).is_empty() {
                         meta::set(&mut object, field, meta::text(&scale, field));
@@ -35,23 +35,24 @@ impl Registry {
             })
             .await?;
         let object = serde_json::from_slice(&stored).map_err(Status::internal)?;
-        Ok(scale_of(&object))
+        scale_of(call, &object)
     }
 
     /// Applies a Scale, and returns the new one: an apply of the number of replicas, and of nothing
     /// else, to the object.
     pub async fn apply_scale(&self, call: &Call<'_>, scale: &Configuration) -> Result<Value, Status> {
-        let configuration = Configuration { object: config_of(call.kind, &scale.object)?, force: scale.force };
+        let configuration = Configuration { object: config_of(call, &scale.object)?, force: scale.force };
         let stored = self
             .modify(call, Endpoint::Main, |object| self.applied(call, Endpoint::Main, &configuration, Some(object)))
             .await?;
         let object = serde_json::from_slice(&stored).map_err(Status::internal)?;
-        Ok(scale_of(&object))
+        scale_of(call, &object)
     }
 }
 
 /// What applying a Scale means for the object that is scaled.
-fn config_of(kind: &Descriptor, scale: &Value) -> Result<Value, Status> {
+fn config_of(call: &Call<'_>, scale: &Value) -> Result<Value, Status> {
+    let kind = call.kind;
     if (meta::api_version(scale), meta::kind(scale)) != ("autoscaling/v1", "Scale") {
         let given = format!("{}, Kind={}", meta::api_version(scale), meta::kind(scale));
         return Err(Status::bad_request(format!("invalid object type: {given}")));
@@ -63,12 +64,15 @@ fn config_of(kind: &Descriptor, scale: &Value) -> Result<Value, Status> {
     }
     if let Some(wanted) = scale.pointer("/spec/replicas") {
         replicas(kind, meta::name(scale), scale)?;
-        config["spec"] = json!({"replicas": wanted});
+        match custom_paths(call) {
+            Some(paths) => _ = paths.spec_replicas.set(&mut config, wanted.clone()),
+            None => config["spec"] = json!({"replicas": wanted}),
+        }
     }
     Ok(config)
 }
 
-fn scale_of(object: &Value) -> Value {
+fn scale_of(call: &Call<'_>, object: &Value) -> Result<Value, Status> {
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if !meta::text(object, field).is_empty() {
@@ -76,12 +80,45 @@ fn scale_of(object: &Value) -> Value {
         }
     }
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    if let Some(paths) = custom_paths(call) {
+        return custom_scale(paths, object, metadata);
+    }
     let mut status = json!({"replicas": number("/status/replicas")});
     if let Some(selector) = object.pointer("/spec/selector") {
         status["selector"] = selector_text(selector).into();
     }
-    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-           "spec": {"replicas": number("/spec/replicas")}, "status": status})
+    Ok(json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+              "spec": {"replicas": number("/spec/replicas")}, "status": status}))
+}
+
+fn custom_paths<'a>(call: &Call<'a>) -> Option<&'a ScalePaths> {
+    call.kind.strategy.custom().and_then(|custom| custom.scale.as_ref())
+}
+
+/// The Scale of a custom resource is where its definition says.
+fn custom_scale(paths: &ScalePaths, object: &Value, metadata: Value) -> Result<Value, Status> {
+    let missing =
+        || Status::internal(format!("the spec replicas field \"{}\" does not exist", paths.spec_replicas_text));
+    let replicas = paths.spec_replicas.find(object).and_then(Value::as_i64).ok_or_else(missing)?;
+    let there = paths.status_replicas.find(object).and_then(Value::as_i64).unwrap_or(0);
+    let mut status = json!({"replicas": there});
+    let selector = paths.label_selector.as_ref().and_then(|path| path.find(object)).and_then(Value::as_str);
+    if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
+        status["selector"] = selector.into();
+    }
+    Ok(json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+              "spec": {"replicas": replicas}, "status": status}))
+}
+
+fn set_replicas(call: &Call<'_>, object: &mut Value, replicas: i64) -> Result<(), Status> {
+    let Some(paths) = custom_paths(call) else {
+        object["spec"]["replicas"] = replicas.into();
+        return Ok(());
+    };
+    if paths.spec_replicas.set(object, replicas.into()) {
+        return Ok(());
+    }
+    Err(Status::internal(format!("the spec replicas field \"{}\" cannot be set", paths.spec_replicas_text)))
 }
 
 /// Selectors are objects with `matchLabels`, or bare maps in the oldest kinds.

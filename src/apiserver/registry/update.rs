@@ -15,7 +15,6 @@ use crate::{
             create::check_namespace,
             delete,
             ownership::{self, Proposal},
-            parse,
         },
     },
     store::Expect,
@@ -51,7 +50,7 @@ impl Registry {
         let (cache, key) = self.locate(call)?;
         for _ in 0..CONFLICT_RETRIES {
             let current = cache.get(&key).ok_or_else(|| call.not_found())?;
-            let mut old = parse(&current)?;
+            let mut old = call.parse(&current)?;
             let mut proposal = produce(&old)?.into();
             let known = ownership::take(&mut old);
             identify(call, proposal.object_mut(), &old)?;
@@ -59,7 +58,7 @@ impl Registry {
             let old = Decoded::from(old);
             let (new, claim, _reserved) = self.prepare(call, endpoint, new, &old).await?;
             if *new == *old && same_but_times(&managed, &known) {
-                return Ok(current.json());
+                return Ok(call.shown(current.json()));
             }
             if let Some(stored) = self.replace(call, &current, (new, managed), &old).await? {
                 if let Some(claim) = claim.filter(|_| !call.dry_run) {
@@ -91,11 +90,7 @@ impl Registry {
             Endpoint::Status | Endpoint::Part(_) => None,
         };
         let causes = match endpoint {
-            Endpoint::Main => {
-                let mut causes = strategy.validate(&new);
-                causes.extend(strategy.validate_update(&new, old));
-                without_repetition(causes)
-            }
+            Endpoint::Main => without_repetition(strategy.validate_change(&new, old)),
             Endpoint::Status => strategy.validate_status_update(&new, old),
             Endpoint::Part(part) => {
                 let mut causes = strategy.validate(&new);

@@ -183,11 +183,19 @@ impl Watch {
         Some(piece.freeze())
     }
 
+    /// The object in the version that is watched.
+    fn shown(&self, object: Arc<Object>) -> Arc<Object> {
+        match self.kind.strategy.custom() {
+            Some(custom) => object.in_version(&custom.api_version),
+            None => object,
+        }
+    }
+
     fn line(&mut self) -> Option<Bytes> {
         Some(match self.waiting.pop_front()? {
             Waiting::Line(line) => line,
-            Waiting::Initial(object) => self.render.initial(&object),
-            Waiting::Event(change, object) => self.render.event(change, &object),
+            Waiting::Initial(object) => self.render.initial(&self.shown(object)),
+            Waiting::Event(change, object) => self.render.event(change, &self.shown(object)),
         })
     }
 }

@@ -37,12 +37,12 @@ pub(super) async fn route(
         let (parts, _) = request.into_parts();
         return path(server, attributes, query, &parts);
     }
-    let kind = server.kind(attributes).ok_or_else(respond::no_such_path)?;
-    check_scope(kind, attributes)?;
+    let kind = server.kinds.of(attributes).ok_or_else(respond::no_such_path)?;
+    check_scope(&kind, attributes)?;
     let dry_run = query.dry_run()?;
     let field_validation = query.field_validation()?;
     let manager = field_manager::of(query, request.headers(), &attributes.verb)?;
-    let call = Call { attributes, kind, dry_run, field_validation, warnings, manager: &manager };
+    let call = Call { attributes, kind: &kind, dry_run, field_validation, warnings, manager: &manager };
     let exchange = Exchange { server, call, query };
     if attributes.subresource.is_empty() {
         objects::route(&exchange, request).await
@@ -72,7 +72,7 @@ fn path(server: &Inner, attributes: &Attributes, query: &Query, request: &Parts)
             let text = server.metrics.render(server.registry.caches());
             Ok(respond::whole(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
         }
-        path => server.documents.serve(path, &request.headers).ok_or_else(respond::no_such_path),
+        path => server.kinds.snapshot().documents.serve(path, &request.headers).ok_or_else(respond::no_such_path),
     }
 }
 

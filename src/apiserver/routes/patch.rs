@@ -43,8 +43,13 @@ pub(super) async fn apply(
 /// The type of patch, its parameters being right for it; or 415 or 422.
 pub(super) fn kind(exchange: &Exchange<'_>, request: &Request<Body>) -> Result<PatchType, Status> {
     let given = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let Some(kind) = PatchType::from_content_type(given) else {
-        let accepted = CONTENT_TYPES.join(", ");
+    // Lists of custom resources have no keys that a strategic merge could go by.
+    let custom = exchange.call.kind.strategy.custom().is_some();
+    let usable = |kind: &PatchType| !(custom && *kind == PatchType::Strategic);
+    let Some(kind) = PatchType::from_content_type(given).filter(usable) else {
+        let accepted: Vec<&str> =
+            CONTENT_TYPES.into_iter().filter(|kind| !(custom && kind.contains("strategic"))).collect();
+        let accepted = accepted.join(", ");
         let message =
             format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         return Err(Status::new(Reason::UnsupportedMediaType, message));

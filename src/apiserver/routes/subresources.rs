@@ -55,10 +55,9 @@ pub(super) async fn bind_by_name(exchange: &Exchange<'_>, request: Request<Body>
     let Exchange { server, call, .. } = exchange;
     let headers = request.headers().clone();
     let binding = body_value(request).await?.unwrap_or_default();
-    let pods = server.kinds.iter().find(|kind| kind.plural == "pods" && kind.group.is_empty());
-    let kind = pods.ok_or_else(respond::no_such_path)?;
+    let kind = server.kinds.resource("", "pods").ok_or_else(respond::no_such_path)?;
     let attributes = Attributes { name: meta::name(&binding).to_owned(), ..call.attributes.clone() };
-    server.registry.bind(&Call { attributes: &attributes, kind, ..*call }, &binding).await?;
+    server.registry.bind(&Call { attributes: &attributes, kind: &kind, ..*call }, &binding).await?;
     negotiate::success(&headers, StatusCode::CREATED)
 }
 

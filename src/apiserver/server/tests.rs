@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod apply;
+mod custom;
 mod encodings;
 
 /// Lets everybody be anybody and do anything.
