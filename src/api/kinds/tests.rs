@@ -164,7 +164,7 @@ fn primary_columns_hold_the_name() {
         let columns = kind.strategy.columns();
         let primary = columns.iter().position(|column| column.format == "name").expect("a table has a primary column");
         let object = kind.strategy.decode(minimal(&kind)).unwrap();
-        assert_eq!(kind.strategy.cells(&object, Timestamp::UNIX_EPOCH)[primary], name(kind.kind), "{}", kind.plural);
+        assert_eq!(kind.strategy.cells(&object, Timestamp::UNIX_EPOCH)[primary], name(&kind.kind), "{}", kind.plural);
     }
 }
 

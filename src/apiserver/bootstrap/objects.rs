@@ -81,7 +81,7 @@ pub fn flow_schemas() -> Vec<Value> {
 /// An API service for each version of each group that this server serves itself: what
 /// `kubectl get apiservices` lists, and what clients order groups by.
 pub fn api_services(kinds: &[Descriptor]) -> Vec<Value> {
-    let served: BTreeSet<(&str, &str)> = kinds.iter().map(|kind| (kind.group, kind.version)).collect();
+    let served: BTreeSet<(&str, &str)> = kinds.iter().map(|kind| (&*kind.group, &*kind.version)).collect();
     served.into_iter().map(|(group, version)| api_service(group, version)).collect()
 }
 
@@ -183,7 +183,7 @@ mod tests {
     fn flow_control_and_api_services_are_valid_objects() {
         let kinds = kinds::all();
         for object in priority_levels().into_iter().chain(flow_schemas()).chain(api_services(&kinds)) {
-            let kind = kinds.iter().find(|kind| object["kind"] == kind.kind).unwrap();
+            let kind = kinds.iter().find(|kind| object["kind"] == *kind.kind).unwrap();
             let decoded = kind.strategy.prepare_for_create(object).unwrap();
             assert_eq!(kind.strategy.validate(&decoded), [], "{}", decoded["metadata"]["name"]);
         }
