@@ -5,12 +5,14 @@
 
 mod api;
 mod deployments;
+mod extensions;
 mod harness;
 mod images;
 mod installer;
 mod nodes;
 mod pair;
 mod pods;
+mod policies;
 mod programs;
 mod rbac;
 mod reboots;

@@ -71,7 +71,7 @@ fn nothing_of_pods_left(host: &Host) -> Result<(), String> {
     let data = host.data_dir();
     let data = data.display();
     let script = format!(
-        "ls -A /run/nauplius/shim /run/netns {data}/agent/pods {data}/agent/containers | grep -v ':$' | grep . ;
+        "ls -A /run/nauplius/shim /run/netns {data}/agent/pods {data}/agent/containers 2>/dev/null | grep -v ':$' | grep . ;
          ip -o link | grep nau-; grep -e overlay -e {data} /proc/self/mounts; ps ax | grep '[n]auplius shim';
          find /sys/fs/cgroup -maxdepth 5 -path '*/{}/*' -name '*pod*' -type d; true",
         host.name()

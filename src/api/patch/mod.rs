@@ -39,6 +39,15 @@ pub const CONTENT_TYPES: [&str; 4] = [
     "application/apply-patch+yaml",
 ];
 
+/// Those that custom resources take: no merge key is known of their lists, so that a strategic merge
+/// would not know what belongs together.
+pub const CUSTOM_CONTENT_TYPES: [&str; 3] = [CONTENT_TYPES[0], CONTENT_TYPES[1], CONTENT_TYPES[3]];
+
+/// The content types of patches that a kind takes.
+pub fn content_types(custom: bool) -> &'static [&'static str] {
+    if custom { &CUSTOM_CONTENT_TYPES } else { &CONTENT_TYPES }
+}
+
 impl PatchType {
     /// The type that a `Content-Type` header names; parameters such as a charset are ignored.
     pub fn from_content_type(header: &str) -> Option<Self> {

@@ -6,7 +6,6 @@ use super::{
     Dialect, definitions,
     parameters::{self, Parameter},
 };
-use crate::api::patch;
 
 const OBJECTS: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const STREAMS: &[&str] = &[
@@ -32,6 +31,8 @@ pub(super) struct Operation {
     pub(super) gvk: Value,
     /// `apps_v1`
     pub(super) tag: String,
+    /// Media types of patches that the kind takes.
+    pub(super) patches: &'static [&'static str],
     /// Query parameters.
     pub(super) parameters: &'static [Parameter],
     /// Definition of the body it takes.
@@ -78,7 +79,7 @@ impl Operation {
     }
 
     fn consumes(&self) -> &'static [&'static str] {
-        if self.action == "patch" { &patch::CONTENT_TYPES } else { ANY }
+        if self.action == "patch" { self.patches } else { ANY }
     }
 
     fn produces(&self) -> &'static [&'static str] {

@@ -10,7 +10,10 @@ use super::{
     path_of,
 };
 use crate::{
-    api::kind::{Descriptor, Scope, Subresource},
+    api::{
+        kind::{Descriptor, Scope, Subresource},
+        patch,
+    },
     apiserver::discovery::subresource,
 };
 
@@ -160,6 +163,7 @@ impl<'a> Kind<'a> {
             description: format!("{} {about}", verb.verb),
             gvk: definitions::gvk(group, version, plain),
             tag: format!("{}_{version}", tag(group)),
+            patches: patch::content_types(self.descriptor.strategy.custom().is_some()),
             parameters: verb.parameters,
             body: body_of(verb.method, &self.definition),
             response: Some(match verb.method {

@@ -6,7 +6,7 @@ use http::{Request, StatusCode, header};
 use crate::{
     api::{
         Status,
-        patch::{CONTENT_TYPES, PatchType},
+        patch::{self, PatchType},
         schema::{self, FieldValidation, Format},
         status::Reason,
     },
@@ -43,13 +43,10 @@ pub(super) async fn apply(
 /// The type of patch, its parameters being right for it; or 415 or 422.
 pub(super) fn kind(exchange: &Exchange<'_>, request: &Request<Body>) -> Result<PatchType, Status> {
     let given = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Lists of custom resources have no keys that a strategic merge could go by.
     let custom = exchange.call.kind.strategy.custom().is_some();
     let usable = |kind: &PatchType| !(custom && *kind == PatchType::Strategic);
     let Some(kind) = PatchType::from_content_type(given).filter(usable) else {
-        let accepted: Vec<&str> =
-            CONTENT_TYPES.into_iter().filter(|kind| !(custom && kind.contains("strategic"))).collect();
-        let accepted = accepted.join(", ");
+        let accepted = patch::content_types(custom).join(", ");
         let message =
             format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         return Err(Status::new(Reason::UnsupportedMediaType, message));

@@ -177,6 +177,13 @@ async fn discovery_and_openapi_show_the_kind() {
     let schema = &document["components"]["schemas"]["com.example.v1.Foo"];
     assert_eq!(schema["properties"]["spec"]["properties"]["replicas"]["maximum"].as_f64(), Some(10.0));
     assert_eq!(schema["x-kubernetes-group-version-kind"][0]["kind"], "Foo");
+    // By these, kubectl decides how it patches.
+    let patch = &document["paths"]["/apis/example.com/v1/namespaces/{namespace}/foos/{name}"]["patch"];
+    let patches: Vec<&String> = patch["requestBody"]["content"].as_object().unwrap().keys().collect();
+    assert_eq!(
+        patches,
+        ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"]
+    );
     let (_, whole) = server.get("/openapi/v2").await;
     assert!(whole["definitions"]["com.example.v1.Foo"].is_object());
 }
