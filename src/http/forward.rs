@@ -4,6 +4,7 @@
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::{
     base::task::Supervisor,
@@ -53,10 +54,23 @@ async fn join(ours: hyper::upgrade::OnUpgrade, theirs: hyper::upgrade::OnUpgrade
         Ok(both) => both,
         Err(error) => return tracing::debug!(%error, "a stream was not upgraded"),
     };
-    let copied = tokio::io::copy_bidirectional(&mut TokioIo::new(ours), &mut TokioIo::new(theirs)).await;
-    if let Err(error) = copied {
+    exchange(TokioIo::new(ours), TokioIo::new(theirs)).await;
+}
+
+/// Copies both ways until both sides have ended. A way that breaks off ends for itself alone: a peer
+/// that answers and hangs up at once is still heard to its end, though it takes nothing more.
+pub(super) async fn exchange(one: impl AsyncRead + AsyncWrite, other: impl AsyncRead + AsyncWrite) {
+    let (from_one, to_one) = tokio::io::split(one);
+    let (from_other, to_other) = tokio::io::split(other);
+    tokio::join!(carry(from_one, to_other), carry(from_other, to_one));
+}
+
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    if let Err(error) = tokio::io::copy(&mut from, &mut to).await {
         tracing::debug!(%error, "a forwarded stream broke off");
     }
+    // It may be gone already, which is what is wanted.
+    let _ = to.shutdown().await;
 }
 
 /// The credentials of the caller are for this server alone.

@@ -20,6 +20,7 @@ use crate::{
     http::{
         body::{self, Body},
         client::{self, BoxStream},
+        forward,
         tunnel::{KUBELET_AUTHORITY, PATH, PING_INTERVAL, PING_TIMEOUT, PROTOCOL},
     },
 };
@@ -143,13 +144,12 @@ impl End {
 
     async fn join_pod(&self, request: Request<Incoming>, address: SocketAddr) -> Response<Body> {
         let dialled = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await;
-        let Ok(Ok(mut pod)) = dialled else { return answer(StatusCode::BAD_GATEWAY) };
+        let Ok(Ok(pod)) = dialled else { return answer(StatusCode::BAD_GATEWAY) };
         let _ = pod.set_nodelay(true);
         let upgrade = hyper::upgrade::on(request);
         self.supervisor.spawn("tunnel to a pod", async move {
             if let Ok(stream) = upgrade.await {
-                // Either side may end first or break off: both are normal ends of a connection.
-                let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(stream), &mut pod).await;
+                forward::exchange(TokioIo::new(stream), pod).await;
             }
         });
         answer(StatusCode::OK)
@@ -173,7 +173,6 @@ mod tests {
     use super::*;
     use crate::{
         http::{
-            forward,
             server::{self, PeerCertificate},
             tunnel::{self, Target, Tunnels},
         },
