@@ -116,7 +116,7 @@ async fn build(
     let mut handlers = Handlers::default();
     let issued = authenticator.tokens();
     reviews::register(&mut handlers, &authorizer, issued);
-    tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &address);
+    tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &format!("https://{address}"));
     let parts = nodes::Parts {
         pki: pki.clone(),
         reader: caches.clone(),

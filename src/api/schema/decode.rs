@@ -9,7 +9,7 @@ use serde::{Deserialize, de::DeserializeSeed};
 use serde_json::Value;
 
 use super::{
-    Schema, Type,
+    Schema, Type, duplicates,
     walk::{Seed, State},
 };
 use crate::{
@@ -109,7 +109,7 @@ pub fn check(value: Value, schema: &Schema, validation: FieldValidation) -> Resu
     }
 }
 
-/// Reads a body without regard to any kind: a tree with its nulls, and its duplicate fields.
+/// Reads a body without regard to any kind: a tree with its nulls, and the lines that repeat a key.
 pub fn tree(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), String> {
     let any = Schema { api_version: "".into(), kind: "".into(), root: Type::Any };
     let state = State::new(format == Format::Yaml);
@@ -118,7 +118,9 @@ pub fn tree(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), String
         Format::Yaml => parse_yaml(bytes, seed).map_err(|error| error.to_string()),
         _ => parse_json(bytes, seed).map_err(|error| json_error(bytes, &error)),
     };
-    value.map(|value| (value, state.take_reported()))
+    // JSON is YAML: its lines are found in the same way.
+    let repeated = |state: &State| if state.take_reported().is_empty() { Vec::new() } else { duplicates::lines(bytes) };
+    value.map(|value| (value, repeated(&state)))
 }
 
 fn finish(

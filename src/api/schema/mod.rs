@@ -7,6 +7,7 @@
 
 mod build;
 mod decode;
+mod duplicates;
 pub mod facts;
 mod walk;
 

@@ -59,16 +59,19 @@ pub(super) fn kind(exchange: &Exchange<'_>, request: &Request<Body>) -> Result<P
 pub(super) fn configuration(exchange: &Exchange<'_>, patch: &[u8]) -> Result<Configuration, Status> {
     let is_json = patch.trim_ascii_start().starts_with(b"{");
     let format = if is_json { Format::Json } else { Format::Yaml };
-    let (object, problems) =
+    let (object, repeated) =
         schema::tree(patch, format).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
     if !object.is_object() {
         return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
     }
     match exchange.call.field_validation {
-        FieldValidation::Strict if !problems.is_empty() => {
-            return Err(Status::bad_request(format!("error strict decoding YAML: {}", problems.join(", "))));
+        FieldValidation::Strict if !repeated.is_empty() => {
+            return Err(Status::bad_request(format!(
+                "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {}",
+                repeated.join("\n  ")
+            )));
         }
-        FieldValidation::Warn => exchange.call.warnings.extend(problems),
+        FieldValidation::Warn => exchange.call.warnings.extend(repeated),
         _ => {}
     }
     Ok(Configuration { object, force: exchange.query.flag("force") })

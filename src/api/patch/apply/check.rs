@@ -48,7 +48,7 @@ fn walk_fields(place: Place<'_>, path: &str, value: &mut Value, problems: &mut V
     for (name, value) in value.as_object_mut().into_iter().flatten() {
         let (child, declared) = place.field(name);
         let path = format!("{path}.{name}");
-        if matches!(place.kind(), Type::Struct(_)) && !declared {
+        if matches!(place.kind(), Type::Struct(structure) if !structure.open) && !declared {
             problems.push(format!("{path}: field not declared in schema"));
         } else {
             walk(child, &path, value, problems);
@@ -159,7 +159,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::schema::{Library, Schema};
+    use crate::api::schema::{Library, Schema, Struct};
 
     fn deployment() -> Schema {
         Library::default().schema_of::<Deployment>("apps/v1", "Deployment")
@@ -171,6 +171,13 @@ mod tests {
 
     fn with_container(fields: Value) -> Value {
         json!({"spec": {"template": {"spec": {"containers": [fields]}}}})
+    }
+
+    #[test]
+    fn a_structure_that_keeps_unknown_fields_takes_them() {
+        let root = Type::Struct(std::sync::Arc::new(Struct::new("g.v1.Foo", Vec::new(), true)));
+        let schema = Schema { api_version: "g/v1".into(), kind: "Foo".into(), root };
+        assert!(check(Place::root(&schema), &mut json!({"spec": {"any": [1]}})).is_ok());
     }
 
     #[test]
