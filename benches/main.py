@@ -150,22 +150,21 @@ def objects_and_requests(host, table, options):
             other = stack.enter_context(upstream.apiserver(options.upstream, host.directory))
             targets.append(other.target)
             pids.append(other.pids)
-        for clients in (1, 64):
-            who = "1 client" if clients == 1 else f"{clients} clients"
-            for load, measured in objects.rates(targets, clients, options.load, ROUNDS).items():
-                beside(table, f"{load}, {who}", measured, "1/s", more_is_better=True)
         for target in targets:
             objects.crowd(target)
+        time.sleep(options.settle)
+        sizes = [objects.resident(of) for of in pids]
+        beside(table, f"memory with {objects.PODS} pods (PSS)", [size[0] / 1e6 for size in sizes], "MB")
+        beside(table, f"memory with {objects.PODS} pods (RSS)", [size[1] / 1e6 for size in sizes], "MB")
         for form, measured in objects.lists(targets).items():
             beside(table, f"list of {objects.PODS} pods, {form}", [1e3 * seconds for seconds in measured], "ms")
         fans = [objects.fan_out(target) for target in targets]
         beside(table, f"a change at {objects.WATCHERS} watchers, median", [1e3 * fan[0] for fan in fans], "ms")
         beside(table, f"a change at {objects.WATCHERS} watchers, last", [1e3 * fan[1] for fan in fans], "ms")
-        time.sleep(options.settle)
-        sizes = [objects.resident(of) for of in pids]
-        beside(table, f"memory with {objects.PODS} pods (PSS)", [size[0] / 1e6 for size in sizes], "MB")
-        beside(table, f"memory with {objects.PODS} pods (RSS)", [size[1] / 1e6 for size in sizes], "MB")
-
+        for clients in (1, 64):
+            who = "1 client" if clients == 1 else f"{clients} clients"
+            for load, measured in objects.rates(targets, clients, options.load, ROUNDS).items():
+                beside(table, f"{load}, {who}", measured, "1/s", more_is_better=True)
 
 def beside(table, what, measured, unit, more_is_better=False):
     ours, *others = measured

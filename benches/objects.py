@@ -99,7 +99,7 @@ def fan_out(target):
     """Seconds until a change has reached the median and the last of many watchers; the median of some changes."""
     writer = Connection(target)
     writer.request("POST", writes.MAPS, writes.config_map("watched"))
-    path = f"{writes.MAPS}?watch=1&fieldSelector=metadata.name%3Dwatched"
+    path = f"{writes.MAPS}?watch=1&resourceVersion=0&fieldSelector=metadata.name%3Dwatched"
     watchers = selectors.DefaultSelector()
     open_watches = []
     for _ in range(WATCHERS):
