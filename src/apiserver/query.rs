@@ -9,6 +9,7 @@ use crate::{
         kind::Descriptor,
         schema::FieldValidation,
         selector::{FieldSelector, LabelSelector},
+        time,
     },
     apiserver::cache::selectable::Selector,
     store::Revision,
@@ -85,6 +86,17 @@ impl Query {
             })
         };
         self.get(name).map(parse).transpose()
+    }
+
+    /// `timeout`: how long the client waits for the answer. Zero and less count as absent.
+    pub fn timeout(&self) -> Result<Option<Duration>, Status> {
+        let Some(text) = self.get("timeout") else { return Ok(None) };
+        match time::parse_duration(text) {
+            Ok(timeout) => Ok(timeout.filter(|timeout| !timeout.is_zero())),
+            Err(why) => {
+                Err(Status::bad_request(format!("invalid timeout specified in the request URL - time: {why} \"{text}\"")))
+            }
+        }
     }
 
     /// `dryRun`, which may only be `All`.
@@ -172,6 +184,15 @@ mod tests {
         assert!(query.flag("watch") && query.flag("pretty") && !query.flag("allowWatchBookmarks"));
         assert_eq!(query.number("limit").unwrap(), Some(5));
         assert!(Query::parse("limit=x").number::<usize>("limit").is_err());
+    }
+
+    #[test]
+    fn timeouts_are_durations() {
+        let timeout = |text: &str| Query::parse(&format!("timeout={text}")).timeout();
+        assert_eq!(timeout("32s").unwrap(), Some(Duration::from_secs(32)));
+        assert_eq!(timeout("0").unwrap(), None);
+        let message = timeout("5").unwrap_err().message;
+        assert_eq!(message, "invalid timeout specified in the request URL - time: missing unit in duration \"5\"");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture};
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode, header, request::Parts};
 use http_body_util::BodyStream;
 use serde_json::{Value, json};
 
