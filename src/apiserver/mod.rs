@@ -18,6 +18,7 @@ pub mod handler;
 pub mod handlers;
 pub mod health;
 pub mod kinds;
+pub mod list_options;
 pub mod metrics;
 pub mod negotiate;
 pub mod nodes;
