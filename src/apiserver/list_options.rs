@@ -186,7 +186,10 @@ mod tests {
         };
         let expected = |what: &str| (422, what.to_owned());
         for (query, what) in [
-            ("resourceVersionMatch=Exact", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"),
+            (
+                "resourceVersionMatch=Exact",
+                "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ),
             (
                 "resourceVersion=1&resourceVersionMatch=Exact&continue=x",
                 "Forbidden: resourceVersionMatch is forbidden when continue is provided",

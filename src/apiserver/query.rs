@@ -71,9 +71,9 @@ impl Query {
         let Some(text) = self.get("timeout") else { return Ok(None) };
         match time::parse_duration(text) {
             Ok(timeout) => Ok(timeout.filter(|timeout| !timeout.is_zero())),
-            Err(why) => {
-                Err(Status::bad_request(format!("invalid timeout specified in the request URL - time: {why} \"{text}\"")))
-            }
+            Err(why) => Err(Status::bad_request(format!(
+                "invalid timeout specified in the request URL - time: {why} \"{text}\""
+            ))),
         }
     }
 

@@ -7,9 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt;
-use http::{Request, Response};
-use http_body_util::BodyExt;
 use crate::{
     api::{Status, kind::Descriptor},
     apiserver::{
@@ -36,6 +33,9 @@ use crate::{
     http::body::Body,
     store::Store,
 };
+use futures_util::FutureExt;
+use http::{Request, Response};
+use http_body_util::BodyExt;
 
 /// How long a request may take (`--request-timeout`), unless it says a shorter time itself.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);

@@ -326,7 +326,8 @@ mod tests {
     #[tokio::test]
     async fn one_peer_has_so_many_connections() {
         let fixture = limited(Limits { connections_per_peer: 2, ..Limits::default() }).await;
-        let held = [TcpStream::connect(fixture.address).await.unwrap(), TcpStream::connect(fixture.address).await.unwrap()];
+        let held =
+            [TcpStream::connect(fixture.address).await.unwrap(), TcpStream::connect(fixture.address).await.unwrap()];
         let mut third = TcpStream::connect(fixture.address).await.unwrap();
         assert!(is_closed(&mut third).await);
         drop(held);

@@ -71,8 +71,8 @@ fn steps(wanted: Vec<Value>, found: &[Value]) -> Vec<(Step, Value)> {
 /// The merge patch that an object needs, if it needs one.
 fn revise(wanted: &Value, found: &Value) -> Option<Value> {
     // Whoever changed the specification without a word about it meant to have it so.
-    let keeps = MANDATORY.contains(&meta::name(wanted))
-        || flag(found).unwrap_or_else(|| found["metadata"]["generation"] == 1);
+    let keeps =
+        MANDATORY.contains(&meta::name(wanted)) || flag(found).unwrap_or_else(|| found["metadata"]["generation"] == 1);
     let mut changes = json!({});
     if keeps {
         let mut spec = wanted["spec"].clone();
@@ -94,11 +94,8 @@ fn revise(wanted: &Value, found: &Value) -> Option<Value> {
 /// The merge patch that makes `wanted` of `found`.
 fn difference(found: &Value, wanted: &Value) -> Value {
     let (Some(before), Some(after)) = (found.as_object(), wanted.as_object()) else { return wanted.clone() };
-    let mut patch: Map<String, Value> = before
-        .keys()
-        .filter(|key| !after.contains_key(*key))
-        .map(|key| (key.clone(), Value::Null))
-        .collect();
+    let mut patch: Map<String, Value> =
+        before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null)).collect();
     for (key, value) in after.iter().filter(|(key, value)| before.get(*key) != Some(*value)) {
         let changed = before.get(key).map_or_else(|| value.clone(), |before| difference(before, value));
         patch.insert(key.clone(), changed);

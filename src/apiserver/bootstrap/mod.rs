@@ -4,12 +4,12 @@
 //! `rbac.authorization.kubernetes.io/autoupdate: "false"`.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use kube::{
     Api, Client,
     api::{ListParams, Patch, PatchParams, PostParams},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
-use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use serde_json::{Value, json};
 
 use crate::{api::kinds, apiserver::bootstrap::plan::Step};

@@ -206,7 +206,8 @@ impl Configuration {
         for name in before.levels.keys().filter(|name| !self.levels.contains_key(*name)) {
             metrics.forget_level(name);
         }
-        let still = |old: &Schema| self.schemas.iter().any(|new| new.name == old.name && new.level.name == old.level.name);
+        let still =
+            |old: &Schema| self.schemas.iter().any(|new| new.name == old.name && new.level.name == old.level.name);
         for old in before.schemas.iter().filter(|old| !still(old)) {
             metrics.forget_schema(&old.level.name, &old.name);
         }

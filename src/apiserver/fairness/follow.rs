@@ -70,9 +70,8 @@ fn condition(level: &str, found: bool) -> Value {
     let (status, reason, end) =
         if found { ("False", "Found", "it exists") } else { ("True", "NotFound", "there is no such object") };
     let joined = if found { "and" } else { "but" };
-    let message = format!(
-        "This FlowSchema references the PriorityLevelConfiguration object named \"{level}\" {joined} {end}"
-    );
+    let message =
+        format!("This FlowSchema references the PriorityLevelConfiguration object named \"{level}\" {joined} {end}");
     json!({"type": DANGLING, "status": status, "reason": reason, "message": message})
 }
 

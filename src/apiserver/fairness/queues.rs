@@ -276,7 +276,11 @@ impl Queues {
         }
         let linger = execution.work.linger;
         let held = Linger { until: now + linger, queue: execution.queue, seats: execution.seats() };
-        if linger.is_zero() { self.release(&held, now) } else { self.lingering.push(Reverse(held)) }
+        if linger.is_zero() {
+            self.release(&held, now)
+        } else {
+            self.lingering.push(Reverse(held))
+        }
         self.dispatch(now);
     }
 

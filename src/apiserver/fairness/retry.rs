@@ -40,8 +40,7 @@ impl Refusals {
         while self.seconds.front().is_some_and(|oldest| !recent(oldest, 2 * LONGEST_SECONDS)) {
             self.seconds.pop_front();
         }
-        let refused: u64 =
-            self.seconds.iter().filter(|entry| recent(entry, self.after)).map(|(_, count)| count).sum();
+        let refused: u64 = self.seconds.iter().filter(|entry| recent(entry, self.after)).map(|(_, count)| count).sum();
         if second.saturating_sub(self.raised_at) >= self.after && refused >= 3 * self.after {
             self.after = (2 * self.after).min(LONGEST_SECONDS);
             self.raised_at = second;

@@ -259,9 +259,7 @@ mod tests {
         assert!(!subject(json!({"kind": "User", "user": {"name": "a"}}), "b", &["a"]));
         assert!(subject(json!({"kind": "Group", "group": {"name": "g"}}), "a", &["f", "g"]));
         assert!(subject(json!({"kind": "Group", "group": {"name": "*"}}), "a", &[]));
-        let account = |namespace: &str, name: &str| {
-            json!({"kind": "ServiceAccount", "serviceAccount": {"namespace": namespace, "name": name}})
-        };
+        let account = |namespace: &str, name: &str| json!({"kind": "ServiceAccount", "serviceAccount": {"namespace": namespace, "name": name}});
         assert!(subject(account("kube-system", "*"), "system:serviceaccount:kube-system:x", &[]));
         assert!(!subject(account("kube", "*"), "system:serviceaccount:kube-system:x", &[]));
         assert!(subject(account("a", "b"), "system:serviceaccount:a:b", &[]));

@@ -40,9 +40,15 @@ async fn requests_are_told_apart_by_the_defaults() {
     let account = ["system:serviceaccounts", known];
     for (request, schema) in [
         (request("admin", &["system:masters", known], "get", "", "pods"), "exempt"),
-        (request("system:node:a", &["system:nodes", known], "update", "coordination.k8s.io", "leases"), "system-node-high"),
+        (
+            request("system:node:a", &["system:nodes", known], "update", "coordination.k8s.io", "leases"),
+            "system-node-high",
+        ),
         (request("system:node:a", &["system:nodes", known], "get", "", "secrets"), "system-nodes"),
-        (request("system:kube-scheduler", &[known], "update", "coordination.k8s.io", "leases"), "system-leader-election"),
+        (
+            request("system:kube-scheduler", &[known], "update", "coordination.k8s.io", "leases"),
+            "system-leader-election",
+        ),
         (request("system:kube-controller-manager", &[known], "list", "", "pods"), "kube-controller-manager"),
         (request("system:serviceaccount:kube-system:a", &account, "get", "", "pods"), "kube-system-service-accounts"),
         (request("system:serviceaccount:default:a", &account, "get", "", "pods"), "service-accounts"),

@@ -84,12 +84,7 @@ mod tests {
     use super::*;
 
     fn pods(namespace: &str, name: &str) -> Attributes {
-        Attributes {
-            resource: "pods".into(),
-            namespace: namespace.into(),
-            name: name.into(),
-            ..Attributes::default()
-        }
+        Attributes { resource: "pods".into(), namespace: namespace.into(), name: name.into(), ..Attributes::default() }
     }
 
     #[test]

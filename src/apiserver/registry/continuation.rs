@@ -53,7 +53,8 @@ impl Continuation {
 
     /// Reads a token.
     pub fn decode(token: &str) -> Result<Self, Status> {
-        let invalid = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
+        let invalid =
+            |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
         let json = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|_| invalid(""))?;
         let token: Token<'_> = serde_json::from_slice(&json).map_err(|_| invalid(""))?;
         if token.form != FORM {

@@ -70,12 +70,7 @@ enum Waiting {
 impl Registry {
     /// Begins a watch. What cannot begin because its history is gone ends at once with an event
     /// that says so, as upstream's watches do.
-    pub async fn watch(
-        &self,
-        call: &Call<'_>,
-        options: ListOptions,
-        render: Box<dyn Render>,
-    ) -> Result<Watch, Status> {
+    pub async fn watch(&self, call: &Call<'_>, options: ListOptions, render: Box<dyn Render>) -> Result<Watch, Status> {
         let cache = self.cache(call)?;
         let namespace = Some(call.namespace()).filter(|namespace| !namespace.is_empty());
         let revision = options.revision.unwrap_or(0);

@@ -25,9 +25,11 @@ pub fn schema(name: &str) -> Option<FlowSchemaSpec> {
     let all = json!(["*"]);
     let (precedence, subjects, method) = match name {
         EXEMPT => (1, vec![group("system:masters")], None),
-        CATCH_ALL => {
-            (10_000, vec![group("system:unauthenticated"), group("system:authenticated")], Some(json!({"type": "ByUser"})))
-        }
+        CATCH_ALL => (
+            10_000,
+            vec![group("system:unauthenticated"), group("system:authenticated")],
+            Some(json!({"type": "ByUser"})),
+        ),
         _ => return None,
     };
     let spec = json!({

@@ -38,7 +38,10 @@ fn user(name: &str, groups: &[&str]) -> User {
 }
 
 fn account(name: &str) -> User {
-    user(&format!("system:serviceaccount:default:{name}"), &["system:serviceaccounts", "system:serviceaccounts:default"])
+    user(
+        &format!("system:serviceaccount:default:{name}"),
+        &["system:serviceaccounts", "system:serviceaccounts:default"],
+    )
 }
 
 impl Fixture {
@@ -51,7 +54,8 @@ impl Fixture {
 
     async fn ensure_defaults(&self) {
         let server = self.server.clone();
-        let client = transport::in_process(move |request| server.clone().answer(request), user("system:apiserver", &[MASTERS]));
+        let client =
+            transport::in_process(move |request| server.clone().answer(request), user("system:apiserver", &[MASTERS]));
         bootstrap::flow_control::ensure(&client).await.unwrap();
     }
 
@@ -133,7 +137,10 @@ async fn mandatory_objects_cannot_be_changed_and_come_back() {
     let (server, _supervisor) = Fixture::with_defaults(Handlers::default()).await;
     let path = format!("{GROUP}/flowschemas/catch-all");
     let (code, status) = server.patch(&path, MERGE, &json!({"spec": {"matchingPrecedence": 5}})).await;
-    assert!(code == 422 && text(&status["message"]).ends_with("spec of 'catch-all' must equal the fixed value"), "{status}");
+    assert!(
+        code == 422 && text(&status["message"]).ends_with("spec of 'catch-all' must equal the fixed value"),
+        "{status}"
+    );
     let exempt = format!("{GROUP}/prioritylevelconfigurations/exempt");
     let aside = json!({"spec": {"exempt": {"nominalConcurrencyShares": 10, "lendablePercent": 50}}});
     assert_eq!(server.patch(&exempt, MERGE, &aside).await.0, 200);
@@ -154,8 +161,7 @@ async fn one_client_in_a_loop_starves_nobody() {
     let (server, _supervisor) = Fixture::with_defaults(handlers).await;
     server.dangling("service-accounts", "False").await;
     let greedy = account("greedy");
-    let mut flood: Vec<_> =
-        (0..700).map(|_| Box::pin(server.ask(&greedy, Method::GET, SLOW, &Value::Null))).collect();
+    let mut flood: Vec<_> = (0..700).map(|_| Box::pin(server.ask(&greedy, Method::GET, SLOW, &Value::Null))).collect();
     let mut refused = Vec::new();
     for request in &mut flood {
         if let std::task::Poll::Ready(response) = futures_util::poll!(request) {
@@ -165,7 +171,10 @@ async fn one_client_in_a_loop_starves_nobody() {
     // All seats of its level, and all queues of its hand, are taken; what is beyond that is refused.
     assert!(inside.load(Ordering::Relaxed) < 300 && refused.len() > 100, "{inside:?} {}", refused.len());
     for response in &refused {
-        assert_eq!((response.status(), &response.headers()["retry-after"]), (StatusCode::TOO_MANY_REQUESTS, &"1".parse().unwrap()));
+        assert_eq!(
+            (response.status(), &response.headers()["retry-after"]),
+            (StatusCode::TOO_MANY_REQUESTS, &"1".parse().unwrap())
+        );
         assert!(!marks(response).contains(&""));
     }
     let refused_body = value(refused.pop().unwrap()).await;

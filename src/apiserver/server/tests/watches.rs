@@ -46,7 +46,10 @@ async fn a_list_whose_history_is_gone_goes_on_with_what_is_there() {
     assert_eq!(names(&server.get(&format!("{MAPS}?limit=2&continue={token}")).await.1), ["d"]);
     let old = format!("{MAPS}?resourceVersion=1&resourceVersionMatch=Exact");
     let (code, status) = server.get(&old).await;
-    assert_eq!((code.as_u16(), &status["message"]), (410, &json!("The resourceVersion for the provided list is too old.")));
+    assert_eq!(
+        (code.as_u16(), &status["message"]),
+        (410, &json!("The resourceVersion for the provided list is too old."))
+    );
     assert_eq!(server.get(&format!("{MAPS}?continue=nonsense")).await.0, 400);
 }
 
