@@ -106,6 +106,9 @@ pub struct Details {
     /// Seconds after which a retry makes sense; 0 for no hint.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retry_after_seconds: u32,
+    /// Where a list may go on although it is no longer consistent; shown as the status's own metadata.
+    #[serde(skip)]
+    pub continue_token: String,
 }
 
 fn is_zero(seconds: &u32) -> bool {
@@ -197,6 +200,9 @@ impl Status {
             "message": self.message, "reason": self.reason, "code": self.code(),
         });
         if let Some(details) = &self.details {
+            if !details.continue_token.is_empty() {
+                status["metadata"]["continue"] = details.continue_token.as_str().into();
+            }
             status["details"] = serde_json::json!(details);
         }
         if let (Reason::Unknown, Some(fields)) = (self.reason, status.as_object_mut()) {

@@ -1,6 +1,8 @@
 //! Times as the API writes them (`metav1.Time`, `metav1.MicroTime`: RFC 3339 in UTC) and ages as
 //! tables show them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// An age of which nothing is known.
@@ -54,6 +56,43 @@ fn two(large: (i64, &str), small: (i64, &str)) -> String {
     if small.0 == 0 { head } else { format!("{head}{}{}", small.0, small.1) }
 }
 
+/// Reads a duration as Go writes it: `1h30m`, `1.5s`, `300ms`. `None` is a negative one; the error is
+/// what Go says is wrong.
+pub fn parse_duration(text: &str) -> Result<Option<Duration>, &'static str> {
+    const INVALID: &str = "invalid duration";
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Ok(Some(Duration::ZERO));
+    }
+    let mut seconds = 0.0;
+    loop {
+        let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..end].parse().map_err(|_| INVALID)?;
+        rest = &rest[end..];
+        let end = rest.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(rest.len());
+        let unit = match &rest[..end] {
+            "" => return Err("missing unit in duration"),
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err("unknown unit in duration"),
+        };
+        seconds += number * unit;
+        rest = &rest[end..];
+        if rest.is_empty() {
+            break;
+        }
+    }
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| INVALID)?;
+    Ok((!negative).then_some(duration))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +108,19 @@ mod tests {
     fn other_forms_are_no_times() {
         for text in ["", "2026-01-02", "2026-01-02 03:04:05Z", "2026-01-02T03:04:05", "2026-01-02T03:04:05+01:00[x]"] {
             assert!(parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        let seconds = |text: &str| parse_duration(text).map(|duration| duration.map(|found| found.as_secs_f64()));
+        assert_eq!(seconds("1h1m1.5s"), Ok(Some(3661.5)));
+        assert_eq!(seconds("300ms"), Ok(Some(0.3)));
+        assert_eq!((seconds("0"), seconds("-5s")), (Ok(Some(0.0)), Ok(None)));
+        assert_eq!(seconds("5"), Err("missing unit in duration"));
+        assert_eq!(seconds("5 days"), Err("unknown unit in duration"));
+        for text in ["", "s", "1s2", "..s", "1e400h", "+-1s"] {
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 

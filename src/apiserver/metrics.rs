@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::apiserver::{attributes::Attributes, cache::Caches};
+use crate::apiserver::{attributes::Attributes, cache::Caches, fairness};
 
 /// Seconds; from the cost of a cached read to that of a slow disk.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -47,6 +47,8 @@ pub struct Metrics {
     watchers: Gauge,
     objects: Family<ObjectLabels, Gauge>,
     refused: Counter,
+    /// Of priority and fairness.
+    pub fairness: fairness::metrics::Metrics,
 }
 
 /// A watch that is counted as long as this lives.
@@ -61,8 +63,11 @@ impl Drop for Watching {
 impl Default for Metrics {
     fn default() -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
+        let mut registry = Registry::default();
+        let fairness = fairness::metrics::Metrics::register(&mut registry);
         let mut metrics = Self {
-            registry: Registry::default(),
+            fairness,
+            registry,
             requests: Family::default(),
             latency: Family::new_with_constructor(histogram),
             commits: histogram(),

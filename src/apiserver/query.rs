@@ -1,7 +1,12 @@
-//! Query parameters of a request, and the options that lists, watches, writes and deletions take
-//! from them (`ListOptions`, `CreateOptions`, … of meta/v1).
+//! Query parameters of a request, and the options that reads, writes and deletions take from them
+//! (`GetOptions`, `CreateOptions`, … of meta/v1). Those of lists and watches are in
+//! [`crate::apiserver::list_options`].
 
-use std::time::Duration;
+use std::{
+    num::{IntErrorKind, ParseIntError},
+    str::FromStr,
+    time::Duration,
+};
 
 use crate::{
     api::{
@@ -9,9 +14,9 @@ use crate::{
         kind::Descriptor,
         schema::FieldValidation,
         selector::{FieldSelector, LabelSelector},
+        time,
     },
     apiserver::cache::selectable::Selector,
-    store::Revision,
 };
 
 /// Parameters that are read at most; further ones are ignored.
@@ -21,36 +26,6 @@ const PARAMETERS_LIMIT: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub struct Query {
     parameters: Vec<(String, String)>,
-}
-
-/// How a list relates to the resource version it names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VersionMatch {
-    /// Of that version or a later one.
-    NotOlderThan(Revision),
-    /// Of exactly that version.
-    Exact(Revision),
-}
-
-/// Options of a list or watch.
-#[derive(Debug, Clone)]
-pub struct ListOptions {
-    /// Which objects.
-    pub selector: Selector,
-    /// Objects per page; 0 for all.
-    pub limit: usize,
-    /// Where the page before ended.
-    pub continue_token: String,
-    /// `resourceVersion`; `None` if it was not given.
-    pub revision: Option<Revision>,
-    /// What it means for a list.
-    pub version_match: Option<VersionMatch>,
-    /// Whether a watcher wants to be told of progress.
-    pub bookmarks: bool,
-    /// Whether a watch begins with what is there.
-    pub send_initial_events: Option<bool>,
-    /// When a watch ends.
-    pub timeout: Option<Duration>,
 }
 
 impl Query {
@@ -78,13 +53,28 @@ impl Query {
     }
 
     /// A number.
-    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Status> {
+    pub fn number<T: FromStr<Err = ParseIntError>>(&self, name: &str) -> Result<Option<T>, Status> {
         let parse = |value: &str| {
-            value.parse().map_err(|_| {
-                Status::bad_request(format!("invalid query parameter {name}: \"{value}\" is not a valid number"))
+            value.parse().map_err(|error: ParseIntError| {
+                let why = match error.kind() {
+                    IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                Status::bad_request(format!("strconv.ParseInt: parsing \"{value}\": {why}"))
             })
         };
         self.get(name).map(parse).transpose()
+    }
+
+    /// `timeout`: how long the client waits for the answer. Zero and less count as absent.
+    pub fn timeout(&self) -> Result<Option<Duration>, Status> {
+        let Some(text) = self.get("timeout") else { return Ok(None) };
+        match time::parse_duration(text) {
+            Ok(timeout) => Ok(timeout.filter(|timeout| !timeout.is_zero())),
+            Err(why) => Err(Status::bad_request(format!(
+                "invalid timeout specified in the request URL - time: {why} \"{text}\""
+            ))),
+        }
     }
 
     /// `dryRun`, which may only be `All`.
@@ -113,53 +103,6 @@ impl Query {
             Some(field) => Err(Status::bad_request(format!("field label not supported: {field}"))),
         }
     }
-
-    /// Options of a list or watch.
-    pub fn list_options(&self, kind: &Descriptor) -> Result<ListOptions, Status> {
-        let revision = revision(self.get("resourceVersion").unwrap_or_default())?;
-        let options = ListOptions {
-            selector: self.selector(kind)?,
-            limit: self.number("limit")?.unwrap_or(0),
-            continue_token: self.get("continue").unwrap_or_default().to_owned(),
-            revision,
-            version_match: self.version_match(revision)?,
-            bookmarks: self.flag("allowWatchBookmarks"),
-            send_initial_events: self.has("sendInitialEvents").then(|| self.flag("sendInitialEvents")),
-            timeout: self.number("timeoutSeconds")?.map(Duration::from_secs),
-        };
-        if !options.continue_token.is_empty() && revision.is_some_and(|revision| revision != 0) {
-            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
-        }
-        Ok(options)
-    }
-
-    fn version_match(&self, revision: Option<Revision>) -> Result<Option<VersionMatch>, Status> {
-        let forbidden = |why: &str| Err(Status::bad_request(format!("resourceVersionMatch: Forbidden: {why}")));
-        match (self.get("resourceVersionMatch"), revision) {
-            (None, None) => Ok(None),
-            (None, Some(revision)) => Ok(Some(VersionMatch::NotOlderThan(revision))),
-            (Some(_), None) if !self.flag("watch") => {
-                forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided")
-            }
-            (Some("NotOlderThan"), revision) => Ok(Some(VersionMatch::NotOlderThan(revision.unwrap_or(0)))),
-            (Some("Exact"), Some(0)) => {
-                forbidden("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"")
-            }
-            (Some("Exact"), Some(revision)) => Ok(Some(VersionMatch::Exact(revision))),
-            (Some(other), _) => Err(Status::bad_request(format!(
-                "resourceVersionMatch: Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\""
-            ))),
-        }
-    }
-}
-
-/// A resource version: empty for none.
-pub fn revision(text: &str) -> Result<Option<Revision>, Status> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let invalid = || Status::bad_request(format!("Invalid value: \"{text}\": resourceVersion must be a number"));
-    text.parse().map(Some).map_err(|_| invalid())
 }
 
 #[cfg(test)]
@@ -172,6 +115,15 @@ mod tests {
         assert!(query.flag("watch") && query.flag("pretty") && !query.flag("allowWatchBookmarks"));
         assert_eq!(query.number("limit").unwrap(), Some(5));
         assert!(Query::parse("limit=x").number::<usize>("limit").is_err());
+    }
+
+    #[test]
+    fn timeouts_are_durations() {
+        let timeout = |text: &str| Query::parse(&format!("timeout={text}")).timeout();
+        assert_eq!(timeout("32s").unwrap(), Some(Duration::from_secs(32)));
+        assert_eq!(timeout("0").unwrap(), None);
+        let message = timeout("5").unwrap_err().message;
+        assert_eq!(message, "invalid timeout specified in the request URL - time: missing unit in duration \"5\"");
     }
 
     #[test]

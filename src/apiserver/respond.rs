@@ -75,9 +75,9 @@ pub fn no_such_method() -> Status {
     Status { reason: Reason::MethodNotAllowed, message, details: Some(Box::default()) }
 }
 
-/// 429, to be tried again soon.
-pub fn too_many() -> Status {
-    let details = Details { retry_after_seconds: 1, ..Details::default() };
+/// 429, to be tried again after so many seconds.
+pub fn too_many(retry_after_seconds: u32) -> Status {
+    let details = Details { retry_after_seconds, ..Details::default() };
     let message = "Too many requests, please try again later.".to_owned();
     Status { reason: Reason::TooManyRequests, message, details: Some(Box::new(details)) }
 }

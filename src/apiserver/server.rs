@@ -7,11 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt;
-use http::{Request, Response, request::Parts};
-use http_body_util::BodyExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
-
 use crate::{
     api::{Status, kind::Descriptor},
     apiserver::{
@@ -20,6 +15,7 @@ use crate::{
         cache::Caches,
         compress,
         definitions::Definitions,
+        fairness::{Fairness, follow},
         gates::{Admit, Authenticate, Authorize},
         handlers::Handlers,
         health::Health,
@@ -29,24 +25,24 @@ use crate::{
         openapi::handler::OpenApiHandler,
         query::Query,
         registry::{Registry, Warnings},
-        request_info, respond, routes, version,
+        request_info, respond, routes,
+        streams::Streams,
+        version,
     },
     base::{lane::Lane, task::Supervisor},
-    http::{
-        body::Body,
-        identity::{MASTERS, User},
-    },
+    http::body::Body,
     store::Store,
 };
+use futures_util::FutureExt;
+use http::{Request, Response};
+use http_body_util::BodyExt;
 
-/// Requests that are served at once, beside watches and streams (upstream: 400 reads + 200 writes).
-const IN_FLIGHT_LIMIT: usize = 600;
-/// Watches and streams at once.
-const LONG_RUNNING_LIMIT: usize = 20_000;
-/// How long a request waits to be served before it is refused with 429.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request may take (`--request-timeout`).
+/// How long a request may take (`--request-timeout`), unless it says a shorter time itself.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The part of its time that a request may spend waiting to be let in.
+const WAITING_PART: u32 = 4;
+/// When a client whose stream is one too many may try again, in seconds.
+const STREAM_RETRY_SECONDS: u32 = 5;
 /// Lists that are rendered or compressed at once.
 const RENDERING_LIMIT: usize = 2;
 
@@ -85,16 +81,17 @@ pub(super) struct Inner {
     pub(super) health: Health,
     pub(super) metrics: Arc<Metrics>,
     pub(super) rendering: Lane,
+    pub(super) fairness: Arc<Fairness>,
     authenticator: Arc<dyn Authenticate>,
     authorizer: Arc<dyn Authorize>,
-    in_flight: Semaphore,
-    long_running: Arc<Semaphore>,
+    streams: Arc<Streams>,
 }
 
 impl ApiServer {
     /// A server that is ready to be asked.
     pub fn new(parts: Components) -> Self {
         let metrics = Arc::new(Metrics::default());
+        let fairness = Arc::new(Fairness::new(parts.caches.clone(), metrics.fairness.clone()));
         let registry = Registry::new(parts.store, parts.caches, parts.admission, parts.allocator, metrics.clone());
         let mut handlers = parts.handlers;
         let openapi = Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION));
@@ -111,8 +108,8 @@ impl ApiServer {
                 rendering: Lane::new(RENDERING_LIMIT),
                 authenticator: parts.authenticator,
                 authorizer: parts.authorizer,
-                in_flight: Semaphore::new(IN_FLIGHT_LIMIT),
-                long_running: Arc::new(Semaphore::new(LONG_RUNNING_LIMIT)),
+                fairness,
+                streams: Arc::default(),
             }),
         }
     }
@@ -122,6 +119,10 @@ impl ApiServer {
         supervisor.spawn("event expiry", self.inner.registry.clone().expire_events());
         let definitions = Definitions::new(self.inner.registry.clone(), self.inner.kinds.clone());
         supervisor.spawn("custom resource definitions", definitions.run());
+        let fairness = &self.inner.fairness;
+        supervisor.spawn("flow control", follow::follow(fairness.clone(), self.inner.registry.clone()));
+        supervisor.spawn("flow control balance", fairness.clone().balance());
+        supervisor.spawn("flow control release", fairness.clone().release());
     }
 
     /// The checks behind the health endpoints, to be added to.
@@ -154,13 +155,13 @@ impl ApiServer {
         let attributes = request_info::attributes(&parts.method, parts.uri.path(), &query, user);
         let long_running = request_info::is_long_running(&attributes);
         let warnings = Warnings::default();
-        let served = AssertUnwindSafe(self.serve(&attributes, &query, parts, body, &warnings, long_running));
-        let outcome = match served.catch_unwind().await {
-            Ok(outcome) => outcome,
+        let exchange = Exchange { attributes: &attributes, query: &query, accept: &accept, warnings: &warnings };
+        let served = AssertUnwindSafe(self.serve(exchange, Request::from_parts(parts, body), started, long_running));
+        let mut response = match served.catch_unwind().await {
+            Ok(response) => response,
             // The panic's message has gone to the log; the client gets no more than that it happened.
-            Err(_) => Err(Status::internal("the request could not be served")),
+            Err(_) => negotiate::failure(&accept, &Status::internal("the request could not be served")),
         };
-        let mut response = outcome.unwrap_or_else(|status| negotiate::failure(&accept, &status));
         respond::warn(&mut response, &warnings.take());
         let took = (!long_running).then(|| started.elapsed());
         let known = self.inner.kinds.of(&attributes).is_some();
@@ -168,56 +169,89 @@ impl ApiServer {
         if gzip && !long_running { compress::answer(response, &self.inner.rendering).await } else { response }
     }
 
+    /// Serves a request once it is its turn. Streams other than watches have no turn: little of what
+    /// they cost is known before they end.
     async fn serve(
         &self,
-        attributes: &Attributes,
-        query: &Query,
-        parts: Parts,
-        body: Body,
-        warnings: &Warnings,
+        exchange: Exchange<'_>,
+        request: Request<Body>,
+        started: Instant,
         long_running: bool,
-    ) -> Result<Response<Body>, Status> {
-        let inner = &self.inner;
-        inner.authorizer.authorize(attributes)?;
-        let request = Request::from_parts(parts, body);
-        if long_running {
-            let permit = inner.long_running.clone().try_acquire_owned().map_err(|_| inner.refuse())?;
-            let response = routes::route(inner, attributes, query, request, warnings).await?;
-            // The body holds the permit: it lasts as long as the stream does.
-            return Ok(response.map(|body| {
-                let held = move |frame| {
-                    let _held = &permit;
-                    frame
-                };
-                body.map_frame(held).boxed_unsync()
-            }));
+    ) -> Response<Body> {
+        let Exchange { attributes, query, accept, .. } = exchange;
+        let failure = |status: &Status| negotiate::failure(accept, status);
+        if long_running && attributes.verb != "watch" {
+            return self.stream(exchange, request).await.unwrap_or_else(|status| failure(&status));
         }
-        let _permit = inner.admit(&attributes.user).await?;
-        let routed = routes::route(inner, attributes, query, request, warnings);
-        tokio::time::timeout(REQUEST_TIMEOUT, routed).await.unwrap_or_else(|_| Err(respond::timed_out()))
+        let limit = match query.timeout() {
+            Ok(timeout) => timeout.filter(|_| !long_running).map_or(REQUEST_TIMEOUT, |own| own.min(REQUEST_TIMEOUT)),
+            Err(_) if long_running => REQUEST_TIMEOUT,
+            Err(status) => return failure(&status),
+        };
+        let ticket = match self.inner.fairness.admit(attributes, query, limit / WAITING_PART).await {
+            Ok(ticket) => ticket,
+            Err(refused) => {
+                self.inner.metrics.refused();
+                let mut response = failure(&refused.status());
+                refused.mark(&mut response);
+                return response;
+            }
+        };
+        // A watch gives its seats back once it has begun, and all others once they are answered.
+        let outcome = if long_running {
+            self.stream(exchange, request).await
+        } else {
+            let left = limit.saturating_sub(started.elapsed());
+            let served = tokio::time::timeout(left, self.answered(exchange, request)).await;
+            served.unwrap_or_else(|_| Err(respond::timed_out()))
+        };
+        let mut response = outcome.unwrap_or_else(|status| failure(&status));
+        ticket.mark(&mut response);
+        response
     }
+
+    /// A request that lasts as long as its client likes.
+    async fn stream(&self, exchange: Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let inner = &self.inner;
+        let Exchange { attributes, query, .. } = exchange;
+        let Some(stream) = inner.streams.open(&attributes.user) else {
+            inner.metrics.refused();
+            return Err(respond::too_many(STREAM_RETRY_SECONDS));
+        };
+        let is_watch = attributes.verb == "watch";
+        let following = is_watch.then(|| inner.fairness.watches.follow(attributes, query)).flatten();
+        let response = self.answered(exchange, request).await?;
+        // The body holds them: they last as long as the stream does.
+        let held = (stream, following);
+        Ok(response.map(|body| {
+            let hold = move |frame| {
+                let _held = &held;
+                frame
+            };
+            body.map_frame(hold).boxed_unsync()
+        }))
+    }
+
+    async fn answered(&self, exchange: Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let Exchange { attributes, query, warnings, .. } = exchange;
+        self.inner.authorizer.authorize(attributes)?;
+        routes::route(&self.inner, attributes, query, request, warnings).await
+    }
+}
+
+/// What is known of a request before it is served.
+#[derive(Clone, Copy)]
+struct Exchange<'a> {
+    attributes: &'a Attributes,
+    query: &'a Query,
+    accept: &'a Accept,
+    warnings: &'a Warnings,
 }
 
 impl Inner {
     /// Whether a request for one object might have created it as well.
     pub(super) fn may_create(&self, attributes: &Attributes) -> Result<(), Status> {
         self.authorizer.authorize(&Attributes { verb: "create".into(), ..attributes.clone() })
-    }
-
-    /// Waits for a place among the requests being served. The server's own components never wait.
-    async fn admit(&self, user: &User) -> Result<Option<SemaphorePermit<'_>>, Status> {
-        if user.is_in(MASTERS) {
-            return Ok(self.in_flight.try_acquire().ok());
-        }
-        match tokio::time::timeout(QUEUE_TIMEOUT, self.in_flight.acquire()).await {
-            Ok(Ok(permit)) => Ok(Some(permit)),
-            _ => Err(self.refuse()),
-        }
-    }
-
-    fn refuse(&self) -> Status {
-        self.metrics.refused();
-        respond::too_many()
     }
 }
 

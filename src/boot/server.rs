@@ -187,6 +187,7 @@ fn start_control_plane(config: &config::Server, pki: &pki::Server, api: &ApiServ
     controllers::start(&context);
     let scheduler = informers.with_client(client(api, User::component(SCHEDULER)));
     supervisor.spawn("scheduler", scheduler::run(scheduler));
+    supervisor.spawn("flow control defaults", bootstrap::flow_control::keep(client(api, masters())));
     supervisor.spawn("role aggregation", bootstrap::aggregation::keep_reconciled(client(api, masters())));
 }
 

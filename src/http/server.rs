@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     base::task::{OnFailure, Supervisor},
-    http::body::Body,
+    http::{body::Body, greeting::Greeting, peers::Peers},
     pki::{authority, identity::Identity, tls::ClientVerifier},
 };
 
@@ -32,14 +32,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// Connections at once; further ones wait in the kernel's queue.
     pub connections: usize,
+    /// Connections at once of one peer; further ones are closed.
+    pub connections_per_peer: usize,
     /// Time for the TLS handshake.
     pub handshake_timeout: Duration,
-    /// Time for the header of an HTTP/1.1 request, from its first byte or the end of the last answer.
+    /// Time for the header of an HTTP/1.1 request, from the end of the last answer, and for the peer to
+    /// say anything at all.
     pub header_timeout: Duration,
     /// Bytes of a request's header.
     pub header_bytes: u32,
     /// HTTP/2 streams at once per connection.
     pub streams: u32,
+    /// HTTP/2 streams that a peer may have cancelled before they were looked at: more of them are an
+    /// attack ("rapid reset"), and end the connection.
+    pub cancelled_streams: usize,
+    /// HTTP/2 streams of one connection that this side ended for the peer's mistakes, likewise.
+    pub refused_streams: usize,
     /// Time between HTTP/2 pings on an otherwise quiet connection.
     pub ping_interval: Duration,
     /// Time that running requests get when the process shuts down.
@@ -50,10 +58,13 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16_384,
+            connections_per_peer: 4_096,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(90),
             header_bytes: 64 * 1024,
             streams: 250,
+            cancelled_streams: 20,
+            refused_streams: 1_024,
             ping_interval: Duration::from_secs(60),
             drain: Duration::from_secs(5),
         }
@@ -98,6 +109,7 @@ pub fn serve<S, F>(
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let permits = Arc::new(Semaphore::new(limits.connections));
+    let peers = Peers::new(limits.connections_per_peer);
     let shared = Arc::new(Shared { acceptor: TlsAcceptor::from(tls), verifier, service, limits });
     let token = supervisor.token();
     let connections = supervisor.clone();
@@ -105,9 +117,14 @@ pub fn serve<S, F>(
         loop {
             let permit = permits.clone().acquire_owned().await.expect("the listener never closes its semaphore");
             let Some((stream, remote)) = accept(&listener).await else { continue };
+            let Some(counted) = peers.admit(remote.ip()) else {
+                tracing::debug!(%remote, "a peer has too many connections");
+                continue;
+            };
             let connection = shared.clone().serve_connection(stream, remote, permit, token.clone());
             connections.spawn_draining("connection", OnFailure::Log, async move {
                 connection.await;
+                drop(counted);
                 Ok::<_, Infallible>(())
             });
         }
@@ -172,6 +189,7 @@ where
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let builder = protocol(&self.limits);
+        let stream = Greeting::new(stream, self.limits.header_timeout);
         let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let result = tokio::select! {
             result = connection.as_mut() => result,
@@ -220,6 +238,8 @@ fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(limits.header_bytes)
         .max_concurrent_streams(limits.streams)
+        .max_pending_accept_reset_streams(limits.cancelled_streams)
+        .max_local_error_reset_streams(limits.refused_streams)
         .keep_alive_interval(limits.ping_interval);
     builder
 }
@@ -240,13 +260,17 @@ mod tests {
     }
 
     async fn fixture() -> Fixture {
+        limited(Limits::default()).await
+    }
+
+    async fn limited(limits: Limits) -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         let pki = pki::Server::open(directory.path(), &pki::server::Options::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let supervisor = Supervisor::new();
         let (tls, verifier) = (pki.api_tls().unwrap(), pki.client_verifier().unwrap());
-        serve(listener, tls, verifier, whoami, &supervisor, Limits::default());
+        serve(listener, tls, verifier, whoami, &supervisor, limits);
         Fixture { _directory: directory, pki, address, supervisor }
     }
 
@@ -291,6 +315,54 @@ mod tests {
         let request = Request::get(format!("https://{}/", fixture.address)).body(body::empty()).unwrap();
         let error = client::request(tls, request, &fixture.supervisor).await.unwrap_err();
         assert!(matches!(error, client::Error::Tls { .. }), "{error:?}");
+    }
+
+    async fn is_closed(stream: &mut TcpStream) -> bool {
+        use tokio::io::AsyncReadExt;
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut [0; 16])).await;
+        !matches!(read, Ok(Ok(1..)) | Err(_))
+    }
+
+    #[tokio::test]
+    async fn one_peer_has_so_many_connections() {
+        let fixture = limited(Limits { connections_per_peer: 2, ..Limits::default() }).await;
+        let held =
+            [TcpStream::connect(fixture.address).await.unwrap(), TcpStream::connect(fixture.address).await.unwrap()];
+        let mut third = TcpStream::connect(fixture.address).await.unwrap();
+        assert!(is_closed(&mut third).await);
+        drop(held);
+        // That they are gone is seen when their handshakes fail.
+        tokio::time::timeout(Duration::from_secs(10), async {
+            let tls = || tls::client(fixture.pki.server_authority(), None, tls::HTTP1_PROTOCOLS).unwrap();
+            let request = || Request::get(format!("https://{}/", fixture.address)).body(body::empty()).unwrap();
+            while client::request(tls(), request(), &fixture.supervisor).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_says_nothing_is_not_waited_for() {
+        let short = Duration::from_millis(200);
+        let fixture = limited(Limits { handshake_timeout: short, header_timeout: short, ..Limits::default() }).await;
+        let mut silent = TcpStream::connect(fixture.address).await.unwrap();
+        assert!(is_closed(&mut silent).await, "before the handshake");
+        let config = tls::client(fixture.pki.server_authority(), None, tls::HTTP1_PROTOCOLS).unwrap();
+        let connect = async || {
+            let stream = TcpStream::connect(fixture.address).await.unwrap();
+            let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+            tokio_rustls::TlsConnector::from(config.clone()).connect(name, stream).await.unwrap()
+        };
+        for said in ["", "GET / HTTP/1.1\r\nhost:"] {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let mut silent = connect().await;
+            silent.write_all(said.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let ended = tokio::time::timeout(Duration::from_secs(10), silent.read_to_end(&mut answer)).await;
+            assert!(ended.is_ok(), "{said}: still open");
+        }
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! `rbac.authorization.kubernetes.io/autoupdate: "false"`.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use kube::{
     Api, Client,
     api::{ListParams, Patch, PatchParams, PostParams},
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use crate::{api::kinds, apiserver::bootstrap::plan::Step};
 
 pub mod aggregation;
+pub mod flow_control;
 mod objects;
 mod plan;
 
@@ -26,7 +28,7 @@ pub enum Error {
     /// The API refused or did not answer.
     #[error("{action} {what}")]
     Api {
-        /// `list`, `create`, `update` or `replace`.
+        /// `list`, `create`, `update`, `replace` or `delete`.
         action: &'static str,
         /// Kind and name.
         what: String,
@@ -54,25 +56,27 @@ pub async fn ensure(client: &Client, authorities: Authorities<'_>) -> Result<(),
         objects::cluster_role_bindings(),
         objects::roles(),
         objects::role_bindings(),
-        objects::priority_levels(),
-        objects::flow_schemas(),
         objects::api_services(&kinds::all()),
         vec![objects::extension_authentication(authorities)],
     ] {
         ensure_kind(client, wanted).await?;
     }
+    flow_control::ensure(client).await?;
     aggregation::reconcile(client).await
+}
+
+/// The objects that configure priority and fairness as every server makes them.
+pub fn flow_control_defaults() -> (Vec<PriorityLevelConfiguration>, Vec<FlowSchema>) {
+    let levels = objects::priority_levels().into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
+    let schemas = objects::flow_schemas().into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
+    let valid = "embedded objects are of their types, which a test checks";
+    (levels.expect(valid), schemas.expect(valid))
 }
 
 /// Reconciles objects that are all of one kind.
 async fn ensure_kind(client: &Client, wanted: Vec<Value>) -> Result<(), Error> {
     let Some(first) = wanted.first() else { return Ok(()) };
-    let kind = first["kind"].as_str().unwrap_or_default().to_owned();
-    let found = Api::<DynamicObject>::all_with(client.clone(), &resource(first))
-        .list(&ListParams::default())
-        .await
-        .map_err(|source| Error::Api { action: "list", what: kind, source })?;
-    let found: Vec<Value> = found.items.iter().filter_map(|object| serde_json::to_value(object).ok()).collect();
+    let found = found(client, first).await?;
     let steps = wanted.into_iter().filter_map(|wanted| {
         let existing = found.iter().find(|found| {
             found["metadata"]["name"] == wanted["metadata"]["name"]
@@ -80,6 +84,20 @@ async fn ensure_kind(client: &Client, wanted: Vec<Value>) -> Result<(), Error> {
         });
         Some((plan::plan(&wanted, existing)?, wanted))
     });
+    carry_out(client, steps).await
+}
+
+/// All objects of the kind that `like` is of.
+async fn found(client: &Client, like: &Value) -> Result<Vec<Value>, Error> {
+    let what = like["kind"].as_str().unwrap_or_default().to_owned();
+    let found = Api::<DynamicObject>::all_with(client.clone(), &resource(like))
+        .list(&ListParams::default())
+        .await
+        .map_err(|source| Error::Api { action: "list", what, source })?;
+    Ok(found.items.iter().filter_map(|object| serde_json::to_value(object).ok()).collect())
+}
+
+async fn carry_out(client: &Client, steps: impl Iterator<Item = (Step, Value)>) -> Result<(), Error> {
     stream::iter(steps)
         .map(|(step, wanted)| apply(client, step, wanted))
         .buffer_unordered(CONCURRENCY)
@@ -96,6 +114,7 @@ async fn apply(client: &Client, step: Step, wanted: Value) -> Result<(), Error> 
         Step::Merge(changes) => {
             ("update", api.patch(&name, &PatchParams::default(), &Patch::Merge(changes)).await.map(drop))
         }
+        Step::Delete => ("delete", delete(&api, &name).await),
         Step::Replace => match api.delete(&name, &kube::api::DeleteParams::default()).await {
             Ok(_) => ("replace", create(&api, &wanted).await),
             Err(error) => ("replace", Err(error)),
@@ -109,6 +128,13 @@ async fn create(api: &Api<DynamicObject>, wanted: &Value) -> Result<(), kube::Er
     match api.create(&PostParams::default(), &object).await {
         // Another server of the cluster may be starting at the same moment.
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+async fn delete(api: &Api<DynamicObject>, name: &str) -> Result<(), kube::Error> {
+    match api.delete(name, &kube::api::DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         result => result.map(drop),
     }
 }

@@ -18,6 +18,8 @@ pub enum Step {
     Merge(Value),
     /// It refers to another role, which cannot be changed in place.
     Replace,
+    /// It was the server's own, and is no longer wanted.
+    Delete,
 }
 
 /// The step for an object that should be `wanted`; `None` if all is well.

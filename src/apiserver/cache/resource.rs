@@ -36,6 +36,8 @@ pub struct ResourceCache {
 
 struct State {
     objects: BTreeMap<Arc<str>, Arc<Object>>,
+    /// Bytes of the objects, encoded.
+    bytes: usize,
     ring: Ring,
     /// Revision of the last event.
     revision: Revision,
@@ -77,7 +79,7 @@ impl ResourceCache {
         let prefix = prefix.into();
         // Objects that were last changed before the floor are read from the log like all others: only
         // the ring begins there.
-        let state = State { objects: BTreeMap::new(), ring: Ring::new(floor), revision: 0 };
+        let state = State { objects: BTreeMap::new(), bytes: 0, ring: Ring::new(floor), revision: 0 };
         let kind = ArcSwap::from_pointee(kind);
         Self {
             kind,
@@ -118,6 +120,12 @@ impl ResourceCache {
     /// How many objects there are.
     pub fn len(&self) -> usize {
         self.state.read().objects.len()
+    }
+
+    /// How many objects there are, and their bytes.
+    pub fn weight(&self) -> (usize, usize) {
+        let state = self.state.read();
+        (state.objects.len(), state.bytes)
     }
 
     /// Whether there are none.
@@ -254,11 +262,13 @@ impl State {
                 object.set_selectable(selectable);
             }
             let previous = self.objects.insert(event.key.clone(), object.clone());
+            self.bytes += object.size();
             (object, previous)
         } else {
             let Some(previous) = self.objects.remove(&event.key) else { return };
             (Arc::new(previous.deleted(event.revision)), Some(previous))
         };
+        self.bytes -= previous.as_ref().map_or(0, |previous| previous.size());
         let change = object.change;
         self.ring.push(Event { revision: event.revision, change, object, previous });
     }

@@ -185,8 +185,8 @@ fn established(object: &Object) -> Vec<Descriptor> {
     if plan::is_true(&status, "Established") { crate::api::custom::kinds(&json) } else { Vec::new() }
 }
 
-/// The server acts on its own behalf.
-fn attributes(kind: &Descriptor, namespace: &str, name: &str) -> Attributes {
+/// What the server asks of the registry on its own behalf.
+pub(super) fn attributes(kind: &Descriptor, namespace: &str, name: &str) -> Attributes {
     Attributes {
         user: User { name: "system:apiserver".into(), groups: vec![MASTERS.into()], ..User::default() },
         group: kind.group.to_string(),
@@ -198,6 +198,7 @@ fn attributes(kind: &Descriptor, namespace: &str, name: &str) -> Attributes {
     }
 }
 
-fn call<'a>(attributes: &'a Attributes, kind: &'a Descriptor, warnings: &'a Warnings) -> Call<'a> {
+/// The call for it.
+pub(super) fn call<'a>(attributes: &'a Attributes, kind: &'a Descriptor, warnings: &'a Warnings) -> Call<'a> {
     Call { attributes, kind, dry_run: false, field_validation: FieldValidation::Ignore, warnings, manager: "" }
 }

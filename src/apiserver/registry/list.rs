@@ -9,7 +9,7 @@ use crate::{
     },
     apiserver::{
         cache::{ResourceCache, object::Object, resource::Slice},
-        query::{ListOptions, VersionMatch},
+        list_options::{ListOptions, VersionMatch},
         registry::{Call, Registry, continuation::Continuation},
     },
     store::Revision,
@@ -19,7 +19,12 @@ use crate::{
 const FUTURE_REVISION_WAIT: Duration = Duration::from_secs(3);
 /// What is said when a page can no longer be made.
 const EXPIRED_CONTINUE: &str = "The provided continue parameter is too old to display a consistent list result. You \
-                                can start a new list without the continue parameter.";
+                                can start a new list without the continue parameter, or use the continue token in this \
+                                response to retrieve the remainder of the results. Continuing with the provided token \
+                                results in an inconsistent list - objects that were created, modified, or deleted \
+                                between the time the first chunk was returned and now may show up in the list.";
+/// What is said when a list of a revision can no longer be made.
+const EXPIRED: &str = "The resourceVersion for the provided list is too old.";
 
 /// A page of a list.
 #[derive(Debug)]
@@ -46,12 +51,15 @@ impl Registry {
             let prefix = cache.key("", "");
             let after = format!("{prefix}{}", from.after);
             let slice = Slice { after: Some(&after), ..slice };
-            cache.list_at(&slice, from.revision).map_err(|_| Status::new(Reason::Expired, EXPIRED_CONTINUE))?
+            match from.revision {
+                Some(revision) => cache.list_at(&slice, revision).map_err(|_| inconsistent(from.anew()))?,
+                None => cache.list(&slice, known()),
+            }
         } else {
             match options.version_match {
                 Some(VersionMatch::Exact(revision)) => {
                     self.reach(&cache, revision).await?;
-                    cache.list_at(&slice, revision).map_err(|_| expired(revision, known()))?
+                    cache.list_at(&slice, revision).map_err(|_| Status::new(Reason::Expired, EXPIRED))?
                 }
                 Some(VersionMatch::NotOlderThan(revision)) => {
                     self.reach(&cache, revision).await?;
@@ -73,7 +81,7 @@ impl Registry {
     }
 
     /// Waits for a revision that a client has heard of and this server has not.
-    async fn reach(&self, cache: &ResourceCache, revision: Revision) -> Result<(), Status> {
+    pub(super) async fn reach(&self, cache: &ResourceCache, revision: Revision) -> Result<(), Status> {
         if revision <= self.inner.caches.revision() {
             return Ok(());
         }
@@ -88,7 +96,13 @@ impl Registry {
     }
 }
 
-/// 410: the revision is no longer in the history.
+/// 410: a list cannot go on as it began, but with what is there now.
+fn inconsistent(from: Continuation) -> Status {
+    let details = Details { continue_token: from.encode(), ..Details::default() };
+    Status { reason: Reason::Expired, message: EXPIRED_CONTINUE.to_owned(), details: Some(Box::new(details)) }
+}
+
+/// 410: the revision that a watch is to begin with is no longer in the history.
 pub fn expired(revision: Revision, oldest: Revision) -> Status {
     Status::new(Reason::Expired, format!("too old resource version: {revision} ({oldest})"))
 }

@@ -17,7 +17,7 @@ use crate::{
             resource::Slice,
             watcher::{Seen, Watcher},
         },
-        query::ListOptions,
+        list_options::ListOptions,
         registry::{Call, Registry, list::expired},
     },
     store::Revision,
@@ -70,14 +70,17 @@ enum Waiting {
 impl Registry {
     /// Begins a watch. What cannot begin because its history is gone ends at once with an event
     /// that says so, as upstream's watches do.
-    pub fn watch(&self, call: &Call<'_>, options: ListOptions, render: Box<dyn Render>) -> Result<Watch, Status> {
+    pub async fn watch(&self, call: &Call<'_>, options: ListOptions, render: Box<dyn Render>) -> Result<Watch, Status> {
         let cache = self.cache(call)?;
         let namespace = Some(call.namespace()).filter(|namespace| !namespace.is_empty());
         let revision = options.revision.unwrap_or(0);
         let initial = options.send_initial_events.unwrap_or(revision == 0);
         let mut waiting = VecDeque::new();
         let mut start = if revision == 0 { self.inner.caches.revision() } else { revision };
-        if initial {
+        let mut refused = None;
+        if initial && let Err(status) = self.reach(&cache, revision).await {
+            refused = Some(status);
+        } else if initial {
             let slice = Slice { namespace, after: None, limit: 0, selector: &options.selector };
             let page = cache.list(&slice, self.inner.caches.revision());
             waiting.extend(page.objects.into_iter().map(Waiting::Initial));
@@ -86,9 +89,12 @@ impl Registry {
                 waiting.push_back(Waiting::Line(render.bookmark(&bookmark(call.kind, start, true))));
             }
         }
-        let ended = !cache.reaches(start);
-        if ended {
-            waiting = VecDeque::from([Waiting::Line(render.error(&expired(start, cache.revision())))]);
+        if refused.is_none() && !cache.reaches(start) {
+            refused = Some(expired(start, cache.revision()));
+        }
+        let ended = refused.is_some();
+        if let Some(status) = refused {
+            waiting = VecDeque::from([Waiting::Line(render.error(&status))]);
         }
         let now = Instant::now();
         let default = || DEFAULT_TIMEOUT + DEFAULT_TIMEOUT.mul_f64(rand::random());

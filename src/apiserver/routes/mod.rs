@@ -7,6 +7,7 @@ use crate::{
     api::{Status, kind::Descriptor},
     apiserver::{
         attributes::Attributes,
+        fairness::dump,
         field_manager, payload,
         query::Query,
         registry::{Call, Warnings},
@@ -72,6 +73,7 @@ fn path(server: &Inner, attributes: &Attributes, query: &Query, request: &Parts)
             let text = server.metrics.render(server.registry.caches());
             Ok(respond::whole(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
         }
+        dump::PATH => Ok(respond::whole(StatusCode::OK, "text/plain; charset=utf-8", dump::levels(&server.fairness))),
         path => server.kinds.snapshot().documents.serve(path, &request.headers).ok_or_else(respond::no_such_path),
     }
 }

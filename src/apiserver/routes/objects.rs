@@ -3,9 +3,9 @@
 use http::{Request, Response, StatusCode};
 
 use crate::{
-    api::{Status, field, selector::FieldSelector},
+    api::{Status, selector::FieldSelector},
     apiserver::{
-        cache::selectable::Selector,
+        list_options::ListOptions,
         negotiate::{
             self, Accept, Accepted,
             events::{self, Events},
@@ -40,7 +40,7 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
     }
     let accept = Accept::of(request.headers());
     if verb == "watch" {
-        return watch(exchange, accept.events(call.kind, query)?);
+        return watch(exchange, accept.events(call.kind, query)?).await;
     }
     let accepted = accept.objects(call.kind, query)?;
     let registry = &server.registry;
@@ -65,7 +65,9 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
 
 async fn list(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Body>, Status> {
     let Exchange { server, call, query } = exchange;
-    let listing = server.registry.list(call, &query.list_options(call.kind)?).await?;
+    let mut options = ListOptions::read(query, call.kind)?;
+    name_selector(exchange, &mut options)?;
+    let listing = server.registry.list(call, &options).await?;
     let meta = ListMeta {
         resource_version: listing.revision.to_string(),
         continue_token: listing.continue_token,
@@ -75,38 +77,28 @@ async fn list(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Bo
     negotiate::list::list(meta, objects, call.kind, accepted, &server.rendering).await
 }
 
-fn watch(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Body>, Status> {
+async fn watch(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Body>, Status> {
     let Exchange { server, call, query } = exchange;
-    let mut options = query.list_options(call.kind)?;
-    check_initial_events(&options, query)?;
-    // The deprecated form names the object in the path instead of by selector.
-    if !call.attributes.name.is_empty() && options.selector.fields.is_everything() {
-        let text = format!("metadata.name={}", call.attributes.name);
-        let fields = FieldSelector::parse(&text).map_err(|error| Status::bad_request(error.to_string()))?;
-        options.selector = Selector { fields, ..options.selector };
-    }
-    let watch = server.registry.watch(call, options, Box::new(Events::new(call.kind, accepted)))?;
+    let mut options = ListOptions::read(query, call.kind)?;
+    name_selector(exchange, &mut options)?;
+    let watch = server.registry.watch(call, options, Box::new(Events::new(call.kind, accepted))).await?;
     Ok(events::response(watch, accepted))
 }
 
-/// Rules of KEP-3157 about `sendInitialEvents`.
-fn check_initial_events(
-    options: &crate::apiserver::query::ListOptions,
-    query: &crate::apiserver::query::Query,
-) -> Result<(), Status> {
-    let matches = query.get("resourceVersionMatch");
-    let path = field::Path::new("resourceVersionMatch");
-    let cause = match (options.send_initial_events, matches) {
-        (Some(_), Some("NotOlderThan")) | (None, None) => return Ok(()),
-        (Some(_), None) => {
-            field::forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-        }
-        (Some(_), Some(other)) => field::unsupported(&path, other, &["NotOlderThan"]),
-        (None, Some(_)) => {
-            field::forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
-        }
-    };
-    Err(Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause]))
+/// The deprecated form of a watch names the object in the path instead of by selector.
+fn name_selector(exchange: &Exchange<'_>, options: &mut ListOptions) -> Result<(), Status> {
+    let name = exchange.call.attributes.name.as_str();
+    if name.is_empty() {
+        return Ok(());
+    }
+    if options.selector.fields.is_everything() {
+        let fields = FieldSelector::parse(&format!("metadata.name={name}"));
+        options.selector.fields = fields.map_err(|error| Status::bad_request(error.to_string()))?;
+    }
+    match options.selector.fields.exact("metadata.name") {
+        Some(selected) if selected == name => Ok(()),
+        _ => Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name")),
+    }
 }
 
 async fn delete(exchange: &Exchange<'_>, request: Request<Body>, accepted: Accepted) -> Result<Response<Body>, Status> {

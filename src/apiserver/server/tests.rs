@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture};
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode, header, request::Parts};
 use http_body_util::BodyStream;
 use serde_json::{Value, json};
 
@@ -10,20 +10,22 @@ use super::*;
 use crate::{
     api::kinds,
     apiserver::admission,
-    http::body,
+    http::{body, identity::User},
     store::{Options, Store},
 };
 
 mod apply;
 mod custom;
 mod encodings;
+mod fairness;
+mod watches;
 
 /// Lets everybody be anybody and do anything.
 struct Open;
 
 impl Authenticate for Open {
-    fn authenticate(&self, _: &Parts) -> Result<User, Status> {
-        Ok(User::component("tester"))
+    fn authenticate(&self, request: &Parts) -> Result<User, Status> {
+        Ok(request.extensions.get().cloned().unwrap_or_else(|| User::component("tester")))
     }
 }
 
@@ -71,6 +73,10 @@ impl Fixture {
     }
 
     fn open(directory: tempfile::TempDir) -> Self {
+        Self::with(directory, Handlers::default())
+    }
+
+    fn with(directory: tempfile::TempDir, handlers: Handlers) -> Self {
         let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
         let kinds = kinds::all();
         let server = ApiServer::new(Components {
@@ -81,7 +87,7 @@ impl Fixture {
             authorizer: Arc::new(Open),
             admission: Arc::new(Open),
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
-            handlers: Handlers::default(),
+            handlers,
             address: "127.0.0.1:6443".into(),
         });
         Self { server, directory, store }
@@ -379,7 +385,7 @@ async fn a_watch_from_before_history_is_told_so() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_ends_when_its_time_is_over_and_says_how_far_it_came() {
     let server = Fixture::new();
-    let mut events = server.watch("timeoutSeconds=90&allowWatchBookmarks=true").await;
+    let mut events = server.watch("timeoutSeconds=90&allowWatchBookmarks=true&resourceVersion=1").await;
     assert_eq!(events.next().await.unwrap()["type"], "BOOKMARK");
     assert_eq!(events.next().await.unwrap()["type"], "BOOKMARK");
     assert!(events.next().await.is_none());

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, FlowSchemaSpec};
 use serde_json::{Value, json};
 
-use super::{EXEMPT, GROUP_VERSION, rules};
+use super::{EXEMPT, GROUP_VERSION, mandatory, rules};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
@@ -53,7 +53,18 @@ impl Kind for FlowSchemaKind {
 
     fn validate(schema: &FlowSchema) -> Vec<Cause> {
         let spec = schema.spec.clone().unwrap_or_default();
-        validate(&spec, schema.metadata.name.as_deref().unwrap_or_default(), &Path::new("spec"))
+        let name = schema.metadata.name.as_deref().unwrap_or_default();
+        let mut causes = validate(&spec, name, &Path::new("spec"));
+        if mandatory::schema(name).is_some_and(|fixed| fixed != spec) {
+            let detail = format!("spec of '{name}' must equal the fixed value");
+            causes.push(field::invalid(&Path::new("spec"), &spec, &detail));
+        }
+        causes.extend(conditions(schema));
+        causes
+    }
+
+    fn validate_status_update(schema: &FlowSchema, _old: &FlowSchema) -> Vec<Cause> {
+        conditions(schema)
     }
 
     fn cells(schema: &FlowSchema, now: Timestamp) -> Vec<Value> {
@@ -68,6 +79,11 @@ impl Kind for FlowSchemaKind {
             json!(dangling(schema)),
         ]
     }
+}
+
+fn conditions(schema: &FlowSchema) -> Vec<Cause> {
+    let conditions = schema.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    super::conditions(conditions.map(|condition| condition.type_.as_deref().unwrap_or_default()))
 }
 
 fn dangling(schema: &FlowSchema) -> String {
@@ -135,7 +151,7 @@ mod tests {
                 "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1",
                 "spec.priorityLevelConfiguration.name: Required value: must reference a priority level",
                 "spec.rules[0].subjects[0].user: Required value: user is required when subject kind is 'User'",
-                "spec.rules[0].resourceRules[0].verbs: Unsupported value: [\"fly\"]: supported values: \"*\", \"create\", \
+                "spec.rules[0].resourceRules[0].verbs: Unsupported value: [\"fly\"]: supported values: \"create\", \
                  \"delete\", \"deletecollection\", \"get\", \"list\", \"patch\", \"proxy\", \"update\", \"watch\"",
                 "spec.rules[0].resourceRules[0].apiGroups: Invalid value: [\"*\",\"a\"]: if '*' is present, must not \
                  specify other api groups",

@@ -7,7 +7,7 @@ use k8s_openapi::api::flowcontrol::v1::{
 };
 use serde_json::{Value, json};
 
-use super::{EXEMPT, GROUP_VERSION};
+use super::{EXEMPT, GROUP_VERSION, mandatory};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
@@ -22,6 +22,10 @@ const DEFAULT_HAND_SIZE: i32 = 8;
 const DEFAULT_QUEUES: i32 = 64;
 const DEFAULT_QUEUE_LENGTH: i32 = 50;
 const MOST_QUEUES: i32 = 10_000_000;
+/// Bits of a hash by which a hand of queues may be dealt.
+const MOST_BITS: f64 = 60.0;
+/// Of an older version's form, in which alone it means anything.
+const ROUND_TRIP: &str = "flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares";
 
 /// `flowcontrol.apiserver.k8s.io/v1.PriorityLevelConfiguration`
 pub struct PriorityLevelConfigurationKind;
@@ -78,12 +82,22 @@ impl Kind for PriorityLevelConfigurationKind {
         let (spec, path) = (level.spec.clone().unwrap_or_default(), Path::new("spec"));
         let name = level.metadata.name.as_deref().unwrap_or_default();
         let mut causes = Vec::new();
-        if (name == EXEMPT) != (spec.type_ == "Exempt") && TYPES.contains(&spec.type_.as_str()) {
+        if has_round_trip(level) {
+            let detail = format!("annotation '{ROUND_TRIP}' is forbidden");
+            causes.push(field::forbidden(&Path::new("metadata").child("annotations"), &detail));
+        }
+        if (name == EXEMPT) != (spec.type_ == "Exempt") {
             let detail = "must be 'Exempt' if and only if `name` is 'exempt'";
             causes.push(field::invalid(&path.child("type"), &spec.type_, detail));
         }
         causes.extend(validate(&spec, &path));
+        causes.extend(fixed(name, &spec, &path));
+        causes.extend(conditions(level));
         causes
+    }
+
+    fn validate_status_update(level: &PriorityLevelConfiguration, _old: &PriorityLevelConfiguration) -> Vec<Cause> {
+        conditions(level)
     }
 
     fn cells(level: &PriorityLevelConfiguration, now: Timestamp) -> Vec<Value> {
@@ -105,6 +119,26 @@ impl Kind for PriorityLevelConfigurationKind {
     }
 }
 
+/// What is mandatory can be changed in nothing but what is set aside for exempt requests.
+fn fixed(name: &str, spec: &PriorityLevelConfigurationSpec, path: &Path) -> Option<Cause> {
+    let mut fixed = mandatory::level(name)?;
+    let except = if name == EXEMPT { " except the 'spec.exempt' field" } else { "" };
+    if name == EXEMPT {
+        fixed.exempt.clone_from(&spec.exempt);
+    }
+    let detail = format!("spec of '{name}'{except} must equal the fixed value");
+    (fixed != *spec).then(|| field::invalid(path, spec, &detail))
+}
+
+fn has_round_trip(level: &PriorityLevelConfiguration) -> bool {
+    level.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(ROUND_TRIP))
+}
+
+fn conditions(level: &PriorityLevelConfiguration) -> Vec<Cause> {
+    let conditions = level.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    super::conditions(conditions.map(|condition| condition.type_.as_deref().unwrap_or_default()))
+}
+
 fn validate(spec: &PriorityLevelConfigurationSpec, path: &Path) -> Vec<Cause> {
     let (exempt_path, limited_path) = (path.child("exempt"), path.child("limited"));
     match (spec.type_.as_str(), &spec.exempt, &spec.limited) {
@@ -118,6 +152,7 @@ fn validate(spec: &PriorityLevelConfigurationSpec, path: &Path) -> Vec<Cause> {
             vec![field::required(&limited_path, "must not be empty when type is Limited")]
         }
         ("Limited", None, Some(limited)) => self::limited(limited, &limited_path),
+        ("", ..) => vec![field::required(&path.child("type"), "")],
         (other, ..) => vec![field::unsupported(&path.child("type"), other, TYPES)],
     }
 }
@@ -166,6 +201,7 @@ fn response(response: Option<&LimitResponse>, path: &Path) -> Vec<Cause> {
         }
         ("Queue", Some(queuing)) => self::queuing(queuing, &path.child("queuing")),
         ("Reject", None) => Vec::new(),
+        ("", _) => vec![field::required(&path.child("type"), "")],
         (other, _) => vec![field::unsupported(&path.child("type"), other, RESPONSES)],
     }
 }
@@ -185,8 +221,14 @@ fn queuing(queuing: &QueuingConfiguration, path: &Path) -> Vec<Cause> {
         causes.push(field::invalid(&path.child("queues"), queues, &detail));
     }
     let hand = queuing.hand_size.unwrap_or_default();
-    if hand > queues {
+    let bits = (f64::from(queues.max(1)).log2() * f64::from(hand)).ceil();
+    if hand > 0 && hand > queues {
         let detail = format!("should not be greater than queues ({queues})");
+        causes.push(field::invalid(&path.child("handSize"), hand, &detail));
+    } else if hand > 0 && bits > MOST_BITS {
+        let detail = format!(
+            "required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {MOST_BITS}"
+        );
         causes.push(field::invalid(&path.child("handSize"), hand, &detail));
     }
     causes

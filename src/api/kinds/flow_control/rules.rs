@@ -9,9 +9,9 @@ use crate::api::{
 };
 
 const KINDS: &[&str] = &["Group", "ServiceAccount", "User"];
-const RESOURCE_VERBS: &[&str] =
-    &["*", "create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
-const OTHER_VERBS: &[&str] = &["*", "connect", "delete", "get", "head", "options", "patch", "post", "put", "trace"];
+const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
+/// What upstream's messages about namespaces begin with.
+const NAMESPACES: &str = "each member of this list must be '*' or a DNS-1123 label; ";
 const ALL: &str = "*";
 
 /// Problems of a rule.
@@ -63,19 +63,23 @@ fn subject(subject: &Subject, path: &Path) -> Vec<Cause> {
             _ => {}
         }
     }
+    let name_path = path.child("serviceAccount").child("name");
     if let Some(account) = subject.service_account.as_ref().filter(|_| subject.kind == "ServiceAccount") {
         let (namespace, path) = (account.namespace.as_str(), path.child("serviceAccount").child("namespace"));
         if namespace.is_empty() {
             causes.push(field::required(&path, "must specify namespace for service account"));
-        } else if namespace != ALL {
+        } else {
             causes.extend(field::invalid_each(&path, namespace, &name::dns1123_label(namespace)));
+        }
+        if !account.name.is_empty() && account.name != ALL {
+            causes.extend(field::invalid_each(&name_path, &account.name, &name::dns1123_subdomain(&account.name)));
         }
     }
     causes
 }
 
 fn resource(rule: &ResourcePolicyRule, path: &Path) -> Vec<Cause> {
-    let mut causes = verbs(&rule.verbs, RESOURCE_VERBS, &path.child("verbs"));
+    let mut causes = verbs(&rule.verbs, &path.child("verbs"));
     let lists = [
         ("apiGroups", &rule.api_groups, "api group", "api groups"),
         ("resources", &rule.resources, "resource", "resources"),
@@ -93,25 +97,34 @@ fn resource(rule: &ResourcePolicyRule, path: &Path) -> Vec<Cause> {
         let detail = "resource rules that are not cluster scoped must supply at least one namespace";
         causes.push(field::required(&path, detail));
     }
-    causes.extend(alone(namespaces, "namespaces", &path));
-    for (index, namespace) in namespaces.iter().enumerate().filter(|(_, namespace)| *namespace != ALL) {
-        causes.extend(field::invalid_each(&path.index(index), namespace, &name::dns1123_label(namespace)));
+    if namespaces.iter().any(|namespace| namespace == ALL) {
+        causes.extend(alone(namespaces, "namespaces", &path));
+        return causes;
+    }
+    for (index, namespace) in namespaces.iter().enumerate() {
+        let problems: Vec<String> =
+            name::dns1123_label(namespace).iter().map(|problem| format!("{NAMESPACES}{problem}")).collect();
+        causes.extend(field::invalid_each(&path.index(index), namespace, &problems));
     }
     causes
 }
 
 fn other(rule: &NonResourcePolicyRule, path: &Path) -> Vec<Cause> {
-    let mut causes = verbs(&rule.verbs, OTHER_VERBS, &path.child("verbs"));
+    let mut causes = verbs(&rule.verbs, &path.child("verbs"));
     let path = path.child("nonResourceURLs");
     if rule.non_resource_urls.is_empty() {
         causes.push(field::required(&path, "nonResourceURLs must contain at least one value"));
     }
-    causes.extend(alone(&rule.non_resource_urls, "non-resource URLs", &path));
-    for (index, url) in rule.non_resource_urls.iter().enumerate().filter(|(_, url)| *url != ALL) {
+    if rule.non_resource_urls.iter().any(|url| url == ALL) {
+        causes.extend(alone(&rule.non_resource_urls, "non-resource URLs", &path));
+        return causes;
+    }
+    for (index, url) in rule.non_resource_urls.iter().enumerate() {
         let path = path.index(index);
         let detail = match url.as_str() {
             "" => "must not be empty",
-            url if !url.starts_with('/') => "must start with '/'",
+            "/" => continue,
+            url if !url.starts_with('/') => "must start with slash",
             url if url.contains(' ') => "must not contain white-space",
             url if url.contains("//") => "must not contain double slash",
             url if url.strip_suffix("/*").unwrap_or(url).contains('*') => "wildcard can only do suffix matching",
@@ -122,15 +135,15 @@ fn other(rule: &NonResourcePolicyRule, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn verbs(verbs: &[String], known: &[&str], path: &Path) -> Vec<Cause> {
+fn verbs(verbs: &[String], path: &Path) -> Vec<Cause> {
     if verbs.is_empty() {
         return vec![field::required(path, "verbs must contain at least one value")];
     }
-    let mut causes = alone(verbs, "verbs", path);
-    if !verbs.iter().all(|verb| known.contains(&verb.as_str())) {
-        causes.push(field::unsupported(path, verbs, known));
+    if verbs.iter().any(|verb| verb == ALL) {
+        return alone(verbs, "verbs", path);
     }
-    causes
+    let known = verbs.iter().all(|verb| VERBS.contains(&verb.as_str()));
+    if known { Vec::new() } else { vec![field::unsupported(path, verbs, VERBS)] }
 }
 
 fn alone(values: &[String], what: &str, path: &Path) -> Vec<Cause> {

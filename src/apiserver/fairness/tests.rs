@@ -1,0 +1,78 @@
+//! What a request that nothing stands in the way of costs, measured by hand.
+
+use super::*;
+use crate::{
+    api::kinds,
+    http::identity::User,
+    store::{Options, Store},
+};
+
+fn fairness() -> (tempfile::TempDir, Fairness) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
+    let caches = Caches::load(&store, &kinds::all()).unwrap();
+    let fairness = Fairness::new(caches, Metrics::register(&mut prometheus_client::registry::Registry::default()));
+    let (levels, schemas) = crate::apiserver::bootstrap::flow_control_defaults();
+    let before = fairness.current.load();
+    let new = Configuration::new(&before, levels, schemas, &fairness.lingering, &fairness.metrics);
+    fairness.current.store(Arc::new(new));
+    (directory, fairness)
+}
+
+fn request(user: &str, groups: &[&str], verb: &str, group: &str, resource: &str) -> Attributes {
+    let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+    Attributes {
+        user: User { name: user.into(), groups, ..User::default() },
+        verb: verb.into(),
+        group: group.into(),
+        version: "v1".into(),
+        resource: resource.into(),
+        namespace: "default".into(),
+        name: "x".into(),
+        ..Attributes::default()
+    }
+}
+
+#[tokio::test]
+async fn requests_are_told_apart_by_the_defaults() {
+    let (_directory, fairness) = fairness();
+    let known = "system:authenticated";
+    let account = ["system:serviceaccounts", known];
+    for (request, schema) in [
+        (request("admin", &["system:masters", known], "get", "", "pods"), "exempt"),
+        (
+            request("system:node:a", &["system:nodes", known], "update", "coordination.k8s.io", "leases"),
+            "system-node-high",
+        ),
+        (request("system:node:a", &["system:nodes", known], "get", "", "secrets"), "system-nodes"),
+        (
+            request("system:kube-scheduler", &[known], "update", "coordination.k8s.io", "leases"),
+            "system-leader-election",
+        ),
+        (request("system:kube-controller-manager", &[known], "list", "", "pods"), "kube-controller-manager"),
+        (request("system:serviceaccount:kube-system:a", &account, "get", "", "pods"), "kube-system-service-accounts"),
+        (request("system:serviceaccount:default:a", &account, "get", "", "pods"), "service-accounts"),
+        (request("somebody", &[known], "get", "", "pods"), "global-default"),
+        (request("nobody", &[], "get", "", "pods"), "catch-all"),
+    ] {
+        let ticket = fairness.admit(&request, &Query::default(), Duration::ZERO).await.ok().unwrap();
+        assert_eq!(&*ticket.schema.name, schema);
+    }
+    let table = dump::levels(&fairness);
+    assert!(table.starts_with("PriorityLevelName,") && table.lines().count() == 9, "{table}");
+}
+
+/// `cargo test --release --lib -- --ignored --nocapture what_an_uncontended`
+#[tokio::test]
+#[ignore = "measures; its figure is for people"]
+async fn what_an_uncontended_request_costs() {
+    let (_directory, fairness) = fairness();
+    let request = request("somebody", &["system:authenticated"], "get", "", "pods");
+    let (query, count) = (Query::default(), 1_000_000);
+    let began = std::time::Instant::now();
+    for _ in 0..count {
+        drop(fairness.admit(&request, &query, Duration::from_secs(1)).await.ok().unwrap());
+    }
+    tracing::info!(nanoseconds = began.elapsed().as_nanos() / count, "per request");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed() / u32::try_from(count).unwrap());
+}
