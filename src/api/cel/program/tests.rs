@@ -22,7 +22,8 @@ fn the_result_must_be_of_an_expected_type() {
 
 #[test]
 fn programs_know_what_they_name() {
-    let program = Program::compile("object.a.exists(object, object == 1) && has(object.b)", &environment(), &[]).unwrap();
+    let program =
+        Program::compile("object.a.exists(object, object == 1) && has(object.b)", &environment(), &[]).unwrap();
     assert!(program.uses("object") && !program.uses("params"));
     assert_eq!(program.source(), "object.a.exists(object, object == 1) && has(object.b)");
 }
@@ -34,11 +35,72 @@ fn programs_can_be_shared() {
 }
 
 const TOKENS: &[&str] = &[
-    "object", "a", "x", "1", "2u", "1.5", "'s'", "b'b'", "true", "null", "(", ")", "[", "]", "{", "}", ",", ".", ":", "?",
-    "+", "-", "*", "/", "%", "!", "&&", "||", "==", "<", "in", "has(", ".all(x,", ".map(x,", ".exists(x,", "size(",
-    "cel.bind(x,", ".optMap(x,", "optional.of(", ".?a", "[?", "string(", "int(", "type(", "dyn(", "Object{", "JSONPatch{",
-    "a:", ".format([", ".split(", ".sum()", ".transformMap(i, x,", "quantity(", "ip(", "cidr(", "url(", "semver(",
-    "duration(", "timestamp(", ".matches(", ".replace(", ".sort()", ".sortBy(x,", "lists.range(", ".flatten(", " // c\n",
+    "object",
+    "a",
+    "x",
+    "1",
+    "2u",
+    "1.5",
+    "'s'",
+    "b'b'",
+    "true",
+    "null",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ".",
+    ":",
+    "?",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "!",
+    "&&",
+    "||",
+    "==",
+    "<",
+    "in",
+    "has(",
+    ".all(x,",
+    ".map(x,",
+    ".exists(x,",
+    "size(",
+    "cel.bind(x,",
+    ".optMap(x,",
+    "optional.of(",
+    ".?a",
+    "[?",
+    "string(",
+    "int(",
+    "type(",
+    "dyn(",
+    "Object{",
+    "JSONPatch{",
+    "a:",
+    ".format([",
+    ".split(",
+    ".sum()",
+    ".transformMap(i, x,",
+    "quantity(",
+    "ip(",
+    "cidr(",
+    "url(",
+    "semver(",
+    "duration(",
+    "timestamp(",
+    ".matches(",
+    ".replace(",
+    ".sort()",
+    ".sortBy(x,",
+    "lists.range(",
+    ".flatten(",
+    " // c\n",
 ];
 
 proptest! {
