@@ -104,7 +104,7 @@ const TOKENS: &[&str] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn no_soup_of_tokens_makes_it_panic(soup in prop::collection::vec(prop::sample::select(TOKENS), 0..25)) {
