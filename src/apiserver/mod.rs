@@ -2,6 +2,7 @@
 //! the watch cache, discovery, OpenAPI, proxying to nodes.
 
 pub mod admission;
+pub mod aggregator;
 pub mod allocator;
 pub mod attributes;
 pub mod authn;

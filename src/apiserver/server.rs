@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::{
     api::{Status, kind::Descriptor},
     apiserver::{
+        aggregator::{Aggregator, way::Way},
         allocator::Allocator,
         attributes::Attributes,
         cache::Caches,
@@ -68,6 +69,8 @@ pub struct Components {
     pub allocator: Arc<Allocator>,
     /// What is not served by the registry.
     pub handlers: Handlers,
+    /// How servers behind this one are reached.
+    pub way: Way,
     /// `host:port` at which clients reach the server.
     pub address: String,
 }
@@ -82,6 +85,7 @@ pub(super) struct Inner {
     pub(super) registry: Registry,
     pub(super) kinds: Arc<Kinds>,
     pub(super) handlers: Handlers,
+    pub(super) aggregator: Arc<Aggregator>,
     pub(super) health: Health,
     pub(super) metrics: Arc<Metrics>,
     pub(super) rendering: Lane,
@@ -101,11 +105,13 @@ impl ApiServer {
         handlers.path("/openapi", openapi.clone());
         let kinds = Arc::new(Kinds::new(parts.kinds, parts.address, openapi));
         Definitions::new(registry.clone(), kinds.clone()).serve();
+        let aggregator = Aggregator::new(registry.clone(), kinds.clone(), parts.way);
         Self {
             inner: Arc::new(Inner {
                 registry,
                 kinds,
                 handlers,
+                aggregator,
                 health: Health::default(),
                 metrics,
                 rendering: Lane::new(RENDERING_LIMIT),
@@ -122,6 +128,7 @@ impl ApiServer {
         supervisor.spawn("event expiry", self.inner.registry.clone().expire_events());
         let definitions = Definitions::new(self.inner.registry.clone(), self.inner.kinds.clone());
         supervisor.spawn("custom resource definitions", definitions.run());
+        self.inner.aggregator.start(supervisor);
     }
 
     /// The checks behind the health endpoints, to be added to.

@@ -128,7 +128,7 @@ async fn build(
     let (first, last) = config.node_ports;
     let allocator = Arc::new(Allocator::new(&config.cluster.service_cidrs, first..=last));
     let components =
-        Components { store, caches, kinds, authenticator, authorizer, admission, allocator, handlers, address };
+        Components { store, caches, kinds, authenticator, authorizer, admission, allocator, handlers, way, address };
     let api = ApiServer::new(components);
     // The join endpoint keeps what it knows of nodes in the API that it is a part of.
     let _ = own_client.set(client(&api, masters()));
@@ -165,8 +165,9 @@ async fn listen(
     let listener = TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address}"))?;
     let api = api.clone();
     let service = move |request| api.clone().answer(request);
-    let (tls, verifier) = (pki.api_tls()?, pki.client_verifier()?);
-    http::server::serve(listener, tls, verifier, service, supervisor, http::server::Limits::default());
+    let verifiers =
+        http::server::Verifiers { clients: pki.client_verifier()?, proxies: Some(pki.proxy_verifier()?) };
+    http::server::serve(listener, pki.api_tls()?, verifiers, service, supervisor, http::server::Limits::default());
     Ok(())
 }
 

@@ -11,12 +11,14 @@ use crate::{
     apiserver::{authz::Authorizer, reader::Reader},
     http::{
         identity::{AUTHENTICATED, UNAUTHENTICATED, User},
+        remote_user,
         server::PeerCertificate,
     },
     pki::{
         self,
         identity::Identity,
         join::{AUTHORITY_PATH, JOIN_PATH},
+        server::PROXY_USER,
     },
 };
 
@@ -65,6 +67,9 @@ impl Authenticator {
             return Ok(user.clone());
         }
         let peer = request.extensions.get::<PeerCertificate>();
+        if let Some(user) = peer.and_then(PeerCertificate::proxy).and_then(|proxy| from_proxy(proxy, request)) {
+            return Ok(user);
+        }
         if let Some(identity) = peer.and_then(PeerCertificate::current) {
             return from_certificate(identity);
         }
@@ -100,6 +105,15 @@ fn from_certificate(identity: &Identity) -> Result<User, Status> {
     let mut groups = identity.organizations.clone();
     groups.push(AUTHENTICATED.into());
     Ok(User { name: identity.common_name.clone(), groups, ..User::default() })
+}
+
+/// The user that a proxy speaks for, if it may and names one.
+fn from_proxy(proxy: &Identity, request: &Parts) -> Option<User> {
+    let mut user = remote_user::read(&request.headers).filter(|_| proxy.common_name == PROXY_USER)?;
+    if user.name != ANONYMOUS && !user.is_in(AUTHENTICATED) && !user.is_in(UNAUTHENTICATED) {
+        user.groups.push(AUTHENTICATED.into());
+    }
+    Some(user)
 }
 
 fn anonymous() -> User {
@@ -170,5 +184,27 @@ mod tests {
         identity.not_after = pki::authority::seconds_now() - 1;
         parts.extensions.insert(PeerCertificate::Verified(Arc::new(identity)));
         assert_eq!(authenticator.authenticate(&parts).unwrap_err().code(), 401);
+    }
+
+    #[test]
+    fn a_proxy_speaks_for_others_and_nobody_else_does() {
+        let (_directory, authenticator) = authenticator();
+        let ask = |name: &str, proxy: bool, user: &str| {
+            let not_after = pki::authority::seconds_now() + 60;
+            let identity =
+                Arc::new(Identity { common_name: name.into(), organizations: Vec::new(), names: Vec::new(), not_after });
+            let mut parts = request("/api");
+            parts.headers.insert("x-remote-user", user.parse().unwrap());
+            parts.headers.insert("x-remote-group", "devs".parse().unwrap());
+            let peer = if proxy { PeerCertificate::Proxy(identity) } else { PeerCertificate::Verified(identity) };
+            parts.extensions.insert(peer);
+            authenticator.authenticate(&parts).map_err(|status| status.code())
+        };
+        let user = ask(PROXY_USER, true, "jane").unwrap();
+        assert_eq!((user.name.as_str(), user.groups), ("jane", vec!["devs".to_owned(), AUTHENTICATED.into()]));
+        assert_eq!(ask("other-proxy", true, "jane"), Err(401));
+        assert_eq!(ask(PROXY_USER, true, ""), Err(401));
+        let user = ask("joe", false, "jane").unwrap();
+        assert_eq!((user.name.as_str(), user.groups), ("joe", vec![AUTHENTICATED.to_owned()]));
     }
 }

@@ -15,15 +15,17 @@ use crate::{
         custom::{CLEANUP_FINALIZER, DEFINITIONS, GROUP},
         kind::{Descriptor, GroupResource},
         meta,
-        schema::FieldValidation,
     },
     apiserver::{
-        attributes::Attributes,
         cache::{ResourceCache, object::Object, resource::Slice, selectable::Selector},
         kinds::Kinds,
-        registry::{Call, Registry, Warnings, delete::DeleteOptions, update::Endpoint},
+        registry::{
+            Registry, Warnings,
+            delete::DeleteOptions,
+            own::{attributes, call},
+            update::Endpoint,
+        },
     },
-    http::identity::{MASTERS, User},
     store::Revision,
 };
 
@@ -183,21 +185,4 @@ fn established(object: &Object) -> Vec<Descriptor> {
     let json = object.json();
     let status: Value = serde_json::from_slice::<Value>(&json).unwrap_or_default()["status"].take();
     if plan::is_true(&status, "Established") { crate::api::custom::kinds(&json) } else { Vec::new() }
-}
-
-/// The server acts on its own behalf.
-fn attributes(kind: &Descriptor, namespace: &str, name: &str) -> Attributes {
-    Attributes {
-        user: User { name: "system:apiserver".into(), groups: vec![MASTERS.into()], ..User::default() },
-        group: kind.group.to_string(),
-        version: kind.version.to_string(),
-        resource: kind.plural.to_string(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        ..Attributes::default()
-    }
-}
-
-fn call<'a>(attributes: &'a Attributes, kind: &'a Descriptor, warnings: &'a Warnings) -> Call<'a> {
-    Call { attributes, kind, dry_run: false, field_validation: FieldValidation::Ignore, warnings, manager: "" }
 }

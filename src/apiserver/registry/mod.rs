@@ -42,6 +42,7 @@ pub mod eviction;
 mod expiry;
 pub mod finalize;
 pub mod list;
+pub mod own;
 pub mod ownership;
 pub mod scale;
 pub mod update;

@@ -6,6 +6,7 @@ use http::{Method, Request, Response, StatusCode, request::Parts};
 use crate::{
     api::{Status, kind::Descriptor},
     apiserver::{
+        aggregator,
         attributes::Attributes,
         field_manager, payload,
         query::Query,
@@ -30,6 +31,9 @@ pub(super) async fn route(
     request: Request<Body>,
     warnings: &Warnings,
 ) -> Result<Response<Body>, Status> {
+    if let Some(target) = server.aggregator.target(attributes) {
+        return Ok(aggregator::proxy::pass_on(server.aggregator.way(), &target, attributes, request).await);
+    }
     if let Some(handler) = server.handlers.find(attributes) {
         return handler.handle(attributes, request).await;
     }
