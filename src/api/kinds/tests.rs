@@ -170,11 +170,11 @@ fn primary_columns_hold_the_name() {
 
 #[test]
 fn events_of_both_groups_are_stored_as_one() {
-    let shared = shared_storage(GroupResource { group: "events.k8s.io", resource: "events" }).unwrap();
+    let shared = shared_storage(&descriptor::<event::regarding::EventKind>()).unwrap();
     assert_eq!(shared.stored.group, "");
     let event = json!({"metadata": {"name": "a", "namespace": "b"}, "note": "hello", "regarding": {"name": "p"}});
     let stored = (shared.to_stored)(event).unwrap();
     assert_eq!((&stored["apiVersion"], &stored["message"]), (&json!("v1"), &json!("hello")));
     assert_eq!((shared.from_stored)(stored).unwrap()["note"], "hello");
-    assert!(shared_storage(GroupResource { group: "", resource: "pods" }).is_none());
+    assert!(shared_storage(&descriptor::<pod::PodKind>()).is_none());
 }

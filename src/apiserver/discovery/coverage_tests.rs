@@ -10,13 +10,6 @@ use crate::api::{
     kinds,
 };
 
-/// What is not served yet, and why.
-const GAPS: &[&str] = &[
-    // Another shape of the v2 object in the same resource: the registry tells resources apart by group
-    // and name, without a version.
-    "autoscaling/v1 horizontalpodautoscalers",
-];
-
 const SERVED: &str = "
 v1 bindings namespaced create
 v1 componentstatuses cluster get,list

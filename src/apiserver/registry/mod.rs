@@ -144,7 +144,7 @@ impl Registry {
     /// The cache that the call is about.
     fn cache(&self, call: &Call<'_>) -> Result<Arc<ResourceCache>, Status> {
         let unknown = || Status::new(Reason::NotFound, "the server could not find the requested resource");
-        self.inner.caches.of(call.kind.group_resource()).ok_or_else(unknown)
+        self.inner.caches.of_kind(call.kind).ok_or_else(unknown)
     }
 
     /// The cache and key that the call is about.
@@ -191,7 +191,7 @@ impl Registry {
         managed: Value,
         expect: Expect,
     ) -> Result<Option<Bytes>, Status> {
-        let shared = kinds::shared_storage(call.kind.group_resource());
+        let shared = kinds::shared_storage(call.kind);
         let selectable = shared.is_none().then(|| Selectable::of(&object, &*call.kind.strategy));
         let mut object = object.into_value();
         ownership::put(&mut object, managed);
