@@ -14,13 +14,16 @@ use crate::{
     api::kinds,
     apiserver::{
         admission::Admission,
+        aggregator::way::Way,
         allocator::Allocator,
         authn::Authenticator,
         authz::Authorizer,
         bootstrap,
         cache::Caches,
         handlers::Handlers,
-        nodes, reviews,
+        nodes,
+        outbound::Outbound,
+        reviews,
         server::{ApiServer, Components},
         tokens,
     },
@@ -124,7 +127,10 @@ async fn build(
         settings: config.cluster.settings(),
         supervisor: supervisor.clone(),
     };
-    nodes::register(&mut handlers, parts)?;
+    let dialer = nodes::register(&mut handlers, parts)?;
+    let outbound = Outbound::new(caches.clone(), dialer, supervisor.clone());
+    let proxy = pki.clone();
+    let way = Way { outbound, identity: Arc::new(move || proxy.proxy_identity()), supervisor: supervisor.clone() };
     let (first, last) = config.node_ports;
     let allocator = Arc::new(Allocator::new(&config.cluster.service_cidrs, first..=last));
     let components =

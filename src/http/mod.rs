@@ -9,6 +9,7 @@ pub mod forward;
 pub mod identity;
 pub mod join;
 pub mod remote_user;
+pub mod roots;
 pub mod server;
 pub mod spdy;
 pub mod tunnel;

@@ -1,5 +1,7 @@
 //! Tests of the server as clients see it: requests in, responses out, over a store on disk.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture};
 use http::{Method, StatusCode, header};
@@ -9,8 +11,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::kinds,
-    apiserver::admission,
-    http::body,
+    apiserver::{admission, nodes::Dialer, outbound::Outbound},
+    http::{any_server, body, tunnel::Tunnels},
+    pki::authority::{Authority, Issued, Profile, Usage},
     store::{Options, Store},
 };
 
@@ -73,9 +76,11 @@ impl Fixture {
     fn open(directory: tempfile::TempDir) -> Self {
         let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
         let kinds = kinds::all();
+        let caches = Caches::load(&store, &kinds).unwrap();
         let server = ApiServer::new(Components {
             store: store.clone(),
-            caches: Caches::load(&store, &kinds).unwrap(),
+            way: way(caches.clone()),
+            caches,
             kinds,
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
@@ -135,6 +140,21 @@ impl Fixture {
         assert_eq!(response.status(), 200);
         Events { body: BodyStream::new(response.into_body()), buffer: Vec::new() }
     }
+}
+
+/// Calls services of the caches, with a certificate that is made once.
+fn way(caches: Arc<Caches>) -> Way {
+    static IDENTITY: LazyLock<Arc<Issued>> = LazyLock::new(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::open(directory.path(), "request-header-ca").unwrap();
+        let profile = Profile { common_name: "proxy", organization: None, names: &[], usage: Usage::Client };
+        Arc::new(authority.issue(profile).unwrap())
+    });
+    let supervisor = Supervisor::new();
+    let tunnels = Tunnels::new(supervisor.clone());
+    let dialer = Dialer::new(caches.clone(), tunnels, any_server::client().unwrap());
+    let outbound = Outbound::new(caches, Arc::new(dialer), supervisor.clone());
+    Way { outbound, identity: Arc::new(|| IDENTITY.clone()), supervisor }
 }
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
