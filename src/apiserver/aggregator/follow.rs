@@ -106,8 +106,7 @@ impl Aggregator {
     /// Whether the server is another one than `target` was, or reached in another way.
     fn has_changed(&self, target: &Target, circumstances: &Circumstances) -> bool {
         let Some(now) = self.named(&target.name) else { return true };
-        let is_same = Target { is_available: target.is_available, ..(*now).clone() } == *target;
-        !is_same || self.circumstances(&now) != *circumstances
+        !now.leads_where(target) || self.circumstances(&now) != *circumstances
     }
 
     fn circumstances(&self, target: &Target) -> Circumstances {

@@ -105,7 +105,8 @@ mod tests {
         let attributes = Attributes { user: User::component("jane"), ..Attributes::default() };
         prepare(&mut request, &attributes);
         let headers = request.headers();
-        assert_eq!((&headers["x-remote-user"], &headers["x-forwarded-for"]), (&"jane", &"192.0.2.1, 192.0.2.7"));
+        assert_eq!(headers["x-remote-user"], "jane");
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.1, 192.0.2.7");
         assert!(!headers.contains_key("impersonate-user") && headers.contains_key("accept"));
     }
 }

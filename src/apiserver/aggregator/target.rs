@@ -69,6 +69,11 @@ impl Target {
         })
     }
 
+    /// Whether `other` says the same, but for whether the server is available.
+    pub fn leads_where(&self, other: &Self) -> bool {
+        Self { is_available: other.is_available, ..self.clone() } == *other
+    }
+
     /// The path of the group version, below which everything is passed on.
     pub fn path(&self) -> String {
         if self.group.is_empty() {

@@ -39,7 +39,7 @@ pub fn value_from_v2(scaler: Value) -> Result<Value, Status> {
 
 /// The stored shape of an `autoscaling/v1` autoscaler. Annotations that cannot be read are ignored.
 pub fn to_v2(mut scaler: v1::HorizontalPodAutoscaler) -> HorizontalPodAutoscaler {
-    let spec = scaler.spec.unwrap_or_default();
+    let spec = scaler.spec;
     let mut measured: Vec<MetricSpec> = annotated(&scaler.metadata, METRICS, metrics::spec_to_v2).unwrap_or_default();
     measured.extend(spec.target_cpu_utilization_percentage.map(cpu));
     if measured.is_empty() {
@@ -91,7 +91,7 @@ pub fn from_v2(mut scaler: HorizontalPodAutoscaler) -> v1::HorizontalPodAutoscal
     }
     v1::HorizontalPodAutoscaler {
         metadata,
-        spec: Some(v1::HorizontalPodAutoscalerSpec {
+        spec: v1::HorizontalPodAutoscalerSpec {
             max_replicas: spec.max_replicas,
             min_replicas: spec.min_replicas,
             scale_target_ref: v1::CrossVersionObjectReference {
@@ -100,7 +100,7 @@ pub fn from_v2(mut scaler: HorizontalPodAutoscaler) -> v1::HorizontalPodAutoscal
                 name: spec.scale_target_ref.name,
             },
             target_cpu_utilization_percentage: utilization.first().and_then(cpu_percent),
-        }),
+        },
         status: Some(v1::HorizontalPodAutoscalerStatus {
             current_cpu_utilization_percentage: measured.iter().rev().find_map(current_cpu_percent),
             current_replicas: status.current_replicas.unwrap_or_default(),

@@ -34,7 +34,7 @@ impl Kind for HorizontalPodAutoscalerKind {
 
     /// What is measured by default depends on what the annotations say.
     fn default(scaler: &mut HorizontalPodAutoscaler) {
-        scaler.spec.get_or_insert_default().min_replicas.get_or_insert(1);
+        scaler.spec.min_replicas.get_or_insert(1);
         *scaler = convert::from_v2(convert::to_v2(std::mem::take(scaler)));
     }
 
