@@ -18,6 +18,8 @@ pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Arc<RwLock<Vec<Entry>>>,
+    /// What is only asked for by its name.
+    components: Arc<RwLock<Vec<(&'static str, Check)>>>,
 }
 
 struct Entry {
@@ -36,6 +38,20 @@ impl Health {
     /// Adds a check that readiness and liveness ask.
     pub fn liveness(&self, name: &'static str, check: Check) {
         self.checks.write().push(Entry { name, vital: true, check });
+    }
+
+    /// Adds the check of a part that neither asks: the API is served without it.
+    pub fn component(&self, name: &'static str, check: Check) {
+        self.components.write().push((name, check));
+    }
+
+    /// The outcome of one check; `None` if there is none of that name.
+    pub fn check(&self, name: &str) -> Option<Result<(), String>> {
+        let component = self.components.read().iter().find(|(known, _)| *known == name).map(|(_, check)| check.clone());
+        let check = component.or_else(|| {
+            self.checks.read().iter().find(|entry| entry.name == name).map(|entry| entry.check.clone())
+        });
+        check.map(|check| check())
     }
 
     /// Whether all checks pass.

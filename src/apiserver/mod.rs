@@ -9,6 +9,7 @@ pub mod authn;
 pub mod authz;
 pub mod bootstrap;
 pub mod cache;
+pub mod component_status;
 pub mod compress;
 pub mod definitions;
 pub mod discovery;

@@ -19,6 +19,7 @@ use crate::{
         allocator::Allocator,
         attributes::Attributes,
         cache::Caches,
+        component_status::ComponentStatuses,
         compress,
         definitions::Definitions,
         gates::{Admit, Authenticate, Authorize},
@@ -103,6 +104,9 @@ impl ApiServer {
         let mut handlers = parts.handlers;
         let openapi = Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION));
         handlers.path("/openapi", openapi.clone());
+        let (health, rendering) = (Health::default(), Lane::new(RENDERING_LIMIT));
+        let statuses = ComponentStatuses::new(health.clone(), rendering.clone());
+        handlers.resource("", "componentstatuses", "", Arc::new(statuses));
         let kinds = Arc::new(Kinds::new(parts.kinds, parts.address, openapi));
         Definitions::new(registry.clone(), kinds.clone()).serve();
         let aggregator = Aggregator::new(registry.clone(), kinds.clone(), parts.way);
@@ -112,9 +116,9 @@ impl ApiServer {
                 kinds,
                 handlers,
                 aggregator,
-                health: Health::default(),
+                health,
                 metrics,
-                rendering: Lane::new(RENDERING_LIMIT),
+                rendering,
                 authenticator: parts.authenticator,
                 authorizer: parts.authorizer,
                 in_flight: Semaphore::new(IN_FLIGHT_LIMIT),

@@ -183,6 +183,7 @@ fn start_control_plane(config: &config::Server, pki: &pki::Server, api: &ApiServ
         advertise_address: config.advertise_address,
         api_port: config.port,
         kubernetes_service_ips: config.cluster.kubernetes_service_ips(),
+        service_cidrs: config.cluster.service_cidrs.clone(),
         root_ca_pem: pki.server_authority().to_owned(),
         own_node: config.with_agent.then(|| config.node.name.clone()),
     };
@@ -191,10 +192,22 @@ fn start_control_plane(config: &config::Server, pki: &pki::Server, api: &ApiServ
     let context = controllers::Context::new(informers.clone(), settings, client(api, masters()), move |account| {
         client(&acting, service_account(account))
     });
-    controllers::start(&context);
+    let started = controllers::start(&context);
     let scheduler = informers.with_client(client(api, User::component(SCHEDULER)));
     supervisor.spawn("scheduler", scheduler::run(scheduler));
+    for (component, tasks) in [("controller-manager", started), ("scheduler", vec!["scheduler"])] {
+        api.health().component(component, Arc::new(works(tasks, supervisor)));
+    }
     supervisor.spawn("role aggregation", bootstrap::aggregation::keep_reconciled(client(api, masters())));
+}
+
+/// Whether none of a component's tasks has failed.
+fn works(tasks: Vec<&'static str>, supervisor: &Supervisor) -> impl Fn() -> Result<(), String> + use<> {
+    let supervisor = supervisor.clone();
+    move || match tasks.iter().find(|task| supervisor.has_failed(task)) {
+        Some(task) => Err(format!("the task {task:?} has failed")),
+        None => Ok(()),
+    }
 }
 
 fn write_kubeconfig(config: &config::Server, pki: &pki::Server) -> anyhow::Result<()> {

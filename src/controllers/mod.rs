@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use kube::Client;
 
-use crate::client::{events::Recorder, informer::Informers};
+use crate::{
+    base::task::Supervisor,
+    client::{events::Recorder, informer::Informers},
+};
 
 mod deployment;
 mod endpoints;
@@ -24,6 +27,7 @@ mod replicaset;
 mod resource_quota;
 mod root_ca;
 mod service_account;
+mod service_addresses;
 mod storage_protection;
 mod taint_eviction;
 
@@ -38,6 +42,8 @@ pub struct Config {
     pub api_port: u16,
     /// First address of the service network, one per family: that of the `kubernetes` Service.
     pub kubernetes_service_ips: Vec<std::net::IpAddr>,
+    /// Networks that services get their addresses from, one per address family.
+    pub service_cidrs: Vec<ipnet::IpNet>,
     /// Certificate authority of the API server, PEM: what pods verify it with.
     pub root_ca_pem: String,
     /// The node that runs in the server's own process, if one does.
@@ -79,10 +85,11 @@ impl Context {
     }
 }
 
-/// Starts all controllers.
-pub fn start(context: &Context) {
-    let supervisor = context.informers.supervisor();
+/// Starts all controllers; gives the names of their tasks.
+pub fn start(context: &Context) -> Vec<&'static str> {
+    let mut supervisor = Starting { supervisor: context.informers.supervisor(), names: Vec::new() };
     supervisor.spawn("kubernetes service", kubernetes_service::run(context.clone()));
+    supervisor.spawn("service addresses", service_addresses::run(context.clone()));
     supervisor.spawn("service account controller", service_account::run(context.clone()));
     supervisor.spawn("root CA publisher", root_ca::run(context.clone()));
     supervisor.spawn("node IPAM controller", node_ipam::run(context.clone()));
@@ -100,6 +107,20 @@ pub fn start(context: &Context) {
     supervisor.spawn("resource quota controller", resource_quota::run(context.clone()));
     supervisor.spawn("PVC protection controller", storage_protection::claims::run(context.clone()));
     supervisor.spawn("PV protection controller", storage_protection::volumes::run(context.clone()));
+    supervisor.names
+}
+
+/// Starts tasks and remembers their names.
+struct Starting<'a> {
+    supervisor: &'a Supervisor,
+    names: Vec<&'static str>,
+}
+
+impl Starting<'_> {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.names.push(name);
+        self.supervisor.spawn(name, task);
+    }
 }
 
 /// Whether an error says that the object is not there, which whoever deletes or looks is fine with.

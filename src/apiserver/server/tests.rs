@@ -17,9 +17,11 @@ use crate::{
     store::{Options, Store},
 };
 
+mod aggregation;
 mod apply;
 mod custom;
 mod encodings;
+mod versions;
 
 /// Lets everybody be anybody and do anything.
 struct Open;
@@ -142,19 +144,21 @@ impl Fixture {
     }
 }
 
-/// Calls services of the caches, with a certificate that is made once.
+/// The authority of the proxy in front of other servers, PEM, and the proxy's certificate.
+static PROXY: LazyLock<(String, Arc<Issued>)> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::open(directory.path(), "request-header-ca").unwrap();
+    let profile = Profile { common_name: "proxy", organization: None, names: &[], usage: Usage::Client };
+    (authority.pem().to_owned(), Arc::new(authority.issue(profile).unwrap()))
+});
+
+/// Calls services of the caches.
 fn way(caches: Arc<Caches>) -> Way {
-    static IDENTITY: LazyLock<Arc<Issued>> = LazyLock::new(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::open(directory.path(), "request-header-ca").unwrap();
-        let profile = Profile { common_name: "proxy", organization: None, names: &[], usage: Usage::Client };
-        Arc::new(authority.issue(profile).unwrap())
-    });
     let supervisor = Supervisor::new();
     let tunnels = Tunnels::new(supervisor.clone());
     let dialer = Dialer::new(caches.clone(), tunnels, any_server::client().unwrap());
     let outbound = Outbound::new(caches, Arc::new(dialer), supervisor.clone());
-    Way { outbound, identity: Arc::new(|| IDENTITY.clone()), supervisor }
+    Way { outbound, identity: Arc::new(|| PROXY.1.clone()), supervisor }
 }
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";

@@ -40,7 +40,7 @@ fn foo(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": name}, "spec": spec})
 }
 
-async fn eventually<T>(mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(super) async fn eventually<T>(mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
     let mut last = String::new();
     for _ in 0..200 {
         match probe().await {
@@ -54,7 +54,7 @@ async fn eventually<T>(mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
 
 impl Fixture {
     /// A server with the definition, served.
-    async fn with_foos() -> (Self, Supervisor) {
+    pub(super) async fn with_foos() -> (Self, Supervisor) {
         let (server, supervisor) = (Self::new(), Supervisor::new());
         server.server.start(&supervisor);
         let (code, created) = server.json(Method::POST, DEFINITIONS, &definition()).await;
