@@ -72,6 +72,11 @@ impl Kinds {
         }
     }
 
+    /// The kinds that are part of the program.
+    pub fn built_in(&self) -> &[Descriptor] {
+        &self.built_in
+    }
+
     /// The kinds as they are now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()

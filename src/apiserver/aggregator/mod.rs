@@ -72,7 +72,7 @@ impl Aggregator {
     /// Starts to follow APIServices and the servers behind them.
     pub fn start(self: &Arc<Self>, supervisor: &Supervisor) {
         supervisor.spawn("api services", self.clone().run(supervisor.clone()));
-        supervisor.spawn("api service registration", registration::run(self.registry.clone()));
+        supervisor.spawn("api service registration", registration::run(self.registry.clone(), self.kinds.built_in().to_vec()));
     }
 
     /// The server behind this one that a request is for.

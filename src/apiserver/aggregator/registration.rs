@@ -55,12 +55,16 @@ pub fn local(group: &str, version: &str, managed: &str) -> Value {
     })
 }
 
-/// Keeps the APIServices of custom resources for as long as the server runs.
-pub async fn run(registry: Registry) {
+/// Keeps the APIServices of custom resources for as long as the server runs. Those that were made at an
+/// earlier start for what is not in `built_in` any more go first.
+pub async fn run(registry: Registry, built_in: Vec<Descriptor>) {
     let (Some(definitions), Some(services)) = (cache(&registry, DEFINITIONS_RESOURCE), cache(&registry, API_SERVICES))
     else {
         return;
     };
+    for name in outdated(&built_in, &read(&registry, API_SERVICES)) {
+        carry_out_or_say(&registry, &services.kind(), Step::Delete(name)).await;
+    }
     let (mut defined, mut registered) = (definitions.changes(), services.changes());
     loop {
         defined.mark_unchanged();
@@ -81,18 +85,33 @@ fn cache(registry: &Registry, resource: GroupResource<'_>) -> Option<Arc<Resourc
 }
 
 async fn reconcile(registry: &Registry, kind: &Descriptor) {
-    let read = |resource| -> Vec<Value> {
-        let objects = registry.caches().list(resource, None);
-        objects.iter().filter_map(|object| serde_json::from_slice(object).ok()).collect()
-    };
-    for step in plan(&wanted(&read(DEFINITIONS_RESOURCE)), &read(API_SERVICES)) {
-        // Who was quicker caused another change, after which all is looked at again.
-        if let Err(status) = carry_out(registry, kind, step).await
-            && !matches!(status.code(), 404 | 409)
-        {
-            tracing::warn!(error = status.message, "the API service of a custom resource could not be kept");
-        }
+    for step in plan(&wanted(&read(registry, DEFINITIONS_RESOURCE)), &read(registry, API_SERVICES)) {
+        carry_out_or_say(registry, kind, step).await;
     }
+}
+
+async fn carry_out_or_say(registry: &Registry, kind: &Descriptor, step: Step) {
+    // Who was quicker caused another change, after which all is looked at again.
+    if let Err(status) = carry_out(registry, kind, step).await
+        && !matches!(status.code(), 404 | 409)
+    {
+        tracing::warn!(error = status.message, "an API service of the server itself could not be kept");
+    }
+}
+
+fn read(registry: &Registry, resource: GroupResource<'_>) -> Vec<Value> {
+    let objects = registry.caches().list(resource, None);
+    objects.iter().filter_map(|object| serde_json::from_slice(object).ok()).collect()
+}
+
+/// Names of APIServices that an earlier start has made and this one would not.
+fn outdated(built_in: &[Descriptor], found: &[Value]) -> Vec<String> {
+    let is_served = |service: &Value| {
+        let mut served = built_in.iter().filter(|kind| *kind.group != *priority::REGISTRATION_GROUP);
+        served.any(|kind| service["spec"]["group"] == *kind.group && service["spec"]["version"] == *kind.version)
+    };
+    let made = found.iter().filter(|service| meta::label(service, MANAGED_LABEL) == Some(ON_START));
+    made.filter(|service| !is_served(service)).map(|service| meta::name(service).to_owned()).collect()
 }
 
 /// Group versions that definitions serve.
@@ -181,5 +200,12 @@ mod tests {
         changed["metadata"]["labels"] = json!({});
         let steps = plan(&wanted(&[definition("a.b", &[("v1", true)])]), &[changed, local("apps", "v1", ON_START)]);
         assert_eq!(steps, []);
+    }
+
+    #[test]
+    fn what_an_earlier_start_made_for_nothing_goes() {
+        let kinds = crate::api::kinds::all();
+        let found = ["apps", "apiregistration.k8s.io", "extensions"].map(|group| local(group, "v1", ON_START));
+        assert_eq!(outdated(&kinds, &found), ["v1.apiregistration.k8s.io", "v1.extensions"]);
     }
 }
