@@ -48,9 +48,8 @@ impl Health {
     /// The outcome of one check; `None` if there is none of that name.
     pub fn check(&self, name: &str) -> Option<Result<(), String>> {
         let component = self.components.read().iter().find(|(known, _)| *known == name).map(|(_, check)| check.clone());
-        let check = component.or_else(|| {
-            self.checks.read().iter().find(|entry| entry.name == name).map(|entry| entry.check.clone())
-        });
+        let check = component
+            .or_else(|| self.checks.read().iter().find(|entry| entry.name == name).map(|entry| entry.check.clone()));
         check.map(|check| check())
     }
 

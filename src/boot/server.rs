@@ -171,8 +171,7 @@ async fn listen(
     let listener = TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address}"))?;
     let api = api.clone();
     let service = move |request| api.clone().answer(request);
-    let verifiers =
-        http::server::Verifiers { clients: pki.client_verifier()?, proxies: Some(pki.proxy_verifier()?) };
+    let verifiers = http::server::Verifiers { clients: pki.client_verifier()?, proxies: Some(pki.proxy_verifier()?) };
     http::server::serve(listener, pki.api_tls()?, verifiers, service, supervisor, http::server::Limits::default());
     Ok(())
 }

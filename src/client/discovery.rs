@@ -92,9 +92,7 @@ mod tests {
 
     #[test]
     fn each_resource_is_there_once_and_what_does_not_answer_is_named() {
-        let resource = |name: &str, scope: &str| {
-            json!({"resource": name, "scope": scope, "verbs": ["list"], "responseKind": {"kind": name}})
-        };
+        let resource = |name: &str, scope: &str| json!({"resource": name, "scope": scope, "verbs": ["list"], "responseKind": {"kind": name}});
         let group = json!({"metadata": {"name": "a.b"}, "versions": [
             {"version": "v1", "resources": [resource("foos", "Namespaced")]},
             {"version": "v1beta1", "resources": [resource("foos", "Namespaced"), resource("bars", "Cluster")]},

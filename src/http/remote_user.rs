@@ -103,7 +103,9 @@ mod tests {
     #[test]
     fn nobody_speaks_for_themselves() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("X-Remote-User", "root"), ("x-remote-group", "system:masters"), ("X-Remote-Extra-A", "x")] {
+        for (name, value) in
+            [("X-Remote-User", "root"), ("x-remote-group", "system:masters"), ("X-Remote-Extra-A", "x")]
+        {
             headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         write(&mut headers, &User { name: "joe".into(), ..User::default() });

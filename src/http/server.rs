@@ -274,10 +274,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let supervisor = Supervisor::new();
-        let (tls, verifiers) = (pki.api_tls().unwrap(), Verifiers {
-            clients: pki.client_verifier().unwrap(),
-            proxies: Some(pki.proxy_verifier().unwrap()),
-        });
+        let (tls, verifiers) = (
+            pki.api_tls().unwrap(),
+            Verifiers { clients: pki.client_verifier().unwrap(), proxies: Some(pki.proxy_verifier().unwrap()) },
+        );
         serve(listener, tls, verifiers, whoami, &supervisor, Limits::default());
         Fixture { _directory: directory, pki, address, supervisor }
     }

@@ -15,7 +15,8 @@ use crate::{
 };
 
 pub(super) const SERVICES: GroupResource<'static> = GroupResource { group: "", resource: "services" };
-pub(super) const SLICES: GroupResource<'static> = GroupResource { group: "discovery.k8s.io", resource: "endpointslices" };
+pub(super) const SLICES: GroupResource<'static> =
+    GroupResource { group: "discovery.k8s.io", resource: "endpointslices" };
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// How many more endpoints are tried at once when the first does not answer.
 const FURTHER_ATTEMPTS: usize = 4;
@@ -94,7 +95,8 @@ impl Verdict {
     /// The status that says so; `None` if `object` has it.
     pub fn status(&self, object: &Value, now: Timestamp) -> Option<Value> {
         let holds = if self.is_available { "True" } else { "False" };
-        let mut conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut conditions =
+            object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
         let before = conditions.iter().position(|condition| condition["type"] == AVAILABLE);
         let mut condition = json!({"type": AVAILABLE, "status": holds, "reason": self.reason,
                                    "message": self.message, "lastTransitionTime": time::format(now)});

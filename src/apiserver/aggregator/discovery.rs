@@ -213,11 +213,14 @@ mod tests {
             {"name": "foos/scale", "singularName": "", "namespaced": true, "kind": "Scale", "group": "autoscaling",
              "version": "v1", "verbs": ["get"]},
         ]});
-        assert_eq!(of_classic(&list, &target()), [json!({
-            "resource": "foos", "singularResource": "foo", "scope": "Namespaced", "verbs": ["get", "list"],
-            "shortNames": ["fo"], "responseKind": {"group": "a.b", "version": "v1", "kind": "Foo"},
-            "subresources": [{"subresource": "scale", "verbs": ["get"],
-                "responseKind": {"group": "autoscaling", "version": "v1", "kind": "Scale"}}],
-        })]);
+        assert_eq!(
+            of_classic(&list, &target()),
+            [json!({
+                "resource": "foos", "singularResource": "foo", "scope": "Namespaced", "verbs": ["get", "list"],
+                "shortNames": ["fo"], "responseKind": {"group": "a.b", "version": "v1", "kind": "Foo"},
+                "subresources": [{"subresource": "scale", "verbs": ["get"],
+                    "responseKind": {"group": "autoscaling", "version": "v1", "kind": "Scale"}}],
+            })]
+        );
     }
 }

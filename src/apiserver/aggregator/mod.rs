@@ -63,8 +63,7 @@ struct Known {
 impl Aggregator {
     /// Reads the APIServices there are in the caches of `registry`, and tells `kinds`.
     pub fn new(registry: Registry, kinds: Arc<Kinds>, way: Way) -> Arc<Self> {
-        let aggregator =
-            Self { registry, kinds, way, targets: ArcSwap::default(), known: Mutex::new(BTreeMap::new()) };
+        let aggregator = Self { registry, kinds, way, targets: ArcSwap::default(), known: Mutex::new(BTreeMap::new()) };
         aggregator.read();
         Arc::new(aggregator)
     }
@@ -72,7 +71,10 @@ impl Aggregator {
     /// Starts to follow APIServices and the servers behind them.
     pub fn start(self: &Arc<Self>, supervisor: &Supervisor) {
         supervisor.spawn("api services", self.clone().run(supervisor.clone()));
-        supervisor.spawn("api service registration", registration::run(self.registry.clone(), self.kinds.built_in().to_vec()));
+        supervisor.spawn(
+            "api service registration",
+            registration::run(self.registry.clone(), self.kinds.built_in().to_vec()),
+        );
     }
 
     /// The server behind this one that a request is for.

@@ -23,11 +23,8 @@ pub struct Delegated;
 /// Serves a request by what `target` answers. What goes wrong on the way is said in plain text, as
 /// upstream says it.
 pub async fn pass_on(way: &Way, target: &Target, attributes: &Attributes, request: Request<Body>) -> Response<Body> {
-    let mut response = if target.is_available {
-        exchange(way, target, attributes, request).await
-    } else {
-        unavailable()
-    };
+    let mut response =
+        if target.is_available { exchange(way, target, attributes, request).await } else { unavailable() };
     response.extensions_mut().insert(Delegated);
     response
 }

@@ -194,7 +194,8 @@ mod tests {
     fn what_is_no_longer_served_goes_and_what_others_made_stays() {
         let mut changed = local("a.b", "v1", ALWAYS);
         changed["spec"]["groupPriorityMinimum"] = 7.into();
-        let steps = plan(&wanted(&[definition("a.b", &[("v1", true)])]), &[changed.clone(), local("c.d", "v1", ALWAYS)]);
+        let steps =
+            plan(&wanted(&[definition("a.b", &[("v1", true)])]), &[changed.clone(), local("c.d", "v1", ALWAYS)]);
         let update = Step::Update("v1.a.b".into(), local("a.b", "v1", ALWAYS)["spec"].clone());
         assert_eq!(steps, [update, Step::Delete("v1.c.d".into())]);
         changed["metadata"]["labels"] = json!({});

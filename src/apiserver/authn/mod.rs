@@ -191,8 +191,12 @@ mod tests {
         let (_directory, authenticator) = authenticator();
         let ask = |name: &str, proxy: bool, user: &str| {
             let not_after = pki::authority::seconds_now() + 60;
-            let identity =
-                Arc::new(Identity { common_name: name.into(), organizations: Vec::new(), names: Vec::new(), not_after });
+            let identity = Arc::new(Identity {
+                common_name: name.into(),
+                organizations: Vec::new(),
+                names: Vec::new(),
+                not_after,
+            });
             let mut parts = request("/api");
             parts.headers.insert("x-remote-user", user.parse().unwrap());
             parts.headers.insert("x-remote-group", "devs".parse().unwrap());

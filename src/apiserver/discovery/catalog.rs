@@ -74,7 +74,8 @@ impl<'a> Catalog<'a> {
                 }),
             }
         }
-        let mut groups: Vec<Group<'a>> = groups.into_iter().map(|(name, versions)| Group::new(name, versions)).collect();
+        let mut groups: Vec<Group<'a>> =
+            groups.into_iter().map(|(name, versions)| Group::new(name, versions)).collect();
         // The sort is stable: groups of the same priority stay in the order of their names.
         groups.sort_by_key(|group| std::cmp::Reverse(group.priority()));
         Self { groups }
@@ -93,9 +94,8 @@ impl<'a> Catalog<'a> {
 
 impl<'a> Group<'a> {
     fn new(name: &'a str, mut versions: Vec<Version<'a>>) -> Self {
-        versions.sort_by(|a, b| {
-            b.priority.version.cmp(&a.priority.version).then_with(|| version::compare(a.name, b.name))
-        });
+        versions
+            .sort_by(|a, b| b.priority.version.cmp(&a.priority.version).then_with(|| version::compare(a.name, b.name)));
         Self { name, versions }
     }
 
@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn groups_and_versions_are_in_the_order_of_their_priorities() {
         let kinds = kinds::all();
-        let remotes = [remote("metrics.k8s.io", "v1beta1", 100), remote("batch", "v2", 20), remote("a.b", "v1", 17_790)];
+        let remotes =
+            [remote("metrics.k8s.io", "v1beta1", 100), remote("batch", "v2", 20), remote("a.b", "v1", 17_790)];
         let catalog = Catalog::new(&kinds, &remotes);
         let names: Vec<&str> = catalog.groups.iter().map(|group| group.name).collect();
         assert_eq!(names[..4], ["apiregistration.k8s.io", "", "apps", "a.b"]);

@@ -104,7 +104,14 @@ impl OpenApi {
                 v3.push((path, OnceLock::new()));
             }
         }
-        Self { kinds, remotes: Vec::new(), version: version.into(), v3, v2: OnceLock::new(), v2_protobuf: OnceLock::new() }
+        Self {
+            kinds,
+            remotes: Vec::new(),
+            version: version.into(),
+            v3,
+            v2: OnceLock::new(),
+            v2_protobuf: OnceLock::new(),
+        }
     }
 
     /// Documents of other kinds. Those that stay as they were are not built again.

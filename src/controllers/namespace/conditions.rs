@@ -39,11 +39,8 @@ const DELETION: Kind = Kind {
     reason: "ContentDeleted",
     message: "All content successfully deleted, may be waiting on finalization",
 };
-const CONTENT: Kind = Kind {
-    name: "NamespaceContentRemaining",
-    reason: "ContentRemoved",
-    message: "All content successfully removed",
-};
+const CONTENT: Kind =
+    Kind { name: "NamespaceContentRemaining", reason: "ContentRemoved", message: "All content successfully removed" };
 const FINALIZERS: Kind = Kind {
     name: "NamespaceFinalizersRemaining",
     reason: "ContentHasNoFinalizers",

@@ -5,7 +5,8 @@ use k8s_openapi::{
     api::autoscaling::{
         v1,
         v2::{
-            self, HorizontalPodAutoscaler, HorizontalPodAutoscalerBehavior, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus, ResourceMetricSource, ResourceMetricStatus,
+            self, HorizontalPodAutoscaler, HorizontalPodAutoscalerBehavior, MetricSpec, MetricStatus, MetricTarget,
+            MetricValueStatus, ResourceMetricSource, ResourceMetricStatus,
         },
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -117,11 +118,8 @@ fn convert<A: DeserializeOwned, B: Serialize>(scaler: Value, conversion: fn(A) -
 }
 
 fn cpu(percent: i32) -> MetricSpec {
-    let target = MetricTarget {
-        type_: "Utilization".to_owned(),
-        average_utilization: Some(percent),
-        ..MetricTarget::default()
-    };
+    let target =
+        MetricTarget { type_: "Utilization".to_owned(), average_utilization: Some(percent), ..MetricTarget::default() };
     let resource = Some(ResourceMetricSource { name: "cpu".to_owned(), target });
     MetricSpec { type_: "Resource".to_owned(), resource, ..MetricSpec::default() }
 }

@@ -23,67 +23,97 @@ const fn amount(flat: &'static str, grouped: &'static str) -> Field {
 type Sources = [(&'static str, &'static [Field])];
 
 const SPEC: &Sources = &[
-    ("resource", &[
-        field("name", "name"),
-        field("targetAverageUtilization", "target/averageUtilization"),
-        field("targetAverageValue", "target/averageValue"),
-    ]),
-    ("containerResource", &[
-        field("name", "name"),
-        field("container", "container"),
-        field("targetAverageUtilization", "target/averageUtilization"),
-        field("targetAverageValue", "target/averageValue"),
-    ]),
-    ("pods", &[
-        field("metricName", "metric/name"),
-        field("selector", "metric/selector"),
-        amount("targetAverageValue", "target/averageValue"),
-    ]),
-    ("object", &[
-        field("target", "describedObject"),
-        field("metricName", "metric/name"),
-        field("selector", "metric/selector"),
-        amount("targetValue", "target/value"),
-        field("averageValue", "target/averageValue"),
-    ]),
-    ("external", &[
-        field("metricName", "metric/name"),
-        field("metricSelector", "metric/selector"),
-        field("targetValue", "target/value"),
-        field("targetAverageValue", "target/averageValue"),
-    ]),
+    (
+        "resource",
+        &[
+            field("name", "name"),
+            field("targetAverageUtilization", "target/averageUtilization"),
+            field("targetAverageValue", "target/averageValue"),
+        ],
+    ),
+    (
+        "containerResource",
+        &[
+            field("name", "name"),
+            field("container", "container"),
+            field("targetAverageUtilization", "target/averageUtilization"),
+            field("targetAverageValue", "target/averageValue"),
+        ],
+    ),
+    (
+        "pods",
+        &[
+            field("metricName", "metric/name"),
+            field("selector", "metric/selector"),
+            amount("targetAverageValue", "target/averageValue"),
+        ],
+    ),
+    (
+        "object",
+        &[
+            field("target", "describedObject"),
+            field("metricName", "metric/name"),
+            field("selector", "metric/selector"),
+            amount("targetValue", "target/value"),
+            field("averageValue", "target/averageValue"),
+        ],
+    ),
+    (
+        "external",
+        &[
+            field("metricName", "metric/name"),
+            field("metricSelector", "metric/selector"),
+            field("targetValue", "target/value"),
+            field("targetAverageValue", "target/averageValue"),
+        ],
+    ),
 ];
 
 const STATUS: &Sources = &[
-    ("resource", &[
-        field("name", "name"),
-        field("currentAverageUtilization", "current/averageUtilization"),
-        amount("currentAverageValue", "current/averageValue"),
-    ]),
-    ("containerResource", &[
-        field("name", "name"),
-        field("container", "container"),
-        field("currentAverageUtilization", "current/averageUtilization"),
-        amount("currentAverageValue", "current/averageValue"),
-    ]),
-    ("pods", &[
-        field("metricName", "metric/name"),
-        field("selector", "metric/selector"),
-        amount("currentAverageValue", "current/averageValue"),
-    ]),
-    ("object", &[
-        field("target", "describedObject"),
-        field("metricName", "metric/name"),
-        field("selector", "metric/selector"),
-        amount("currentValue", "current/value"),
-        field("averageValue", "current/averageValue"),
-    ]),
-    ("external", &[
-        field("metricName", "metric/name"),
-        field("metricSelector", "metric/selector"),
-        amount("currentValue", "current/value"),
-        field("currentAverageValue", "current/averageValue"),
-    ]),
+    (
+        "resource",
+        &[
+            field("name", "name"),
+            field("currentAverageUtilization", "current/averageUtilization"),
+            amount("currentAverageValue", "current/averageValue"),
+        ],
+    ),
+    (
+        "containerResource",
+        &[
+            field("name", "name"),
+            field("container", "container"),
+            field("currentAverageUtilization", "current/averageUtilization"),
+            amount("currentAverageValue", "current/averageValue"),
+        ],
+    ),
+    (
+        "pods",
+        &[
+            field("metricName", "metric/name"),
+            field("selector", "metric/selector"),
+            amount("currentAverageValue", "current/averageValue"),
+        ],
+    ),
+    (
+        "object",
+        &[
+            field("target", "describedObject"),
+            field("metricName", "metric/name"),
+            field("selector", "metric/selector"),
+            amount("currentValue", "current/value"),
+            field("averageValue", "current/averageValue"),
+        ],
+    ),
+    (
+        "external",
+        &[
+            field("metricName", "metric/name"),
+            field("metricSelector", "metric/selector"),
+            amount("currentValue", "current/value"),
+            field("currentAverageValue", "current/averageValue"),
+        ],
+    ),
 ];
 
 /// A `MetricSpec` of `autoscaling/v1` as one of `autoscaling/v2`.

@@ -1,14 +1,18 @@
 //! Aggregation: a server behind the server, from its APIService to its removal.
 
 use http_body_util::StreamBody;
-use tokio::net::TcpListener;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use super::{custom::eventually, *};
 use crate::{
     base::task::Supervisor,
     http::{
+        client, remote_user,
         server::{self, PeerCertificate, Verifiers},
-        remote_user,
     },
     pki::{serving::Serving, tls},
 };
@@ -22,8 +26,8 @@ struct Extended {
     server: Fixture,
     authority: Authority,
     port: u16,
-    _directory: tempfile::TempDir,
-    _supervisor: Supervisor,
+    directory: tempfile::TempDir,
+    supervisor: Supervisor,
 }
 
 impl Extended {
@@ -39,14 +43,16 @@ impl Extended {
         let port = listener.local_addr().unwrap().port();
         let supervisor = Supervisor::new();
         let verifiers = Verifiers::from(verifier);
-        server::serve(listener, config, verifiers, answer, &supervisor, server::Limits::default());
+        let tasks = supervisor.clone();
+        let service = move |request| answer(request, tasks.clone());
+        server::serve(listener, config, verifiers, service, &supervisor, server::Limits::default());
         let server = Fixture::new();
         server.server.start(&supervisor);
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "ext"},
             "spec": {"type": "ExternalName", "externalName": "localhost"}});
         let (code, created) = server.json(Method::POST, "/api/v1/namespaces/default/services", &service).await;
         assert_eq!(code, 201, "{created}");
-        Self { server, authority, port, _directory: directory, _supervisor: supervisor }
+        Self { server, authority, port, directory, supervisor }
     }
 
     fn api_service(&self, authority: &str) -> Value {
@@ -81,7 +87,8 @@ impl Fixture {
     /// Waits until an APIService says this.
     async fn condition(&self, name: &str, reason: &str) -> Value {
         eventually(async || {
-            let condition = self.get(&format!("{API_SERVICES}/{name}")).await.1["status"]["conditions"][0].take();
+            let (_, service) = self.get(&format!("{API_SERVICES}/{name}")).await;
+            let condition = service.pointer("/status/conditions/0").cloned().unwrap_or_default();
             if condition["reason"] == reason { Ok(condition) } else { Err(condition.to_string()) }
         })
         .await
@@ -101,7 +108,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// The extension server.
-async fn answer(request: Request<Body>) -> Response<Body> {
+async fn answer(mut request: Request<Body>, supervisor: Supervisor) -> Response<Body> {
     let Some(PeerCertificate::Verified(proxy)) = request.extensions().get::<PeerCertificate>().cloned() else {
         return respond::json(StatusCode::UNAUTHORIZED, &json!({"message": "not by the proxy"}));
     };
@@ -130,6 +137,15 @@ async fn answer(request: Request<Body>) -> Response<Body> {
             let mut response = respond::json(StatusCode::FOUND, &json!({}));
             response.headers_mut().insert(header::LOCATION, "/elsewhere".parse().unwrap());
             response
+        }
+        "/apis/ext.example.com/v1/echo" => {
+            let upgraded = hyper::upgrade::on(&mut request);
+            supervisor.spawn("echo", async move {
+                let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded.await.unwrap()));
+                tokio::io::copy(&mut read, &mut write).await.unwrap();
+            });
+            let upgrade = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+            upgrade.header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "echo").body(body::empty()).unwrap()
         }
         FOOS if watches => {
             let event = Bytes::from(format!("{}\n", json!({"type": "ADDED", "object": {"metadata": {"name": "a"}}})));
@@ -176,6 +192,34 @@ async fn watches_stream_through() {
 }
 
 #[tokio::test]
+async fn upgraded_connections_lead_through() {
+    let extended = Extended::available().await;
+    let names = ["localhost".to_owned()];
+    let profile = Profile { common_name: "api", organization: None, names: &names, usage: Usage::Server };
+    let serving = Arc::new(Serving::new(&extended.authority.issue(profile).unwrap()).unwrap());
+    let verifier = tls::client_verifier(PROXY.0.as_str()).unwrap();
+    let config = tls::server(serving, &verifier, tls::HTTP1_PROTOCOLS).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let api = extended.server.server.clone();
+    let service = move |request| api.clone().answer(request);
+    server::serve(listener, config, verifier, service, &extended.supervisor, server::Limits::default());
+    let client = tls::client(extended.authority.pem(), None, tls::HTTP1_PROTOCOLS).unwrap();
+    let request = Request::get(format!("https://localhost:{port}/apis/ext.example.com/v1/echo"))
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "echo")
+        .body(body::empty())
+        .unwrap();
+    let mut response = client::request(client, request, &extended.supervisor).await.unwrap();
+    assert_eq!(response.status(), 101);
+    let mut stream = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
+    stream.write_all(b"hello").await.unwrap();
+    let mut heard = [0; 5];
+    stream.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"hello");
+}
+
+#[tokio::test]
 async fn discovery_and_openapi_show_what_is_behind() {
     let extended = Extended::available().await;
     let server = &extended.server;
@@ -215,7 +259,7 @@ async fn a_removed_service_is_served_no_longer() {
 async fn what_does_not_answer_is_unavailable_and_harms_nobody() {
     let extended = Extended::new().await;
     let server = &extended.server;
-    let stranger = Authority::open(extended._directory.path(), "stranger-ca").unwrap();
+    let stranger = Authority::open(extended.directory.path(), "stranger-ca").unwrap();
     let service = extended.api_service(stranger.pem());
     assert_eq!(server.json(Method::POST, API_SERVICES, &service).await.0, 201);
     let condition = server.condition("v1.ext.example.com", "FailedDiscoveryCheck").await;
@@ -244,7 +288,10 @@ async fn group_versions_of_definitions_are_registered() {
     })
     .await;
     assert_eq!(service["metadata"]["labels"]["kube-aggregator.kubernetes.io/automanaged"], "true");
-    assert_eq!((&service["spec"]["groupPriorityMinimum"], &service["spec"]["versionPriority"]), (&json!(1000), &json!(100)));
+    assert_eq!(
+        (&service["spec"]["groupPriorityMinimum"], &service["spec"]["versionPriority"]),
+        (&json!(1000), &json!(100))
+    );
     assert_eq!(service["status"]["conditions"][0]["reason"], "Local");
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/foos.example.com";
     assert_eq!(server.json(Method::DELETE, path, &Value::Null).await.0, 200);

@@ -59,7 +59,8 @@ async fn lists_and_watches_have_the_shape_of_their_version() {
     assert_eq!((&event["type"], &event["object"]["apiVersion"]), (&json!("ADDED"), &json!("autoscaling/v1")));
     let (_, list) = server.get(V1).await;
     assert_eq!(list["kind"], "HorizontalPodAutoscalerList");
-    let targets: Vec<_> = list["items"].as_array().unwrap().iter().map(|one| &one["spec"]["targetCPUUtilizationPercentage"]).collect();
+    let targets: Vec<_> =
+        list["items"].as_array().unwrap().iter().map(|one| &one["spec"]["targetCPUUtilizationPercentage"]).collect();
     assert_eq!(targets, [&json!(70), &json!(80)]);
     let (_, list) = server.get(V2).await;
     assert_eq!(list["items"][1]["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
@@ -83,7 +84,14 @@ async fn the_parts_of_the_control_plane_are_listed_with_their_health() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| format!("{} {} {}", text(&one["metadata"]["name"]), text(&one["conditions"][0]["status"]), text(&one["conditions"][0]["message"])))
+        .map(|one| {
+            format!(
+                "{} {} {}",
+                text(&one["metadata"]["name"]),
+                text(&one["conditions"][0]["status"]),
+                text(&one["conditions"][0]["message"])
+            )
+        })
         .collect();
     assert_eq!(shown, ["controller-manager True ok", "etcd-0 True ok", "scheduler False it is gone"]);
     assert_eq!(server.get("/api/v1/componentstatuses/etcd-0").await.1["conditions"][0]["type"], "Healthy");
