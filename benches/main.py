@@ -5,15 +5,19 @@ Started by scripts/bench, inside namespaces of its own. Each part starts a serve
 """
 
 import argparse
+import contextlib
 import os
 import statistics
 import sys
 import time
 
+import objects
+import upstream
 import usage
 import writes
 from host import Host
 from pods import Pods
+from wire import Target
 
 DAY_S = 24 * 3600
 STARTS = 5
@@ -112,11 +116,12 @@ def durable_writes(host, table, options):
     """Config maps created by 1 and by 64 clients, taking turns with puts into etcd."""
     with host.server("writes") as server, writes.etcd(host.directory) as etcd:
         server.wait_for_node()
+        target = Target.of_kubeconfig(server.kubeconfig)
         for clients in (1, 64):
             ours, theirs = [], []
             for turn in range(ROUNDS):
                 run = f"{clients}-{turn}"
-                ours.append(writes.load(writes.ConfigMaps, server.kubeconfig, clients, options.load, run))
+                ours.append(writes.load(writes.ConfigMaps, target, clients, options.load, run))
                 if etcd:
                     theirs.append(writes.load(writes.EtcdPuts, etcd, clients, options.load, run))
             report_writes(table, clients, ours, theirs)
@@ -133,6 +138,38 @@ def report_writes(table, clients, ours, theirs):
         latencies = sorted(latency for _, latencies in theirs for latency in latencies)
         note = f"p50 {1e3 * quantile(latencies, 0.5):.1f} ms, p99 {1e3 * quantile(latencies, 0.99):.1f} ms"
         table.row(f"  etcd, {who}", None, other, "1/s", note)
+
+
+def objects_and_requests(host, table, options):
+    """Requests, lists and watches of the API server, beside upstream's kube-apiserver if it is there."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(host.server("objects"))
+        server.wait_for_node()
+        targets, pids = [Target.of_kubeconfig(server.kubeconfig)], [[server.pid]]
+        if options.upstream:
+            other = stack.enter_context(upstream.apiserver(options.upstream, host.directory))
+            targets.append(other.target)
+            pids.append(other.pids)
+        for clients in (1, 64):
+            who = "1 client" if clients == 1 else f"{clients} clients"
+            for load, measured in objects.rates(targets, clients, options.load, ROUNDS).items():
+                beside(table, f"{load}, {who}", measured, "1/s", more_is_better=True)
+        for target in targets:
+            objects.crowd(target)
+        for form, measured in objects.lists(targets).items():
+            beside(table, f"list of {objects.PODS} pods, {form}", [1e3 * seconds for seconds in measured], "ms")
+        fans = [objects.fan_out(target) for target in targets]
+        beside(table, f"a change at {objects.WATCHERS} watchers, median", [1e3 * fan[0] for fan in fans], "ms")
+        beside(table, f"a change at {objects.WATCHERS} watchers, last", [1e3 * fan[1] for fan in fans], "ms")
+        time.sleep(options.settle)
+        sizes = [objects.resident(of) for of in pids]
+        beside(table, f"memory with {objects.PODS} pods (PSS)", [size[0] / 1e6 for size in sizes], "MB")
+        beside(table, f"memory with {objects.PODS} pods (RSS)", [size[1] / 1e6 for size in sizes], "MB")
+
+
+def beside(table, what, measured, unit, more_is_better=False):
+    ours, *others = measured
+    table.row(what, others[0] if others else None, ours, unit, "upstream on the left" if others else "", more_is_better)
 
 
 def quantile(ordered, share):
@@ -167,7 +204,7 @@ def number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-PARTS = {"start": start, "idle": idle, "memory": memory, "pods": pods, "writes": durable_writes}
+PARTS = {"start": start, "idle": idle, "memory": memory, "pods": pods, "writes": durable_writes, "objects": objects_and_requests}
 
 
 def main():
@@ -179,6 +216,7 @@ def main():
     # What may be lost in a power cut is written every five minutes: less would not see it.
     parser.add_argument("--idle", type=float, default=310, help="seconds that an idle server is watched")
     parser.add_argument("--load", type=float, default=4, help="seconds of each turn of writing")
+    parser.add_argument("--upstream", help="a kube-apiserver to measure beside (needs etcd)")
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[])
     options = parser.parse_args()
     host = Host(options.binary, options.directory, options.cgroup)

@@ -8,40 +8,58 @@ import contextlib
 import multiprocessing
 import os
 import shutil
-import socket
 import struct
 import subprocess
 import time
+import typing
 
-from api import read_kubeconfig
 from host import GaveUp
+from wire import Connection, connect
 
 VALUE = "x" * 512
-ETCD = ("127.0.0.1", 22379)
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+class Etcd(typing.NamedTuple):
+    """A running etcd."""
+
+    address: tuple = ("127.0.0.1", 22379)
+    process: subprocess.Popen = None
 
 
 class ConfigMaps:
-    """One kept connection on which config maps are created."""
+    """Creates config maps over one kept connection to a target."""
 
-    def __init__(self, kubeconfig, prefix):
-        address, tls = read_kubeconfig(kubeconfig)
-        self.socket = tls.wrap_socket(connect(address), server_hostname=address[0])
+    def __init__(self, target, prefix):
+        self.connection = Connection(target)
         self.prefix = prefix
 
     def write(self, number):
-        body = f'{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{self.prefix}-{number}"}},"data":{{"value":"{VALUE}"}}}}'
-        head = f"POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        self.socket.sendall((head + body).encode())
-        answer = b""
-        while (end := answer.find(b"\r\n\r\n")) < 0:
-            answer += self.socket.recv(65536)
-        status, _, rest = answer[:end].lower().partition(b"\r\n")
-        length = int(rest.split(b"content-length:")[1].split(b"\r\n")[0])
-        missing = length - (len(answer) - end - 4)
-        while missing > 0:
-            missing -= len(self.socket.recv(65536))
-        if b" 201 " not in status:
-            raise RuntimeError(answer.decode(errors="replace"))
+        self.connection.request("POST", MAPS, config_map(f"{self.prefix}-{number}"))
+
+
+class Patches(ConfigMaps):
+    """Changes one config map again and again."""
+
+    def write(self, number):
+        if number == "first":
+            return super().write(number)
+        path = f"{MAPS}/{self.prefix}-first"
+        body = f'{{"data":{{"number":"{number}"}}}}'
+        self.connection.request("PATCH", path, body, content="application/merge-patch+json")
+
+
+class Gets(ConfigMaps):
+    """Reads one config map again and again."""
+
+    def write(self, number):
+        if number == "first":
+            return super().write(number)
+        self.connection.request("GET", f"{MAPS}/{self.prefix}-first")
+
+
+def config_map(name):
+    return f'{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"value":"{VALUE}"}}}}'
 
 
 class EtcdPuts:
@@ -54,8 +72,8 @@ class EtcdPuts:
         ("content-type", "application/grpc"), ("te", "trailers"),
     )  # fmt: skip
 
-    def __init__(self, address, prefix):
-        self.socket, self.prefix, self.stream = connect(address), prefix, 1
+    def __init__(self, etcd, prefix):
+        self.socket, self.prefix, self.stream = connect(etcd.address), prefix, 1
         self.received = self.socket.makefile("rb")
         self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(self.SETTINGS, 0, 0, b""))
         self.socket.sendall(frame(self.WINDOW_UPDATE, 0, 0, struct.pack(">I", 2**30)))
@@ -91,12 +109,6 @@ class EtcdPuts:
             raise RuntimeError("etcd closed the connection")
         payload = self.received.read(int.from_bytes(head[:3], "big"))
         return head[3], head[4], int.from_bytes(head[5:], "big") & 0x7FFFFFFF, payload
-
-
-def connect(address):
-    connection = socket.create_connection(address, timeout=30)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
 
 
 def frame(kind, flags, stream, payload):
@@ -159,25 +171,27 @@ def etcd(directory):
     if shutil.which("etcd") is None:
         yield None
         return
-    url = f"http://{ETCD[0]}:{ETCD[1]}"
+    host, port = Etcd().address
+    url = f"http://{host}:{port}"
     command = ["etcd", "--data-dir", os.path.join(directory, "etcd"), "--listen-client-urls", url]
     command += ["--advertise-client-urls", url, "--listen-peer-urls", "http://127.0.0.1:22380"]
     log = open(os.path.join(directory, "etcd.log"), "w")
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        wait_for(ETCD, process)
-        yield ETCD
+        etcd = Etcd(process=process)
+        wait_for(etcd)
+        yield etcd
     finally:
         process.kill()
         process.wait()
 
 
-def wait_for(address, process):
+def wait_for(etcd):
     for _ in range(300):
-        if process.poll() is not None:
+        if etcd.process.poll() is not None:
             break
         try:
-            connection = EtcdPuts(address, "ready")
+            connection = EtcdPuts(etcd, "ready")
             connection.socket.settimeout(1)
             return connection.write(0)
         except (OSError, RuntimeError):

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 use kube::Client;
 
 use crate::{
@@ -23,7 +24,7 @@ mod node_secret;
 mod owner;
 mod pod_gc;
 mod pods;
-mod replicaset;
+mod replicas;
 mod resource_quota;
 mod root_ca;
 mod service_account;
@@ -98,7 +99,8 @@ pub fn start(context: &Context) -> Vec<&'static str> {
     supervisor.spawn("node secrets", node_secret::run(context.clone()));
     supervisor.spawn("taint eviction controller", taint_eviction::run(context.clone()));
     supervisor.spawn("deployment controller", deployment::run(context.clone()));
-    supervisor.spawn("replicaset controller", replicaset::run(context.clone()));
+    supervisor.spawn("replicaset controller", replicas::run::<ReplicaSet>(context.clone()));
+    supervisor.spawn("replication controller", replicas::run::<ReplicationController>(context.clone()));
     supervisor.spawn("endpoints controller", endpoints::legacy::run(context.clone()));
     supervisor.spawn("endpointslice controller", endpoints::slices::run(context.clone()));
     supervisor.spawn("namespace controller", namespace::run(context.clone()));

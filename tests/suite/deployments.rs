@@ -89,3 +89,30 @@ fn a_deleted_pod_and_a_killed_process_come_back() {
     assert_eq!(kubectl.path("deployment hello", "{.status.readyReplicas}"), "2");
     assert!(kubectl.fails(&format!("get {deleted}")).contains("NotFound"));
 }
+
+const CONTROLLER: &str = "
+apiVersion: v1
+kind: ReplicationController
+metadata: {name: old}
+spec:
+  replicas: 2
+  template:
+    metadata: {labels: {app: old}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: web, image: busybox, command: [sleep, infinity]}]
+";
+
+#[test]
+fn a_replication_controller_keeps_its_pods() {
+    let Some(scenario) = scenario("keeper") else { return };
+    let kubectl = &scenario.kubectl;
+    kubectl.apply(CONTROLLER);
+    kubectl.run("wait rc/old --for=jsonpath={.status.readyReplicas}=2 --timeout=60s");
+    kubectl.run("scale rc/old --replicas=3");
+    kubectl.run("wait rc/old --for=jsonpath={.status.readyReplicas}=3 --timeout=60s");
+    kubectl.run("scale rc/old --replicas=1");
+    kubectl.run("wait rc/old --for=jsonpath={.status.replicas}=1 --timeout=60s");
+    kubectl.run("delete rc/old");
+    eventually("its pods go with it", PATIENCE, || kubectl.get("pods")["items"].as_array().unwrap().is_empty());
+}

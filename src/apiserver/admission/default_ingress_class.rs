@@ -1,13 +1,13 @@
 //! DefaultIngressClass: a new ingress that names no class gets the cluster's default one.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::{
     api::{Status, kind::GroupResource, meta},
     apiserver::{
-        admission::{Operation, Plugin, Request, Warnings},
+        admission::{Operation, Plugin, Request, Warnings, default_class},
         reader::Reader,
     },
 };
@@ -26,15 +26,6 @@ impl DefaultIngressClass {
     pub fn new(reader: Arc<dyn Reader>) -> Self {
         Self { reader }
     }
-
-    /// The newest of the classes marked as default; of equally old ones the first by name.
-    fn default_class(&self) -> Option<String> {
-        let classes = self.reader.list(CLASSES, None);
-        let classes = classes.iter().filter_map(|class| serde_json::from_slice::<Value>(class).ok());
-        let age = |class: &Value| (Reverse(meta::creation_timestamp(class).to_owned()), meta::name(class).to_owned());
-        let default = classes.filter(|class| meta::annotation(class, DEFAULT_CLASS) == Some("true"));
-        default.min_by_key(age).map(|class| meta::name(&class).to_owned())
-    }
 }
 
 impl Plugin for DefaultIngressClass {
@@ -45,7 +36,7 @@ impl Plugin for DefaultIngressClass {
         if is_new
             && ingress["spec"].is_object()
             && !names_class
-            && let Some(class) = self.default_class()
+            && let Some(class) = default_class(&*self.reader, CLASSES, &[DEFAULT_CLASS])
         {
             ingress["spec"]["ingressClassName"] = class.into();
         }

@@ -1,13 +1,13 @@
 //! DefaultStorageClass: a new claim that names no class gets the cluster's default one.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::{
     api::{Status, kind::GroupResource, kinds::storage_class::DEFAULT_CLASS, meta},
     apiserver::{
-        admission::{Operation, Plugin, Request, Warnings},
+        admission::{Operation, Plugin, Request, Warnings, default_class},
         reader::Reader,
     },
 };
@@ -25,14 +25,6 @@ impl DefaultStorageClass {
     pub fn new(reader: Arc<dyn Reader>) -> Self {
         Self { reader }
     }
-
-    /// The newest of the classes marked as default; of equally old ones the first by name.
-    fn default_class(&self) -> Option<String> {
-        let classes = self.reader.list(CLASSES, None);
-        let classes = classes.iter().filter_map(|class| serde_json::from_slice::<Value>(class).ok());
-        let age = |class: &Value| (Reverse(meta::creation_timestamp(class).to_owned()), meta::name(class).to_owned());
-        classes.filter(is_default).min_by_key(age).map(|class| meta::name(&class).to_owned())
-    }
 }
 
 impl Plugin for DefaultStorageClass {
@@ -41,7 +33,7 @@ impl Plugin for DefaultStorageClass {
         if is_new
             && claim["spec"].is_object()
             && !names_class(claim)
-            && let Some(class) = self.default_class()
+            && let Some(class) = default_class(&*self.reader, CLASSES, &[DEFAULT_CLASS, OLD_DEFAULT])
         {
             claim["spec"]["storageClassName"] = class.into();
         }
@@ -52,10 +44,6 @@ impl Plugin for DefaultStorageClass {
 /// An empty name is a name too: that of no class.
 fn names_class(claim: &Value) -> bool {
     claim["spec"]["storageClassName"].is_string() || meta::annotation(claim, OLD_CLASS).is_some()
-}
-
-fn is_default(class: &Value) -> bool {
-    [DEFAULT_CLASS, OLD_DEFAULT].iter().any(|key| meta::annotation(class, key) == Some("true"))
 }
 
 #[cfg(test)]

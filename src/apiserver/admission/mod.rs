@@ -2,13 +2,17 @@
 //! ordered list of plugins, one file each, in upstream's order; all may first change the object,
 //! and then, defaulted and validated, all may refuse it.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::{
-    api::{Status, kind::Descriptor, meta},
+    api::{
+        Status,
+        kind::{Descriptor, GroupResource},
+        meta,
+    },
     apiserver::{attributes::Attributes, authz::Authorizer, reader::Reader},
 };
 
@@ -188,6 +192,16 @@ impl Admission {
     pub fn reserve(&self, request: &Request<'_>, object: &Value) -> Result<Vec<Reservation>, Status> {
         self.plugins.iter().filter_map(|plugin| plugin.reserve(request, object).transpose()).collect()
     }
+}
+
+/// Name of the newest object of `classes` that one of the `marks` (annotations of value `true`) makes
+/// the default; of equally old ones the first by name.
+fn default_class(reader: &dyn Reader, classes: GroupResource<'_>, marks: &[&str]) -> Option<String> {
+    let classes = reader.list(classes, None);
+    let classes = classes.iter().filter_map(|class| serde_json::from_slice::<Value>(class).ok());
+    let defaults = classes.filter(|class| marks.iter().any(|mark| meta::annotation(class, mark) == Some("true")));
+    let age = |class: &Value| (Reverse(meta::creation_timestamp(class).to_owned()), meta::name(class).to_owned());
+    defaults.min_by_key(age).map(|class| meta::name(&class).to_owned())
 }
 
 /// Several problems as one, in upstream's form of an aggregate: `[a, b]`, each once.

@@ -130,7 +130,10 @@ fn shape(name: &str, definition: &mut Value, dialect: Dialect) {
     }
     rewrite_references(definition, dialect);
     if dialect == Dialect::V2 {
-        simplify(definition);
+        match open_object(definition) {
+            Some(open) => *definition = open,
+            None => simplify(definition),
+        }
     }
     if facts::is_atomic_struct(name) {
         definition["x-kubernetes-map-type"] = "atomic".into();
@@ -170,9 +173,25 @@ fn rewrite_references(value: &mut Value, dialect: Dialect) {
     }
 }
 
-/// Version 2 knows no alternatives; `null` and defaults confuse the clients that still read it.
+/// Version 2 knows no alternatives; `null`, defaults, and fields beside unknown ones confuse the
+/// clients that still read it (rules of upstream's `ToStructuralOpenAPIV2`).
 fn simplify(schema: &mut Value) {
     let Some(fields) = schema.as_object_mut() else { return };
+    let holds = |fields: &Map<String, Value>, keyword| fields.get(keyword).is_some_and(|value| value == true);
+    let (nullable, open) = (holds(fields, "nullable"), holds(fields, "x-kubernetes-preserve-unknown-fields"));
+    if nullable || open {
+        fields.remove("items");
+        fields.remove("properties");
+    }
+    let untyped = match fields.get("type").and_then(Value::as_str) {
+        Some("array") => nullable || !fields.contains_key("items"),
+        Some("object") => nullable || open,
+        _ => nullable,
+    };
+    if untyped {
+        fields.remove("type");
+    }
+    require_what_cannot_be_null(fields);
     for keyword in ["allOf", "anyOf", "oneOf", "not", "nullable", "default"] {
         fields.remove(keyword);
     }
@@ -181,6 +200,24 @@ fn simplify(schema: &mut Value) {
     }
     let properties = fields.get_mut("properties").and_then(Value::as_object_mut);
     properties.into_iter().flatten().for_each(|(_, property)| simplify(property));
+}
+
+/// To be required, a field must have a value that version 2 can tell.
+fn require_what_cannot_be_null(fields: &mut Map<String, Value>) {
+    let Some(Value::Array(mut required)) = fields.remove("required") else { return };
+    let properties = fields.get("properties");
+    required.retain(|name| {
+        let property = properties.zip(name.as_str()).and_then(|(properties, name)| properties.get(name));
+        property.is_none_or(|property| property["nullable"] != true)
+    });
+    if !required.is_empty() {
+        fields.insert("required".into(), required.into());
+    }
+}
+
+/// An object that keeps unknown fields has none in version 2, or kubectl would refuse the others.
+fn open_object(definition: &Value) -> Option<Value> {
+    (definition["x-kubernetes-preserve-unknown-fields"] == true).then(|| json!({"type": "object"}))
 }
 
 fn extend(property: &mut Value, fact: &Fact) {

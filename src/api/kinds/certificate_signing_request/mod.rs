@@ -6,7 +6,7 @@ use k8s_openapi::api::certificates::v1::{
 };
 use serde_json::{Value, json};
 
-use super::{cells, names, status};
+use super::{cells, names};
 use crate::api::{
     kind::{Column, Kind, Names, Subresource},
     status::Cause,
@@ -59,7 +59,6 @@ impl Kind for CertificateSigningRequestKind {
 
     /// Approval is for `/approval` alone.
     fn prepare_for_status_update(new: &mut CertificateSigningRequest, old: &CertificateSigningRequest) {
-        status::keep_metadata(&mut new.metadata, &old.metadata);
         let is_approval = |one: &CertificateSigningRequestCondition| matches!(one.type_.as_str(), APPROVED | DENIED);
         let approvals = conditions(old).iter().filter(|condition| is_approval(condition)).cloned();
         let others = conditions(new).iter().filter(|condition| !is_approval(condition)).cloned();
@@ -67,13 +66,12 @@ impl Kind for CertificateSigningRequestKind {
         new.status.get_or_insert_default().conditions = (!kept.is_empty()).then_some(kept);
     }
 
-    /// `/approval` writes conditions and nothing else.
+    /// `/approval` writes conditions, and metadata as every write does.
     fn prepare_for_part_update(_part: &str, new: &mut CertificateSigningRequest, old: &CertificateSigningRequest) {
         let conditions = new.status.take().and_then(|status| status.conditions);
         new.spec.clone_from(&old.spec);
         new.status.clone_from(&old.status);
         new.status.get_or_insert_default().conditions = conditions;
-        status::keep_metadata(&mut new.metadata, &old.metadata);
     }
 
     fn validate(request: &CertificateSigningRequest) -> Vec<Cause> {

@@ -1,14 +1,16 @@
-//! The ReplicaSet controller: as many pods as wanted, from one template.
+//! The ReplicaSet and ReplicationController controllers: as many pods as wanted, from one template.
+//! The two kinds differ in how they are written down alone.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
+    NamespaceResourceScope,
     api::{
         apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
-        core::v1::{Pod, PodTemplateSpec},
+        core::v1::{Pod, PodTemplateSpec, ReplicationController, ReplicationControllerCondition},
     },
-    apimachinery::pkg::apis::meta::v1::Time,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, Time},
 };
 use kube::{
     Api, Client, Resource,
@@ -19,7 +21,7 @@ use crate::{
     client::{
         ObjectKey,
         events::{Recorder, Type},
-        informer::{Delta, Informer},
+        informer::{Delta, Informer, Object},
         queue::{Outcome, WorkQueue},
     },
     controllers::{
@@ -29,43 +31,69 @@ use crate::{
     },
 };
 
-const NAME: &str = "replicaset-controller";
 /// Keys worked on at once.
 const WIDTH: usize = 8;
 /// Most pods created or deleted in one pass.
 const BURST_LIMIT: usize = 500;
 
-pub(super) async fn run(context: Context) {
-    let queue = WorkQueue::new();
-    let (sets, pods) = (context.informers.of::<ReplicaSet>(), context.informers.of::<Pod>());
-    sets.synced().await;
-    pods.synced().await;
-    let nudged = queue.clone();
-    sets.on_change(move |delta| nudged.add(ObjectKey::of(&**delta.latest())));
-    let (nudged, known) = (queue.clone(), sets.clone());
-    pods.on_change(move |delta| nudge_owners(&nudged, &known, delta));
-    let controller = Controller { client: context.client(NAME), recorder: context.recorder(NAME), sets, pods };
-    queue.run(NAME, WIDTH, |key| controller.reconcile(key)).await;
+/// A kind that keeps a number of pods.
+pub(super) trait ReplicaKeeper: Object + Resource<DynamicType = (), Scope = NamespaceResourceScope> {
+    /// The controller's name, which is its service account's too.
+    const CONTROLLER: &'static str;
+    /// Whether the kind's status counts pods that are being deleted.
+    const COUNTS_TERMINATING: bool;
+
+    /// What is to be kept.
+    fn wanted(&self) -> Option<Wanted<'_>>;
+
+    /// The status as it is.
+    fn status(&self) -> Option<Cow<'_, ReplicaSetStatus>>;
 }
 
-/// A pod concerns the set that manages it, the one that did before, and, while nobody does, all
-/// sets that select it.
-fn nudge_owners(queue: &WorkQueue<ObjectKey>, sets: &Informer<ReplicaSet>, delta: &Delta<'_, Pod>) {
+/// What a keeper is to keep.
+pub(super) struct Wanted<'a> {
+    /// How many pods.
+    replicas: Option<i32>,
+    /// Seconds that a pod must be ready to be available.
+    min_ready_seconds: Option<i32>,
+    /// Which pods.
+    selector: Cow<'a, LabelSelector>,
+    /// What they are made of.
+    template: Option<&'a PodTemplateSpec>,
+}
+
+pub(super) async fn run<K: ReplicaKeeper>(context: Context) {
+    let queue = WorkQueue::new();
+    let (keepers, pods) = (context.informers.of::<K>(), context.informers.of::<Pod>());
+    keepers.synced().await;
+    pods.synced().await;
+    let nudged = queue.clone();
+    keepers.on_change(move |delta| nudged.add(ObjectKey::of(&**delta.latest())));
+    let (nudged, known) = (queue.clone(), keepers.clone());
+    pods.on_change(move |delta| nudge_owners(&nudged, &known, delta));
+    let controller =
+        Controller { client: context.client(K::CONTROLLER), recorder: context.recorder(K::CONTROLLER), keepers, pods };
+    queue.run(K::CONTROLLER, WIDTH, |key| controller.reconcile(key)).await;
+}
+
+/// A pod concerns the keeper that manages it, the one that did before, and, while nobody does, all
+/// keepers that select it.
+fn nudge_owners<K: ReplicaKeeper>(queue: &WorkQueue<ObjectKey>, keepers: &Informer<K>, delta: &Delta<'_, Pod>) {
     let namespace = delta.latest().metadata.namespace.clone().unwrap_or_default();
     for pod in delta.old.into_iter().chain(delta.new) {
-        if let Some(owner) = owner::controller_of(&**pod).filter(|owner| owner.kind == "ReplicaSet") {
+        if let Some(owner) = owner::controller_of(&**pod).filter(|owner| owner.kind == K::kind(&())) {
             queue.add(ObjectKey::new(&*namespace, &*owner.name));
         }
     }
     let Some(orphan) = delta.new.filter(|pod| owner::controller_of(&***pod).is_none()) else { return };
-    for set in sets.list_in(&namespace) {
-        if set.spec.as_ref().is_some_and(|spec| owner::selects(&spec.selector, &**orphan)) {
-            queue.add(ObjectKey::of(&*set));
+    for keeper in keepers.list_in(&namespace) {
+        if keeper.wanted().is_some_and(|wanted| owner::selects(&wanted.selector, &**orphan)) {
+            queue.add(ObjectKey::of(&*keeper));
         }
     }
 }
 
-/// What one pass over a ReplicaSet does.
+/// What one pass over a keeper does.
 #[derive(Debug, Default)]
 struct Plan {
     adopt: Vec<Arc<Pod>>,
@@ -77,13 +105,13 @@ struct Plan {
     look_again: Option<Duration>,
 }
 
-/// Compares a set with the pods of its namespace.
-fn plan(set: &ReplicaSet, candidates: &[Arc<Pod>], now: Timestamp) -> Plan {
-    let Some(spec) = &set.spec else { return Plan::default() };
+/// Compares a keeper with the pods of its namespace.
+fn plan<K: ReplicaKeeper>(set: &K, candidates: &[Arc<Pod>], now: Timestamp) -> Plan {
+    let Some(wanted) = set.wanted() else { return Plan::default() };
     let mut plan = Plan::default();
     let mut own = Vec::new();
     for pod in candidates.iter().filter(|pod| !pods::is_finished(pod)) {
-        match owner::claim(set, &spec.selector, &**pod) {
+        match owner::claim(set, &wanted.selector, &**pod) {
             Claim::Owned => own.push(pod.clone()),
             Claim::Adopt => plan.adopt.push(pod.clone()),
             Claim::Release => plan.release.push(pod.clone()),
@@ -92,18 +120,18 @@ fn plan(set: &ReplicaSet, candidates: &[Arc<Pod>], now: Timestamp) -> Plan {
     }
     own.extend(plan.adopt.iter().cloned());
     let active: Vec<&Arc<Pod>> = own.iter().filter(|pod| pods::is_active(pod)).collect();
-    let min_ready = spec.min_ready_seconds.unwrap_or(0);
-    plan.status = status(set, &active, own.len() - active.len(), now);
+    let min_ready = wanted.min_ready_seconds.unwrap_or(0);
+    plan.status = status(set, &wanted, &active, own.len() - active.len(), now);
     plan.look_again = active
         .iter()
         .filter(|pod| !pods::is_available(pod, min_ready, now))
         .filter_map(|pod| pods::ready_since(pod))
         .map(|since| Duration::from_secs(u64::try_from(min_ready).unwrap_or(0)).saturating_sub(age(since, now)))
         .min();
-    if set.metadata.deletion_timestamp.is_none() {
-        let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
-        plan.create = wanted.saturating_sub(active.len()).min(BURST_LIMIT);
-        let surplus = active.len().saturating_sub(wanted).min(BURST_LIMIT);
+    if set.meta().deletion_timestamp.is_none() {
+        let count = usize::try_from(wanted.replicas.unwrap_or(1)).unwrap_or(0);
+        plan.create = count.saturating_sub(active.len()).min(BURST_LIMIT);
+        let surplus = active.len().saturating_sub(count).min(BURST_LIMIT);
         let mut order: Vec<Arc<Pod>> = active.into_iter().cloned().collect();
         pods::sort_for_deletion(&mut order);
         order.truncate(surplus);
@@ -116,14 +144,16 @@ fn age(since: Timestamp, now: Timestamp) -> Duration {
     Duration::from_secs(u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0))
 }
 
-fn status(set: &ReplicaSet, active: &[&Arc<Pod>], terminating: usize, now: Timestamp) -> ReplicaSetStatus {
-    let spec = set.spec.as_ref();
-    let min_ready = spec.and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
-    let template_labels = spec
-        .and_then(|spec| spec.template.as_ref())
-        .and_then(|template| template.metadata.as_ref())
-        .and_then(|metadata| metadata.labels.clone())
-        .unwrap_or_default();
+fn status<K: ReplicaKeeper>(
+    set: &K,
+    wanted: &Wanted<'_>,
+    active: &[&Arc<Pod>],
+    terminating: usize,
+    now: Timestamp,
+) -> ReplicaSetStatus {
+    let min_ready = wanted.min_ready_seconds.unwrap_or(0);
+    let metadata = wanted.template.and_then(|template| template.metadata.as_ref());
+    let template_labels = metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
     let fully_labeled = |pod: &Pod| {
         let labels = pod.metadata.labels.as_ref();
         template_labels.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
@@ -136,25 +166,25 @@ fn status(set: &ReplicaSet, active: &[&Arc<Pod>], terminating: usize, now: Times
         fully_labeled_replicas: Some(count(&fully_labeled)),
         ready_replicas: Some(count(&pods::is_ready)),
         available_replicas: Some(count(&|pod| pods::is_available(pod, min_ready, now))),
-        terminating_replicas: Some(i32::try_from(terminating).unwrap_or(i32::MAX)),
-        observed_generation: set.metadata.generation,
-        conditions: set.status.as_ref().and_then(|status| status.conditions.clone()),
+        terminating_replicas: K::COUNTS_TERMINATING.then(|| i32::try_from(terminating).unwrap_or(i32::MAX)),
+        observed_generation: set.meta().generation,
+        conditions: set.status().and_then(|status| status.conditions.clone()),
     }
 }
 
-struct Controller {
+struct Controller<K: ReplicaKeeper> {
     client: Client,
     recorder: Recorder,
-    sets: Informer<ReplicaSet>,
+    keepers: Informer<K>,
     pods: Informer<Pod>,
 }
 
-impl Controller {
+impl<K: ReplicaKeeper> Controller<K> {
     async fn reconcile(&self, key: ObjectKey) -> kube::Result<Outcome> {
-        let Some(set) = self.sets.get(&key) else { return Ok(Outcome::Done) };
+        let Some(set) = self.keepers.get(&key) else { return Ok(Outcome::Done) };
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
-        let mut plan = plan(&set, &self.pods.list_in(&key.namespace), Timestamp::now());
-        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        let mut plan = plan(&*set, &self.pods.list_in(&key.namespace), Timestamp::now());
+        let uid = set.meta().uid.as_deref().unwrap_or_default();
         for pod in &plan.adopt {
             self.patch(&api, pod, owner::adoption(&*set, pod.metadata.uid.as_deref().unwrap_or_default())).await?;
         }
@@ -177,8 +207,8 @@ impl Controller {
 
     /// Creates `count` pods in batches that double, so that a refusal that would meet all of them
     /// (a quota, a webhook) is met by few.
-    async fn create(&self, api: &Api<Pod>, set: &ReplicaSet, count: usize) -> kube::Result<()> {
-        let Some(template) = set.spec.as_ref().and_then(|spec| spec.template.as_ref()) else { return Ok(()) };
+    async fn create(&self, api: &Api<Pod>, set: &K, count: usize) -> kube::Result<()> {
+        let Some(template) = set.wanted().and_then(|wanted| wanted.template) else { return Ok(()) };
         let pod = pod_from(template, set);
         let (mut left, mut batch) = (count, 1);
         while left > 0 {
@@ -208,7 +238,7 @@ impl Controller {
         Ok(())
     }
 
-    async fn delete(&self, api: &Api<Pod>, set: &ReplicaSet, surplus: &[Arc<Pod>]) -> kube::Result<()> {
+    async fn delete(&self, api: &Api<Pod>, set: &K, surplus: &[Arc<Pod>]) -> kube::Result<()> {
         let deletions = surplus.iter().map(|pod| async move {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
             let params = DeleteParams {
@@ -225,22 +255,22 @@ impl Controller {
         futures_util::future::join_all(deletions).await.into_iter().collect()
     }
 
-    async fn write_status(&self, key: &ObjectKey, set: &ReplicaSet, status: &ReplicaSetStatus) -> kube::Result<()> {
-        if set.status.as_ref() == Some(status) {
+    async fn write_status(&self, key: &ObjectKey, set: &K, status: &ReplicaSetStatus) -> kube::Result<()> {
+        if set.status().as_deref() == Some(status) {
             return Ok(());
         }
-        let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &key.namespace);
-        let patch = serde_json::json!({"metadata": {"uid": set.metadata.uid}, "status": status});
+        let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
+        let patch = serde_json::json!({"metadata": {"uid": set.meta().uid}, "status": status});
         ignore_not_found(api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await).map(|_| ())
     }
 
-    fn note(&self, set: &ReplicaSet, kind: Type, reason: &str, note: String) {
+    fn note(&self, set: &K, kind: Type, reason: &str, note: String) {
         self.recorder.record(&set.object_ref(&()), kind, reason, note);
     }
 }
 
 /// The pod that `template` describes, managed by `owner`.
-pub(super) fn pod_from<O: Resource<DynamicType = ()>>(template: &PodTemplateSpec, owner: &O) -> Pod {
+fn pod_from<O: Resource<DynamicType = ()>>(template: &PodTemplateSpec, owner: &O) -> Pod {
     let mut pod = Pod { spec: template.spec.clone(), ..Pod::default() };
     let template = template.metadata.clone().unwrap_or_default();
     pod.metadata.labels = template.labels;
@@ -280,6 +310,58 @@ fn said(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
+    }
+}
+
+impl ReplicaKeeper for ReplicaSet {
+    const CONTROLLER: &'static str = "replicaset-controller";
+    const COUNTS_TERMINATING: bool = true;
+
+    fn wanted(&self) -> Option<Wanted<'_>> {
+        self.spec.as_ref().map(|spec| Wanted {
+            replicas: spec.replicas,
+            min_ready_seconds: spec.min_ready_seconds,
+            selector: Cow::Borrowed(&spec.selector),
+            template: spec.template.as_ref(),
+        })
+    }
+
+    fn status(&self) -> Option<Cow<'_, ReplicaSetStatus>> {
+        self.status.as_ref().map(Cow::Borrowed)
+    }
+}
+
+impl ReplicaKeeper for ReplicationController {
+    const CONTROLLER: &'static str = "replication-controller";
+    const COUNTS_TERMINATING: bool = false;
+
+    fn wanted(&self) -> Option<Wanted<'_>> {
+        self.spec.as_ref().map(|spec| Wanted {
+            replicas: spec.replicas,
+            min_ready_seconds: spec.min_ready_seconds,
+            selector: Cow::Owned(LabelSelector { match_labels: spec.selector.clone(), match_expressions: None }),
+            template: spec.template.as_ref(),
+        })
+    }
+
+    fn status(&self) -> Option<Cow<'_, ReplicaSetStatus>> {
+        let status = self.status.as_ref()?;
+        let condition = |condition: &ReplicationControllerCondition| ReplicaSetCondition {
+            type_: condition.type_.clone(),
+            status: condition.status.clone(),
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+            last_transition_time: condition.last_transition_time.clone(),
+        };
+        Some(Cow::Owned(ReplicaSetStatus {
+            replicas: status.replicas,
+            fully_labeled_replicas: status.fully_labeled_replicas,
+            ready_replicas: status.ready_replicas,
+            available_replicas: status.available_replicas,
+            terminating_replicas: None,
+            observed_generation: status.observed_generation,
+            conditions: status.conditions.as_ref().map(|conditions| conditions.iter().map(condition).collect()),
+        }))
     }
 }
 
@@ -331,5 +413,16 @@ mod tests {
         set.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
         let plan = plan(&set, &[], Timestamp::now());
         assert_eq!(plan.create, 0);
+    }
+
+    #[test]
+    fn a_replication_controller_is_kept_by_the_same_rules() {
+        let keeper: ReplicationController = serde_json::from_value(json!({
+            "metadata": {"name": "web", "uid": "u"},
+            "spec": {"replicas": 2, "selector": {"app": "web"}},
+        }))
+        .unwrap();
+        let plan = plan(&keeper, &[pod("a", "Running", false), pod("b", "Running", true)], Timestamp::now());
+        assert_eq!((plan.create, plan.status.replicas, plan.status.terminating_replicas), (1, 1, None));
     }
 }

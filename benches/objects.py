@@ -1,0 +1,152 @@
+"""What an API server does under load and with many objects, Nauplius and upstream taking turns."""
+
+import json
+import multiprocessing
+import selectors
+import ssl
+import statistics
+import time
+
+import usage
+import writes
+from wire import Connection
+
+PODS = 10_000
+MAKERS = 8
+PAGE = 500
+WATCHERS = 1_000
+CHANGES = 11
+LISTS = 5
+LOADS = (("creates", writes.ConfigMaps), ("patches", writes.Patches), ("gets", writes.Gets))
+CROWD = "/api/v1/namespaces/crowd/pods"
+TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+def rates(targets, clients, seconds, rounds):
+    """Requests a second of each target for each kind of load: {load: [median of each target]}."""
+    measured = {}
+    for name, load in LOADS:
+        turns = [[] for _ in targets]
+        for turn in range(rounds):
+            for of, target in zip(turns, targets):
+                of.append(writes.load(load, target, clients, seconds, f"{name}-{clients}-{turn}")[0])
+        measured[name] = [statistics.median(turn) for turn in turns]
+    return measured
+
+
+def crowd(target):
+    """Makes the pods. A namespace's service account may have to be made too: upstream's controllers are not there."""
+    connection = Connection(target)
+    connection.request("POST", "/api/v1/namespaces", '{"metadata":{"name":"crowd"}}')
+    try:
+        path = "/api/v1/namespaces/crowd/serviceaccounts"
+        connection.request("POST", path, '{"metadata":{"name":"default"}}')
+    except RuntimeError as error:
+        if " 409 " not in str(error):
+            raise
+    makers = [multiprocessing.Process(target=make_pods, args=(target, number), daemon=True) for number in range(MAKERS)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+        if maker.exitcode != 0:
+            raise RuntimeError("not all pods could be made")
+
+
+def make_pods(target, maker):
+    """Pods that nobody schedules."""
+    connection = Connection(target)
+    container = {"name": "web", "image": "nginx:1.27", "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}}
+    for number in range(maker, PODS, MAKERS):
+        metadata = {"name": f"pod-{number}", "labels": {"app": "web", "pod-template-hash": "5d59d67564"}}
+        spec = {"schedulerName": "nobody", "containers": [container]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        connection.request("POST", CROWD, json.dumps(pod))
+
+
+def lists(targets):
+    """Seconds for a list of all pods in each form: {form: [median of each target]}."""
+    forms = {
+        "JSON": lambda connection: connection.request("GET", f"{CROWD}?resourceVersion=0"),
+        "protobuf": lambda connection: connection.request("GET", f"{CROWD}?resourceVersion=0", accept=PROTOBUF),
+        "Table": lambda connection: connection.request("GET", f"{CROWD}?resourceVersion=0", accept=TABLE),
+        f"JSON, pages of {PAGE}": pages,
+    }
+    measured = {}
+    for form, read in forms.items():
+        turns = [[] for _ in targets]
+        for _ in range(LISTS):
+            for of, target in zip(turns, targets):
+                connection = Connection(target)
+                began = time.monotonic()
+                read(connection)
+                of.append(time.monotonic() - began)
+        measured[form] = [statistics.median(turn) for turn in turns]
+    return measured
+
+
+def pages(connection):
+    token = ""
+    while True:
+        answer = json.loads(connection.request("GET", f"{CROWD}?limit={PAGE}&continue={token}"))
+        token = answer["metadata"].get("continue", "")
+        if not token:
+            return
+
+
+def fan_out(target):
+    """Seconds until a change has reached the median and the last of many watchers; the median of some changes."""
+    writer = Connection(target)
+    writer.request("POST", writes.MAPS, writes.config_map("watched"))
+    path = f"{writes.MAPS}?watch=1&fieldSelector=metadata.name%3Dwatched"
+    watchers = selectors.DefaultSelector()
+    open_watches = []
+    for _ in range(WATCHERS):
+        watch = Connection(target)
+        watch.send("GET", path)
+        open_watches.append(watch)
+    for watch in open_watches:
+        received = b""
+        while b'"type":"ADDED"' not in received:
+            received += watch.socket.recv(65536)
+        watch.socket.setblocking(False)
+        watchers.register(watch.socket, selectors.EVENT_READ)
+    middle, last = [], []
+    for change in range(CHANGES):
+        mark = f'"mark":"{change}"'.encode()
+        began = time.monotonic()
+        writer.request("PATCH", f"{writes.MAPS}/watched", f'{{"data":{{{mark.decode()}}}}}', content="application/merge-patch+json")
+        waiting = {watch.socket: b"" for watch in open_watches}
+        times = []
+        while waiting:
+            for key, _ in watchers.select(30):
+                received = available(key.fileobj)
+                if key.fileobj not in waiting:
+                    continue
+                waiting[key.fileobj] += received
+                if mark in waiting[key.fileobj]:
+                    del waiting[key.fileobj]
+                    times.append(time.monotonic() - began)
+        middle.append(statistics.median(times))
+        last.append(times[-1])
+    for watch in open_watches:
+        watch.socket.close()
+    return statistics.median(middle), statistics.median(last)
+
+
+def available(stream):
+    """What has arrived on a TLS stream that does not block."""
+    received = b""
+    try:
+        while part := stream.recv(65536):
+            received += part
+    except ssl.SSLWantReadError:
+        pass
+    return received
+
+
+def resident(pids):
+    """Bytes that processes share proportionally, and what they hold resident."""
+    sizes = [usage.memory(pid) for pid in pids]
+    return sum(size["Pss"] for size in sizes), sum(size["Rss"] for size in sizes)
