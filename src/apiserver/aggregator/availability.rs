@@ -10,14 +10,11 @@ use super::{
     way::{Wanted, Way},
 };
 use crate::{
-    api::{kind::GroupResource, kinds::api_service::AVAILABLE, meta, time},
-    apiserver::reader::Reader,
+    api::{kind::GroupResource, kinds::api_service::AVAILABLE, time},
+    apiserver::{nodes::endpoints, reader::Reader},
 };
 
 pub(super) const SERVICES: GroupResource<'static> = GroupResource { group: "", resource: "services" };
-pub(super) const SLICES: GroupResource<'static> =
-    GroupResource { group: "discovery.k8s.io", resource: "endpointslices" };
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// How many more endpoints are tried at once when the first does not answer.
 const FURTHER_ATTEMPTS: usize = 4;
 
@@ -42,12 +39,10 @@ pub struct Circumstances {
 impl Circumstances {
     /// Looks for the service and its endpoints.
     pub fn of(reader: &dyn Reader, wanted: &ServicePort) -> Self {
-        let parse = |json: &bytes::Bytes| serde_json::from_slice::<Value>(json).ok();
-        let slices = reader.list(SLICES, Some(&wanted.namespace));
-        let slices = slices.iter().filter_map(parse);
+        let service = reader.get(SERVICES, &wanted.namespace, &wanted.name);
         Self {
-            service: reader.get(SERVICES, &wanted.namespace, &wanted.name).as_ref().and_then(parse),
-            slices: slices.filter(|slice| meta::label(slice, SERVICE_NAME_LABEL) == Some(&wanted.name)).collect(),
+            service: service.and_then(|json| serde_json::from_slice(&json).ok()),
+            slices: endpoints::slices(reader, &wanted.namespace, &wanted.name),
         }
     }
 
@@ -172,7 +167,7 @@ mod tests {
     }
 
     fn slice(ready: bool, port: &str) -> Value {
-        json!({"metadata": {"name": "s-1", "namespace": "n", "labels": {SERVICE_NAME_LABEL: "s"}},
+        json!({"metadata": {"name": "s-1", "namespace": "n", "labels": {"kubernetes.io/service-name": "s"}},
                "ports": [{"name": port, "port": 8443}], "endpoints": [{"conditions": {"ready": ready}}]})
     }
 

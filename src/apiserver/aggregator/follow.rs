@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::{Status, kind::GroupResource, meta},
     apiserver::{
+        nodes::endpoints,
         reader::Reader,
         registry::{Warnings, own, update::Endpoint},
     },
@@ -115,7 +116,7 @@ impl Aggregator {
 
     /// Wakes when an APIService, a service or an endpoint changes.
     fn changes(&self) -> Vec<watch::Receiver<Revision>> {
-        let resources = [API_SERVICES, availability::SERVICES, availability::SLICES];
+        let resources = [API_SERVICES, availability::SERVICES, endpoints::SLICES];
         let cache = |resource: GroupResource<'_>| self.registry.caches().of(resource);
         resources.into_iter().filter_map(cache).map(|cache| cache.changes()).collect()
     }

@@ -10,7 +10,8 @@ use crate::{
     apiserver::reader::Reader,
 };
 
-const SLICES: GroupResource<'static> = GroupResource { group: "discovery.k8s.io", resource: "endpointslices" };
+/// The resource of endpoint slices.
+pub const SLICES: GroupResource<'static> = GroupResource { group: "discovery.k8s.io", resource: "endpointslices" };
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// Where a request goes.
@@ -25,13 +26,8 @@ pub struct Backend {
 /// One of the ready endpoints that `service` has for its port called `port_name`, by chance, but of
 /// the service's first IP family if there is one.
 pub fn choose(reader: &dyn Reader, service: &Value, port_name: &str) -> Option<Backend> {
-    let slices = reader.list(SLICES, Some(meta::namespace(service)));
-    let mut backends: Vec<Backend> = slices
-        .iter()
-        .filter_map(|slice| serde_json::from_slice::<Value>(slice).ok())
-        .filter(|slice| meta::label(slice, SERVICE_NAME_LABEL) == Some(meta::name(service)))
-        .flat_map(|slice| ready(&slice, port_name))
-        .collect();
+    let slices = slices(reader, meta::namespace(service), meta::name(service));
+    let mut backends: Vec<Backend> = slices.iter().flat_map(|slice| ready(slice, port_name)).collect();
     let wants_ipv6 = service.pointer("/spec/ipFamilies/0").is_some_and(|family| family == "IPv6");
     let is_preferred = |backend: &Backend| backend.address.is_ipv6() == wants_ipv6;
     if backends.iter().any(is_preferred) {
@@ -39,6 +35,13 @@ pub fn choose(reader: &dyn Reader, service: &Value, port_name: &str) -> Option<B
     }
     let chosen = rand::random_range(0..backends.len().max(1));
     backends.into_iter().nth(chosen)
+}
+
+/// The endpoint slices of a service.
+pub fn slices(reader: &dyn Reader, namespace: &str, service: &str) -> Vec<Value> {
+    let slices = reader.list(SLICES, Some(namespace));
+    let parsed = slices.iter().filter_map(|slice| serde_json::from_slice::<Value>(slice).ok());
+    parsed.filter(|slice| meta::label(slice, SERVICE_NAME_LABEL) == Some(service)).collect()
 }
 
 /// A port number in JSON.

@@ -9,9 +9,12 @@ use tokio::{
 
 use super::{custom::eventually, *};
 use crate::{
-    base::task::Supervisor,
+    client::{
+        discovery::{Resource, Served},
+        transport,
+    },
     http::{
-        client, remote_user,
+        client as http_client, remote_user,
         server::{self, PeerCertificate, Verifiers},
     },
     pki::{serving::Serving, tls},
@@ -92,6 +95,13 @@ impl Fixture {
             if condition["reason"] == reason { Ok(condition) } else { Err(condition.to_string()) }
         })
         .await
+    }
+
+    /// What controllers see.
+    async fn served(&self) -> Served {
+        let api = self.server.clone();
+        let client = transport::in_process(move |request| api.clone().answer(request), User::component("tester"));
+        Served::discover(&client).await.unwrap()
     }
 
     /// The version of the extension server in aggregated discovery.
@@ -210,7 +220,7 @@ async fn upgraded_connections_lead_through() {
         .header(header::UPGRADE, "echo")
         .body(body::empty())
         .unwrap();
-    let mut response = client::request(client, request, &extended.supervisor).await.unwrap();
+    let mut response = http_client::request(client, request, &extended.supervisor).await.unwrap();
     assert_eq!(response.status(), 101);
     let mut stream = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
     stream.write_all(b"hello").await.unwrap();
@@ -225,6 +235,14 @@ async fn discovery_and_openapi_show_what_is_behind() {
     let server = &extended.server;
     let version = server.aggregated().await.unwrap();
     assert_eq!(version["resources"][0]["responseKind"]["kind"], "Foo");
+    let served = server.served().await;
+    assert!(served.unknown.is_empty());
+    for (api_version, plural) in
+        [("v1", "pods"), ("ext.example.com/v1", "foos"), ("autoscaling/v2", "horizontalpodautoscalers")]
+    {
+        let is_there = |one: &&Resource| one.resource.api_version == api_version && one.resource.plural == plural;
+        assert_eq!(served.resources.iter().filter(is_there).count(), 1, "{plural}");
+    }
     let (_, groups) = server.get("/apis").await;
     let names: Vec<&Value> = groups["groups"].as_array().unwrap().iter().map(|group| &group["name"]).collect();
     assert_eq!((names[0], names[1]), (&json!("apiregistration.k8s.io"), &json!("apps")));
@@ -272,6 +290,9 @@ async fn what_does_not_answer_is_unavailable_and_harms_nobody() {
     assert_eq!(body, "service unavailable\n");
     assert_eq!(server.aggregated().await.unwrap(), json!({"version": "v1", "freshness": "Stale"}));
     assert_eq!(server.get("/apis/apps/v1").await.0, 200);
+    let served = server.served().await;
+    assert_eq!(served.unknown, ["ext.example.com/v1"]);
+    assert!(served.resources.iter().any(|one| one.resource.plural == "deployments"));
     let path = "/api/v1/namespaces/default/services/ext";
     assert_eq!(server.json(Method::DELETE, path, &Value::Null).await.0, 200);
     let condition = server.condition("v1.ext.example.com", "ServiceNotFound").await;
