@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     client::{
         ObjectKey,
-        discovery::Served,
+        discovery::{Resource, Served},
         informer::Informer,
         queue::{Outcome, WorkQueue},
     },
@@ -67,7 +67,7 @@ impl Controller {
             let deletable = one.supports(&["list", "deletecollection"]) || one.supports(&["list", "delete"]);
             if one.is_namespaced
                 && deletable
-                && let Err(error) = self.empty_of(namespace, &one.resource, &mut leftovers).await
+                && let Err(error) = self.empty_of(namespace, one, &mut leftovers).await
             {
                 leftovers.failures.push(format!("{}: {error}", qualified(&one.resource)));
             }
@@ -75,7 +75,8 @@ impl Controller {
         Ok(leftovers)
     }
 
-    async fn empty_of(&self, namespace: &str, resource: &ApiResource, left: &mut Leftovers) -> kube::Result<()> {
+    async fn empty_of(&self, namespace: &str, one: &Resource, left: &mut Leftovers) -> kube::Result<()> {
+        let resource = &one.resource;
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
         let list = ListParams::default();
         // What is no longer served has nothing left.
@@ -83,7 +84,14 @@ impl Controller {
         if found.items.is_empty() {
             return Ok(());
         }
-        ignore_not_found(api.delete_collection(&DeleteParams::background(), &list).await)?;
+        if one.supports(&["deletecollection"]) {
+            ignore_not_found(api.delete_collection(&DeleteParams::background(), &list).await)?;
+        } else {
+            for object in &found.items {
+                let name = object.metadata.name.as_deref().unwrap_or_default();
+                ignore_not_found(api.delete(name, &DeleteParams::background()).await)?;
+            }
+        }
         let remaining = api.list_metadata(&list).await?.items;
         for finalizer in remaining.iter().flat_map(|object| object.metadata.finalizers.iter().flatten()) {
             *left.finalizers.entry(finalizer.clone()).or_insert(0) += 1;
