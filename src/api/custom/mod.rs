@@ -17,7 +17,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionVersion,
+    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionSpec,
+    CustomResourceDefinitionVersion, WebhookConversion,
 };
 use serde_json::Value;
 
@@ -102,6 +103,7 @@ fn custom_kind(
     CustomKind {
         api_version: format!("{}/{}", spec.group, version.name).into(),
         stored_version: format!("{}/{}", spec.group, stored.name).into(),
+        conversion: webhook(spec).map(Arc::new),
         versions: served.map(|version| version.name.as_str().into()).collect(),
         kind: spec.names.kind.as_str().into(),
         scope: if spec.scope == "Cluster" { Scope::Cluster } else { Scope::Namespaced },
@@ -116,6 +118,11 @@ fn custom_kind(
         decoding: OnceLock::new(),
         merging: OnceLock::new(),
     }
+}
+
+fn webhook(spec: &CustomResourceDefinitionSpec) -> Option<WebhookConversion> {
+    let conversion = spec.conversion.as_ref().filter(|conversion| conversion.strategy == "Webhook")?;
+    conversion.webhook.clone()
 }
 
 fn scale(

@@ -40,7 +40,7 @@ fn foo(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": name}, "spec": spec})
 }
 
-async fn eventually<T>(mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(super) async fn eventually<T>(mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
     let mut last = String::new();
     for _ in 0..200 {
         match probe().await {
