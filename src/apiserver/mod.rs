@@ -3,12 +3,14 @@
 
 pub mod admission;
 pub mod allocator;
+pub mod annotations;
 pub mod attributes;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;
 pub mod cache;
 pub mod compress;
+pub mod conversion;
 pub mod definitions;
 pub mod discovery;
 pub mod field_manager;

@@ -19,8 +19,11 @@ use crate::{
         authz::Authorizer,
         bootstrap,
         cache::Caches,
+        conversion::Converter,
         handlers::Handlers,
-        nodes, reviews,
+        nodes,
+        outbound::Outbound,
+        reviews,
         server::{ApiServer, Components},
         tokens,
     },
@@ -110,13 +113,9 @@ async fn build(
     };
     let authorizer = Arc::new(Authorizer::new(caches.clone()));
     let authenticator = Arc::new(Authenticator::new(caches.clone(), pki.clone(), ISSUER, authorizer.clone()));
-    let admission = Arc::new(Admission::new(caches.clone(), authorizer.clone()));
     let address = SocketAddr::new(config.advertise_address, config.port).to_string();
     let own_client = Arc::new(OnceLock::new());
     let mut handlers = Handlers::default();
-    let issued = authenticator.tokens();
-    reviews::register(&mut handlers, &authorizer, issued);
-    tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &address);
     let parts = nodes::Parts {
         pki: pki.clone(),
         reader: caches.clone(),
@@ -124,11 +123,27 @@ async fn build(
         settings: config.cluster.settings(),
         supervisor: supervisor.clone(),
     };
-    nodes::register(&mut handlers, parts)?;
+    let dialer = nodes::register(&mut handlers, parts)?;
+    let outbound = Outbound::new(caches.clone(), dialer, supervisor.clone());
+    let converter = Arc::new(Converter::new(outbound.clone()));
+    let admission = Arc::new(Admission::new(caches.clone(), authorizer.clone(), outbound, converter.clone()));
+    let issued = authenticator.tokens();
+    reviews::register(&mut handlers, &authorizer, issued);
+    tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &address);
     let (first, last) = config.node_ports;
     let allocator = Arc::new(Allocator::new(&config.cluster.service_cidrs, first..=last));
-    let components =
-        Components { store, caches, kinds, authenticator, authorizer, admission, allocator, handlers, address };
+    let components = Components {
+        store,
+        caches,
+        kinds,
+        authenticator,
+        authorizer,
+        admission,
+        allocator,
+        handlers,
+        converter,
+        address,
+    };
     let api = ApiServer::new(components);
     // The join endpoint keeps what it knows of nodes in the API that it is a part of.
     let _ = own_client.set(client(&api, masters()));

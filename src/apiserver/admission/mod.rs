@@ -8,15 +8,28 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::{
-    api::{Status, kind::Descriptor, meta},
-    apiserver::{attributes::Attributes, authz::Authorizer, reader::Reader},
+    api::{
+        Status,
+        kind::{Descriptor, Subresource},
+        meta,
+        schema::FieldValidation,
+    },
+    apiserver::{
+        annotations::Annotations, attributes::Attributes, authz::Authorizer, conversion::Converter, outbound::Outbound,
+        reader::Reader, registry::delete::DeleteOptions,
+    },
 };
+
+use reinvocation::{Asked, Reinvocation};
+use webhooks::Webhooks;
 
 mod certificates;
 mod claim_resize;
+pub mod conditions;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+pub mod describe;
 mod limit_ranger;
 pub mod matching;
 mod namespace_lifecycle;
@@ -24,11 +37,13 @@ mod node_restriction;
 mod pod_security;
 mod priority;
 mod rbac_escalation;
+pub mod reinvocation;
 mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod storage_in_use;
 mod taint_nodes;
+mod webhooks;
 
 /// Warnings for the client, each of which becomes a `Warning` header.
 pub type Warnings = Vec<String>;
@@ -73,6 +88,21 @@ pub struct Request<'a> {
     pub old: Option<&'a Value>,
     /// Nothing will be stored.
     pub dry_run: bool,
+    /// What else is asked for.
+    pub options: Options<'a>,
+    /// What the audit log is to be told.
+    pub annotations: &'a Annotations,
+}
+
+/// What a request asks for beside the object (`CreateOptions` and its like).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Who writes, as owners of fields are named.
+    pub manager: &'a str,
+    /// What to do about unknown fields.
+    pub field_validation: FieldValidation,
+    /// How to delete.
+    pub delete: Option<&'a DeleteOptions>,
 }
 
 impl Request<'_> {
@@ -86,6 +116,18 @@ impl Request<'_> {
     /// Whether an object of `resource` itself is created or updated.
     fn writes(&self, group: &str, resource: &str) -> bool {
         matches!(self.operation, Operation::Create | Operation::Update) && self.is_for(group, resource)
+    }
+
+    /// Whether the object under review is one of [`Request::kind`]: subresources that are no part of
+    /// theirs have kinds of their own.
+    pub fn shows_its_kind(&self) -> bool {
+        let subresource = self.attributes.subresource.as_str();
+        subresource.is_empty()
+            || self.kind.subresources.iter().any(|known| match known {
+                Subresource::Status => subresource == "status",
+                Subresource::Part(name) => subresource == *name,
+                Subresource::Scale | Subresource::Custom(_) => false,
+            })
     }
 
     /// The namespace that the request is made in: a Namespace is in itself.
@@ -132,15 +174,23 @@ trait Plugin: Send + Sync {
     }
 }
 
-/// All plugins.
+/// All plugins, and those who are asked after them.
 pub struct Admission {
     plugins: Vec<Box<dyn Plugin>>,
+    webhooks: Webhooks,
 }
 
 impl Admission {
-    /// Plugins that look things up in `reader` and ask `authorizer` what the user may.
-    pub fn new(reader: Arc<dyn Reader>, authorizer: Arc<Authorizer>) -> Self {
+    /// Plugins that look things up in `reader` and ask `authorizer` what the user may. Webhooks are
+    /// called through `outbound`.
+    pub fn new(
+        reader: Arc<dyn Reader>,
+        authorizer: Arc<Authorizer>,
+        outbound: Outbound,
+        converter: Arc<Converter>,
+    ) -> Self {
         Self {
+            webhooks: Webhooks::new(reader.clone(), authorizer.clone(), outbound, converter),
             plugins: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle::new(reader.clone())),
                 Box::new(limit_ranger::LimitRanger::new(reader.clone())),
@@ -162,24 +212,42 @@ impl Admission {
         }
     }
 
-    /// Lets every plugin change `object`. Called for creates, updates and connects, before defaults
-    /// and validation.
+    /// Lets every plugin and every webhook change `object`. Called for creates, updates and connects,
+    /// before defaults and validation. If a webhook changes something, all that may concern goes round
+    /// once more.
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<Warnings, Status> {
         let mut warnings = Warnings::new();
-        for plugin in &self.plugins {
-            plugin.wait(request, object).await;
-            warnings.extend(plugin.mutate(request, object)?);
+        let (mut rounds, mut asked) = (Reinvocation::default(), Asked::default());
+        loop {
+            for plugin in &self.plugins {
+                plugin.wait(request, object).await;
+                warnings.extend(plugin.mutate(request, object)?);
+            }
+            let mut shown = Some(std::mem::take(object));
+            let said = self.webhooks.mutate(request, &mut shown, &mut rounds, &mut asked).await;
+            *object = shown.unwrap_or_default();
+            warnings.extend(said?);
+            if !rounds.begin_second() {
+                return Ok(warnings);
+            }
         }
-        Ok(warnings)
     }
 
-    /// Lets every plugin refuse `object`. Called for every write, after validation; for a deletion
-    /// `object` is the stored object.
+    /// Lets every plugin and every webhook refuse `object`. Called for every write, after validation;
+    /// for a deletion `object` is the stored object, and mutating webhooks, which have nothing to change
+    /// then, are asked here as well.
     pub async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<Warnings, Status> {
         let mut warnings = Warnings::new();
+        let is_deletion = request.operation == Operation::Delete;
+        if is_deletion {
+            let (mut rounds, mut asked) = (Reinvocation::default(), Asked::default());
+            warnings.extend(self.webhooks.mutate(request, &mut None, &mut rounds, &mut asked).await?);
+        }
         for plugin in &self.plugins {
             warnings.extend(plugin.validate(request, object)?);
         }
+        let new = Some(object).filter(|_| !is_deletion);
+        warnings.extend(self.webhooks.validate(request, new).await?);
         Ok(warnings)
     }
 
@@ -237,7 +305,9 @@ mod fixture {
         kind: &'a Descriptor,
         old: Option<&'a Value>,
     ) -> Request<'a> {
-        Request { attributes, operation, kind, old, dry_run: false }
+        static ANNOTATIONS: Annotations = Annotations::new();
+        let options = Options::default();
+        Request { attributes, operation, kind, old, dry_run: false, options, annotations: &ANNOTATIONS }
     }
 
     pub fn any_kind() -> Descriptor {

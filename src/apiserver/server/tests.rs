@@ -9,14 +9,19 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::kinds,
-    apiserver::admission,
+    apiserver::{
+        admission,
+        outbound::{Outbound, fixture::Peers},
+    },
     http::body,
     store::{Options, Store},
 };
 
 mod apply;
+mod conversion;
 mod custom;
 mod encodings;
+mod webhooks;
 
 /// Lets everybody be anybody and do anything.
 struct Open;
@@ -63,6 +68,7 @@ struct Fixture {
     server: ApiServer,
     directory: tempfile::TempDir,
     store: Store,
+    peers: Peers,
 }
 
 impl Fixture {
@@ -71,26 +77,38 @@ impl Fixture {
     }
 
     fn open(directory: tempfile::TempDir) -> Self {
+        Self::admitting(directory, |_, _, _| Arc::new(Open))
+    }
+
+    /// A server with an admission of its own.
+    fn admitting(
+        directory: tempfile::TempDir,
+        admission: impl FnOnce(Arc<Caches>, Outbound, Arc<Converter>) -> Arc<dyn Admit>,
+    ) -> Self {
         let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
         let kinds = kinds::all();
+        let caches = Caches::load(&store, &kinds).unwrap();
+        let peers = Peers::new(caches.clone());
+        let converter = Arc::new(Converter::new(peers.outbound.clone()));
         let server = ApiServer::new(Components {
             store: store.clone(),
-            caches: Caches::load(&store, &kinds).unwrap(),
+            admission: admission(caches.clone(), peers.outbound.clone(), converter.clone()),
+            caches,
             kinds,
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
-            admission: Arc::new(Open),
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers: Handlers::default(),
+            converter,
             address: "127.0.0.1:6443".into(),
         });
-        Self { server, directory, store }
+        Self { server, directory, store, peers }
     }
 
     async fn restart(self) -> Self {
         self.store.close().await;
-        let Self { server, directory, store } = self;
-        drop((server, store));
+        let Self { server, directory, store, peers } = self;
+        drop((server, store, peers));
         Self::open(directory)
     }
 
