@@ -1,13 +1,15 @@
 //! Custom resources: from a CustomResourceDefinition to kinds that are served like built-in ones.
-//! [`structural`] is what a definition's schema is parsed into; [`prune`], [`defaults`] and
-//! [`validate`] go by it; [`kind`] is the strategy made of them.
+//! [`structural`] is what a definition's schema is parsed into; [`prune`], [`defaults`], [`validate`] and
+//! [`rules`] go by it; [`kind`] is the strategy made of them.
 
+pub mod correlate;
 pub mod defaults;
 pub mod formats;
 pub mod json_path;
 pub mod kind;
 mod openapi;
 pub mod prune;
+pub mod rules;
 pub mod schema;
 pub mod structural;
 pub mod validate;
@@ -113,6 +115,7 @@ fn custom_kind(
         tag: format!("{} {}", uid.unwrap_or_default(), generation.unwrap_or_default()).into(),
         decoding: OnceLock::new(),
         merging: OnceLock::new(),
+        rules: OnceLock::new(),
     }
 }
 

@@ -26,7 +26,7 @@ fn problems(object: Value) -> Vec<String> {
 }
 
 fn schema_problems(schema: Value) -> Vec<String> {
-    let under = "spec.versions[0].schema.openAPIV3Schema.";
+    let under = "spec.validation.openAPIV3Schema.";
     problems(definition(schema)).into_iter().map(|problem| problem.replace(under, "")).collect()
 }
 
@@ -92,8 +92,8 @@ fn what_is_not_structural_is_refused() {
         [
             "anyOf[0].properties[x].type: Forbidden: must be empty to be structural",
             "properties[x]: Required value: because it is defined in \
-             spec.versions[0].schema.openAPIV3Schema.anyOf[0].properties[x]"
-                .replace("spec.versions[0].schema.openAPIV3Schema.", "")
+             spec.validation.openAPIV3Schema.anyOf[0].properties[x]"
+                .replace("spec.validation.openAPIV3Schema.", "")
                 .as_str(),
         ]
     );
