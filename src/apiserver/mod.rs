@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod negotiate;
 pub mod nodes;
 pub mod openapi;
+pub mod outbound;
 pub mod payload;
 pub mod query;
 pub mod reader;

@@ -8,6 +8,7 @@ pub mod client;
 pub mod forward;
 pub mod identity;
 pub mod join;
+pub mod roots;
 pub mod server;
 pub mod spdy;
 pub mod tunnel;

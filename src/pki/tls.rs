@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
-    client::danger::HandshakeSignatureValid,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::{WantsClientCert, danger::HandshakeSignatureValid},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
     server::{
@@ -82,6 +83,15 @@ pub fn client(
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authorities_pem)?);
+    client_of(builder, identity, protocols)
+}
+
+/// A client that knows already whom it believes, and shows `identity` if it has one.
+pub fn client_of(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<&Issued>,
+    protocols: &[&[u8]],
+) -> Result<Arc<ClientConfig>, Error> {
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(issued) => {

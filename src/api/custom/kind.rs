@@ -39,6 +39,8 @@ pub struct CustomKind {
     pub api_version: Box<str>,
     /// The API version in which objects are stored.
     pub stored_version: Box<str>,
+    /// All versions that are served, this one among them: `v1`, `v1beta1`.
+    pub versions: Arc<[Box<str>]>,
     /// `Foo`
     pub kind: Box<str>,
     /// Where objects live.

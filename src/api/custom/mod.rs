@@ -96,6 +96,7 @@ fn custom_kind(
 ) -> CustomKind {
     let spec = &definition.spec;
     let stored = spec.versions.iter().find(|version| version.storage).unwrap_or(version);
+    let served = spec.versions.iter().filter(|version| version.served);
     let pointer = format!("/spec/versions/{}/schema/openAPIV3Schema", source.1);
     let open = || Structural { preserves_unknown: true, ..Structural::default() };
     let subresources = version.subresources.as_ref();
@@ -103,6 +104,7 @@ fn custom_kind(
     CustomKind {
         api_version: format!("{}/{}", spec.group, version.name).into(),
         stored_version: format!("{}/{}", spec.group, stored.name).into(),
+        versions: served.map(|version| version.name.as_str().into()).collect(),
         kind: spec.names.kind.as_str().into(),
         scope: if spec.scope == "Cluster" { Scope::Cluster } else { Scope::Namespaced },
         structural: schemas.pointer(&pointer).map_or_else(open, Structural::read),

@@ -18,6 +18,7 @@ mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
 mod limit_ranger;
+pub mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
@@ -48,6 +49,18 @@ pub enum Operation {
     Connect,
 }
 
+impl Operation {
+    /// As rules and reviews name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
 /// A write under review.
 pub struct Request<'a> {
     /// Who asks for what.
@@ -73,6 +86,16 @@ impl Request<'_> {
     /// Whether an object of `resource` itself is created or updated.
     fn writes(&self, group: &str, resource: &str) -> bool {
         matches!(self.operation, Operation::Create | Operation::Update) && self.is_for(group, resource)
+    }
+
+    /// The namespace that the request is made in: a Namespace is in itself.
+    pub fn namespace(&self) -> &str {
+        let attributes = self.attributes;
+        if self.is_for_namespace_itself() { &attributes.name } else { &attributes.namespace }
+    }
+
+    fn is_for_namespace_itself(&self) -> bool {
+        self.attributes.group.is_empty() && self.attributes.resource == "namespaces"
     }
 
     /// 403 `pods "web" is forbidden: …`. An object without a name yet goes by what it will begin with.

@@ -109,7 +109,7 @@ fn one(hook: &Hook<'_>, path: &Path) -> Vec<Cause> {
         causes.push(field::invalid(&path.child("timeoutSeconds"), seconds, detail));
     }
     causes.extend(matching::selectors(hook.namespaces, hook.objects, path));
-    causes.extend(client(hook.client, &path.child("clientConfig")));
+    causes.extend(webhook::client(hook.client, &path.child("clientConfig")));
     causes.extend(matching::conditions(hook.conditions, &Compiler::new(false), &path.child("matchConditions")));
     causes
 }
@@ -126,14 +126,4 @@ fn qualified(text: &str, path: &Path) -> Vec<Cause> {
         return Vec::new();
     }
     vec![field::invalid(path, text, "should be a domain with at least three segments separated by dots")]
-}
-
-fn client(client: &WebhookClientConfig, path: &Path) -> Vec<Cause> {
-    let service = client.service.as_ref().map(|service| webhook::Service {
-        name: &service.name,
-        namespace: &service.namespace,
-        path: service.path.as_deref(),
-        port: service.port,
-    });
-    webhook::client(client.url.as_deref(), service, path)
 }
