@@ -1,6 +1,7 @@
 //! Admission: what may still change or refuse a write after it was authorized and decoded. An
-//! ordered list of plugins, one file each, in upstream's order; all may first change the object,
-//! and then, defaulted and validated, all may refuse it.
+//! ordered list of plugins, one file each, in upstream's order, and after them the policies that users
+//! put into force; all may first change the object, and then, defaulted and validated, all may refuse
+//! it.
 
 use std::sync::Arc;
 
@@ -12,16 +13,19 @@ use crate::{
     apiserver::{attributes::Attributes, authz::Authorizer, reader::Reader},
 };
 
+pub mod annotations;
 mod certificates;
 mod claim_resize;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+pub mod expressions;
 mod limit_ranger;
 pub mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
+pub mod policies;
 mod priority;
 mod rbac_escalation;
 mod resource_quota;
@@ -29,6 +33,8 @@ mod runtime_class;
 mod service_account;
 mod storage_in_use;
 mod taint_nodes;
+
+use policies::{Policies, Rounds};
 
 /// Warnings for the client, each of which becomes a `Warning` header.
 pub type Warnings = Vec<String>;
@@ -132,15 +138,17 @@ trait Plugin: Send + Sync {
     }
 }
 
-/// All plugins.
+/// All plugins, and the policies that users put into force.
 pub struct Admission {
     plugins: Vec<Box<dyn Plugin>>,
+    policies: Policies,
 }
 
 impl Admission {
     /// Plugins that look things up in `reader` and ask `authorizer` what the user may.
     pub fn new(reader: Arc<dyn Reader>, authorizer: Arc<Authorizer>) -> Self {
         Self {
+            policies: Policies::new(reader.clone(), authorizer.clone()),
             plugins: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle::new(reader.clone())),
                 Box::new(limit_ranger::LimitRanger::new(reader.clone())),
@@ -162,24 +170,42 @@ impl Admission {
         }
     }
 
-    /// Lets every plugin change `object`. Called for creates, updates and connects, before defaults
-    /// and validation.
+    /// Lets every plugin and policy change `object`, and some of them once more if others did after them.
+    /// Called for creates, updates and connects, before defaults and validation.
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<Warnings, Status> {
+        let mut rounds = Rounds::default();
+        let mut warnings = self.mutate_once(request, object, &mut rounds).await?;
+        if rounds.need_another() {
+            rounds.repeat();
+            let repeated = self.mutate_once(request, object, &mut rounds).await?;
+            warnings.extend(repeated.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
+        }
+        Ok(warnings)
+    }
+
+    async fn mutate_once(
+        &self,
+        request: &Request<'_>,
+        object: &mut Value,
+        rounds: &mut Rounds,
+    ) -> Result<Warnings, Status> {
         let mut warnings = Warnings::new();
         for plugin in &self.plugins {
             plugin.wait(request, object).await;
             warnings.extend(plugin.mutate(request, object)?);
         }
+        self.policies.mutate(request, object, rounds)?;
         Ok(warnings)
     }
 
-    /// Lets every plugin refuse `object`. Called for every write, after validation; for a deletion
+    /// Lets every plugin and policy refuse `object`. Called for every write, after validation; for a deletion
     /// `object` is the stored object.
     pub async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<Warnings, Status> {
         let mut warnings = Warnings::new();
         for plugin in &self.plugins {
             warnings.extend(plugin.validate(request, object)?);
         }
+        warnings.extend(self.policies.validate(request, object)?);
         Ok(warnings)
     }
 
