@@ -20,6 +20,7 @@ mod node_secret;
 mod owner;
 mod pod_gc;
 mod pods;
+mod policy_status;
 mod replicaset;
 mod resource_quota;
 mod root_ca;
@@ -98,6 +99,7 @@ pub fn start(context: &Context) {
     supervisor.spawn("garbage collector", garbage::run(context.clone()));
     supervisor.spawn("pod garbage collector", pod_gc::run(context.clone()));
     supervisor.spawn("resource quota controller", resource_quota::run(context.clone()));
+    supervisor.spawn("admission policy status controller", policy_status::run(context.clone()));
     supervisor.spawn("PVC protection controller", storage_protection::claims::run(context.clone()));
     supervisor.spawn("PV protection controller", storage_protection::volumes::run(context.clone()));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::api::cel::{CompileError, Environment, ObjectType, Opaque, Program, Type};
+use crate::api::cel::{CompileError, Environment, ObjectType, Opaque, Program, Shape, Type};
 
 /// The object as it is going to be; null for deletions.
 pub const OBJECT: &str = "object";
@@ -20,13 +20,8 @@ pub const AUTHORIZER: &str = "authorizer";
 pub const RESOURCE_AUTHORIZER: &str = "authorizer.requestResource";
 
 /// What every expression may name. The types take some work to make, and many policies share them.
-static COMMON: LazyLock<Environment> = LazyLock::new(|| {
-    Environment::new()
-        .with(OBJECT, Type::Dyn)
-        .with(OLD_OBJECT, Type::Dyn)
-        .with(NAMESPACE, namespace())
-        .with(REQUEST, request())
-});
+static COMMON: LazyLock<Environment> =
+    LazyLock::new(|| Environment::new().with(NAMESPACE, namespace()).with(REQUEST, request()));
 
 /// Compiles the expressions of one policy or webhook.
 pub struct Compiler {
@@ -41,7 +36,16 @@ pub struct Compiler {
 impl Compiler {
     /// A compiler of match conditions and such. `parameters` says that there are parameters.
     pub fn new(parameters: bool) -> Self {
-        let messages = if parameters { COMMON.clone().with(PARAMETERS, Type::Dyn) } else { COMMON.clone() };
+        Self::typed(&Type::Dyn.into(), parameters.then(|| Type::Dyn.into()))
+    }
+
+    /// A compiler that knows what the objects are, and the parameters if there are any.
+    pub fn typed(object: &Shape, parameters: Option<Shape>) -> Self {
+        let known = COMMON.clone().with_shape(OBJECT, object.clone()).with_shape(OLD_OBJECT, object.clone());
+        let messages = match parameters {
+            Some(parameters) => known.with_shape(PARAMETERS, parameters),
+            None => known,
+        };
         let full = messages
             .clone()
             .with(AUTHORIZER, Type::Opaque(Opaque::Authorizer))
@@ -68,6 +72,11 @@ impl Compiler {
         self.messages.define(name, kind.clone());
         self.full.define(name, kind);
         program
+    }
+
+    /// Any expression at all.
+    pub fn any(&self, text: &str) -> Result<Program, CompileError> {
+        Program::compile(text, &self.full, &[])
     }
 
     /// A match condition.
