@@ -46,7 +46,11 @@ pub struct CustomKind {
     /// Where objects live.
     pub scope: Scope,
     /// What objects look like.
-    pub structural: Structural,
+    pub structural: Arc<Structural>,
+    /// What they look like in the version in which they are stored.
+    pub stored_structural: Arc<Structural>,
+    /// The revision of the definition.
+    pub revision: u64,
     /// Whether status is written apart from the rest.
     pub has_status: bool,
     /// Where a Scale is in an object, if it has one.
@@ -138,6 +142,15 @@ impl CustomKind {
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         let dropped = prune::prune(object, &self.structural);
         dropped.into_iter().map(|path| format!("unknown field \"{path}\"")).collect()
+    }
+
+    /// A stored object as the definition has it by now, which may have changed since; `None` if that is
+    /// what it is.
+    pub fn refreshed(&self, stored: &Value) -> Option<Value> {
+        let mut object = stored.clone();
+        prune::prune(&mut object, &self.stored_structural);
+        defaults::fill_in(&mut object, &self.stored_structural);
+        (object != *stored).then_some(object)
     }
 
     /// The validation rules, compiled when the first object is written.
