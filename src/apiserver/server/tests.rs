@@ -17,6 +17,8 @@ use crate::{
 mod apply;
 mod custom;
 mod encodings;
+mod policies;
+mod rules;
 
 /// Lets everybody be anybody and do anything.
 struct Open;
@@ -71,15 +73,21 @@ impl Fixture {
     }
 
     fn open(directory: tempfile::TempDir) -> Self {
+        Self::admitted_by(directory, |_| Arc::new(Open))
+    }
+
+    /// A server whose admission is made over its caches.
+    fn admitted_by(directory: tempfile::TempDir, admission: impl FnOnce(Arc<Caches>) -> Arc<dyn Admit>) -> Self {
         let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
         let kinds = kinds::all();
+        let caches = Caches::load(&store, &kinds).unwrap();
         let server = ApiServer::new(Components {
             store: store.clone(),
-            caches: Caches::load(&store, &kinds).unwrap(),
+            admission: admission(caches.clone()),
+            caches,
             kinds,
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
-            admission: Arc::new(Open),
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers: Handlers::default(),
             address: "127.0.0.1:6443".into(),
