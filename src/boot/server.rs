@@ -182,9 +182,10 @@ fn start_control_plane(config: &config::Server, pki: &Arc<pki::Server>, api: &Ap
     let informers = Informers::new(client(api, User::component(CONTROLLER_MANAGER)), supervisor.clone());
     let acting = api.clone();
     let keys = Arc::new(ServerKeys { pki: pki.clone(), issuer: ISSUER });
-    let context = controllers::Context::new(informers.clone(), settings, keys, client(api, masters()), move |account| {
-        client(&acting, service_account(account))
-    });
+    let context =
+        controllers::Context::new(informers.clone(), settings, keys, client(api, masters()), move |account| {
+            client(&acting, service_account(account))
+        });
     controllers::start(&context);
     let scheduler = informers.with_client(client(api, User::component(SCHEDULER)));
     supervisor.spawn("scheduler", scheduler::run(scheduler));

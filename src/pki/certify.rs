@@ -2,9 +2,7 @@
 //! its key, for the usages and the time that the signer allows. Everything else in the request is
 //! left out. Whether the asker should have it is for the caller to decide.
 
-use rcgen::{
-    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SigningKey as _,
-};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SigningKey as _};
 use x509_parser::{
     certificate::X509Certificate,
     certification_request::X509CertificationRequest,
@@ -131,11 +129,10 @@ pub fn certify(
     }
     let pem = Pem::iter_from_buffer(request_pem).next().and_then(Result::ok);
     let pem = pem.ok_or(Error::Parse("certificate signing request"))?;
-    let (_, request) = X509CertificationRequest::from_der(&pem.contents)
-        .map_err(|_| Error::Parse("certificate signing request"))?;
+    let (_, request) =
+        X509CertificationRequest::from_der(&pem.contents).map_err(|_| Error::Parse("certificate signing request"))?;
     request.verify_signature().map_err(|_| Error::RequestSignature)?;
-    let (_, issuer) =
-        X509Certificate::from_der(authority.der()).map_err(|_| Error::Parse("certificate authority"))?;
+    let (_, issuer) = X509Certificate::from_der(authority.der()).map_err(|_| Error::Parse("certificate authority"))?;
     let validity = validity(seconds_now(), lifetime_seconds, issuer.validity().not_after.timestamp())?;
     let algorithm = algorithm(authority.key())?;
     let signed = contents(&request, &issuer, algorithm, usages, validity);
@@ -316,7 +313,10 @@ mod tests {
         let usages = usages(&["digital signature", "client auth"]);
         let pem = certify(&authority, request(names).as_bytes(), &usages, 3600).unwrap();
         let identity = Identity::from_pem(pem.as_bytes()).unwrap();
-        assert_eq!((identity.common_name.as_str(), identity.organizations), ("jane", vec!["devs".into(), "ops".into()]));
+        assert_eq!(
+            (identity.common_name.as_str(), identity.organizations),
+            ("jane", vec!["devs".into(), "ops".into()])
+        );
         assert_eq!(identity.names, ["a.example", "10.0.0.1"]);
         assert!((identity.not_after - seconds_now() - 3600).abs() < 5);
         let verifier = tls::client_verifier(authority.pem()).unwrap();

@@ -80,6 +80,7 @@ impl Fixture {
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
             admission: Arc::new(Open),
+            auditor: None,
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers: Handlers::default(),
             address: "127.0.0.1:6443".into(),
