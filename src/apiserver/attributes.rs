@@ -1,6 +1,6 @@
 //! What a request is about, as authorization and admission see it (`authorizer.Attributes`).
 
-use crate::{apiserver::admission::annotations::Annotations, http::identity::User};
+use crate::http::identity::User;
 
 /// A request, taken apart.
 #[derive(Debug, Clone, Default)]
@@ -24,8 +24,6 @@ pub struct Attributes {
     pub name: String,
     /// The path, for non-resource requests.
     pub path: String,
-    /// What the audit log shall know beside all this. Shared by clones.
-    pub annotations: Annotations,
 }
 
 impl Attributes {

@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod config;
 pub mod control;
 pub mod join;
+mod keys;
 pub mod process;
 pub mod server;
 pub mod settings;

@@ -29,7 +29,7 @@ use crate::{
         log::chain,
         task::{OnFailure, Supervisor},
     },
-    boot::{agent, config, process},
+    boot::{agent, config, keys::ServerKeys, process},
     client::{informer::Informers, transport},
     controllers,
     http::{
@@ -170,7 +170,7 @@ async fn listen(
     Ok(())
 }
 
-fn start_control_plane(config: &config::Server, pki: &pki::Server, api: &ApiServer, supervisor: &Supervisor) {
+fn start_control_plane(config: &config::Server, pki: &Arc<pki::Server>, api: &ApiServer, supervisor: &Supervisor) {
     let settings = controllers::Config {
         cluster_cidrs: config.cluster.cluster_cidrs.clone(),
         advertise_address: config.advertise_address,
@@ -181,9 +181,11 @@ fn start_control_plane(config: &config::Server, pki: &pki::Server, api: &ApiServ
     };
     let informers = Informers::new(client(api, User::component(CONTROLLER_MANAGER)), supervisor.clone());
     let acting = api.clone();
-    let context = controllers::Context::new(informers.clone(), settings, client(api, masters()), move |account| {
-        client(&acting, service_account(account))
-    });
+    let keys = Arc::new(ServerKeys { pki: pki.clone(), issuer: ISSUER });
+    let context =
+        controllers::Context::new(informers.clone(), settings, keys, client(api, masters()), move |account| {
+            client(&acting, service_account(account))
+        });
     controllers::start(&context);
     let scheduler = informers.with_client(client(api, User::component(SCHEDULER)));
     supervisor.spawn("scheduler", scheduler::run(scheduler));

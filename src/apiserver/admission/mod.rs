@@ -13,7 +13,6 @@ use crate::{
     apiserver::{attributes::Attributes, authz::Authorizer, reader::Reader},
 };
 
-pub mod annotations;
 mod certificates;
 mod claim_resize;
 mod default_ingress_class;

@@ -60,6 +60,14 @@ impl Authenticator {
         impersonation::apply(user, request, &self.authorizer)
     }
 
+    /// Who makes the request, when it is made on behalf of somebody else.
+    pub fn impersonator(&self, request: &Parts) -> Option<User> {
+        if !impersonation::is_asked_for(&request.headers) {
+            return None;
+        }
+        self.authenticate_peer(request).ok()
+    }
+
     fn authenticate_peer(&self, request: &Parts) -> Result<User, Status> {
         if let Some(user) = request.extensions.get::<User>() {
             return Ok(user.clone());

@@ -88,6 +88,11 @@ impl Fixture {
             kinds,
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
+<<<<<<< HEAD
+=======
+            admission: Arc::new(Open),
+            auditor: None,
+>>>>>>> 7ef5774
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers: Handlers::default(),
             address: "127.0.0.1:6443".into(),

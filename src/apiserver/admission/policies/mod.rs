@@ -27,7 +27,7 @@ use crate::{
         schema::{self, FieldValidation},
         status::{Cause, Reason},
     },
-    apiserver::{authz::Authorizer, reader::Reader, registry::decode::Decoder},
+    apiserver::{audit, authz::Authorizer, reader::Reader, registry::decode::Decoder},
 };
 
 pub use reinvocation::Rounds;
@@ -340,7 +340,7 @@ impl Outcome {
     fn finish(self, request: &Request<'_>, object: &Value) -> Result<Warnings, Status> {
         let notes = self.notes.into_iter().map(|((policy, key), values)| (format!("{policy}/{key}"), values.join(", ")));
         for (key, value) in self.annotations.into_iter().chain(notes) {
-            request.attributes.annotations.add(key, value);
+            audit::annotate(&key, || value);
         }
         let Some((message, reason)) = self.refusal else { return Ok(self.warnings) };
         let told = request.forbid(object, &message).message;
