@@ -139,9 +139,15 @@ struct Key {
 
 #[derive(Debug, Clone)]
 enum Material {
-    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
     /// An uncompressed point, and the algorithm that goes with its curve.
-    Curve { point: Vec<u8>, algorithm: Algorithm },
+    Curve {
+        point: Vec<u8>,
+        algorithm: Algorithm,
+    },
 }
 
 #[derive(Deserialize)]
@@ -219,7 +225,9 @@ fn key(wire: WireKey) -> Option<Key> {
     }
     let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok().filter(|bytes| !bytes.is_empty());
     let material = match (wire.kty.as_str(), wire.crv.as_str()) {
-        ("RSA", _) => Material::Rsa { modulus: without_zeros(bytes(&wire.n)?), exponent: without_zeros(bytes(&wire.e)?) },
+        ("RSA", _) => {
+            Material::Rsa { modulus: without_zeros(bytes(&wire.n)?), exponent: without_zeros(bytes(&wire.e)?) }
+        }
         ("EC", "P-256") => curve(&bytes(&wire.x)?, &bytes(&wire.y)?, 32, Algorithm::Es256)?,
         ("EC", "P-384") => curve(&bytes(&wire.x)?, &bytes(&wire.y)?, 48, Algorithm::Es384)?,
         _ => return None,
@@ -279,13 +287,50 @@ mod tests {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
         let point = key.public_key().as_ref();
         let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..49]), URL_SAFE_NO_PAD.encode(&point[49..]));
-        let keys = json!({"keys": [{"kty": "EC", "crv": "P-384", "kid": "a", "x": x, "y": y}, {"kty": "oct", "k": "AA"}]});
+        let keys =
+            json!({"keys": [{"kty": "EC", "crv": "P-384", "kid": "a", "x": x, "y": y}, {"kty": "oct", "k": "AA"}]});
         let set = KeySet::parse(keys.to_string().as_bytes()).unwrap();
         let signed = format!("{}.{}", encode(&json!({"alg": "ES384"})), encode(&json!({})));
         let signature = URL_SAFE_NO_PAD.encode(key.sign(&random, signed.as_bytes()).unwrap().as_ref());
         assert!(set.verifies(&Token::parse(&format!("{signed}.{signature}")).unwrap()));
         let claimed = format!("{}.{}.{signature}", encode(&json!({"alg": "ES256"})), encode(&json!({})));
         assert!(!set.verifies(&Token::parse(&claimed).unwrap()));
+    }
+
+    /// Made with OpenSSL: modulus of a key, and what it signed with RS256, RS512 and PS384.
+    const MODULUS: &str = "krZv16wo25_9wNLD878zlAv2d-27kliud5lS-QTBMVlTSdOB0FiLnH9QZsGgP_YRmquiffg8omLEk9WGkO75zLFDyV5H13Wh\
+         -tXPmke4-uPkJr3WgVzPqT-CLYhovJh64LhE2PrCCLKh3ZW662iCFj98Z--yVthKgmdqpdlR9OU3-OFg6ncdGVdDbvPABXqs\
+         Mj6pqgzQL5m3vA1mN6wOiVeypAbXM9SBlKUcSOu-bNgBy6o578XabrcSF7vnfxbJep8FaZSFKVZK-qxPufElxF0PpzDHIDaR\
+         aAahsz5qaGdl-78o403PwJV6Hb39g0TNGTpyygqjToZ7u4LUVuWUlw";
+    const SIGNED: [&str; 3] = [
+        "eyJhbGciOiJSUzI1NiIsImtpZCI6InIifQ.eyJzdWIiOiJqYW5lIn0.U-AoI4bvbeoOT8zNxudj1nEoWcSmN3YG5qv109UUY\
+         3eF_ASAVkyQMGcFrHLHOj-vRsIXv2Scanl7KULXopgJCtLOCuWigLXDLKSSY6OxCq7Qc8VY7V5r0y1WIs_NYsLbZwXef35-K\
+         HWhggdIqOKGniQTyxW_wkFxIyxoJiqD6cYKNQ0tO-FnGol3xZ4O41BOwwKzs8JMDEANMzk6E-GIOJIIGt8rhr3Vs_EOoOFwM\
+         lUZTFgaMgG76XPlkz3e1sdY39O-WIbXU7ZXhWQVGAucQOohlRQEPnIgbBF6r-DkEfisMStid_k4PS_Kiav3CoVejFxZU6few\
+         EJsHQTnKi5lEg",
+        "eyJhbGciOiJSUzUxMiIsImtpZCI6InIifQ.eyJzdWIiOiJqYW5lIn0.OcyrxDjSMDem2wZEpeO2-r0vLK6cgbm2fi34Twaze\
+         ldJ4vpM_lZjjnXJWUsWGK0J00MgMlcIyaEr_g__0iJwPGk3C4woQoiGg_pLyODJdRxgn0vA3EAGOJxu3VJ_eO8dbjveF1TRA\
+         zERZrUUtMF1gjFFHoNqjjG2qfsOS5dVhZHwcgUgM_P2ys9EYBhbceGYDx_rmOAWwTAgobLL0bWvDBA1nvqEiXLsnWdPYaXRh\
+         Tfg5yWtlD1Iaq54rjoYbDyAHkZLIpNll8-Kv2r7AYKmNdcm25s9iMwK79bgV9OvduLT2u7xqA2HJdS2eAknr__Y-3ck7jVEu\
+         1z69HMfQtZTuA",
+        "eyJhbGciOiJQUzM4NCIsImtpZCI6InIifQ.eyJzdWIiOiJqYW5lIn0.ZP95dE5yuxrn7FkEL_uCz7O4F-ldEGUQlDX66wsja\
+         OLhKDjX1iXYLjlS8Jv2QBEvDK9Loa0QvzV9BUHWGXO6F04I11RtBAY-EggtFGQOcmGhhXiSaB-Wq0kCE2Xu-ueht1Ic9sWsh\
+         2POYL5CDpa7hQgqi0joR0gtPi_KfXn2wv5qxg2gusK01uQBLB14BcntWagXv_L1MrH1kpM2Bq0jU67V9DnK8pUZDKRya1U34\
+         IknVqi7fjdKrU03jtgiE7zNtJNYkoMooIx-jNAwhJuwlpflkxYsUFh6v-VzHjIzDa-bHtn5lDrvPDzyZ7zzQZjBtmpQXn0o-\
+         l1Fn-zgpCNnEw",
+    ];
+
+    #[test]
+    fn rsa_signatures_of_others_are_verified() {
+        let keys = json!({"keys": [{"kty": "RSA", "use": "sig", "kid": "r", "n": MODULUS, "e": "AQAB"}]});
+        let set = KeySet::parse(keys.to_string().as_bytes()).unwrap();
+        for token in SIGNED {
+            assert!(set.verifies(&Token::parse(token).unwrap()), "{token}");
+            let changed = token.replacen("eyJzdWIiOiJqYW5lIn0", "eyJzdWIiOiJqYW5mIn0", 1);
+            assert!(!set.verifies(&Token::parse(&changed).unwrap()));
+        }
+        let encryption = json!({"keys": [{"kty": "RSA", "use": "enc", "kid": "r", "n": MODULUS, "e": "AQAB"}]});
+        assert!(KeySet::parse(encryption.to_string().as_bytes()).unwrap().is_empty());
     }
 
     #[test]

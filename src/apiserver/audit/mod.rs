@@ -46,14 +46,14 @@ pub struct Auditor {
 
 impl Auditor {
     /// Records what `policy` wants into `log` (`-` is standard output). The log is closed on shutdown.
-    pub fn open(policy: Policy, log: &Path, retention: Retention, supervisor: &Supervisor) -> io::Result<Self> {
+    pub fn open(policy: Arc<Policy>, log: &Path, retention: Retention, supervisor: &Supervisor) -> io::Result<Self> {
         let writer = if log == Path::new(STANDARD_OUTPUT) {
             Writer::start(io::stdout())?
         } else {
             Writer::start(LogFile::open(log, retention)?)?
         };
         writer.close_on_shutdown(supervisor);
-        Ok(Self { policy: Arc::new(policy), writer })
+        Ok(Self { policy, writer })
     }
 
     /// A record of the request, if it is to be told of.

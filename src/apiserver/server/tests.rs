@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod apply;
+mod audit;
 mod custom;
 mod encodings;
 
@@ -71,6 +72,10 @@ impl Fixture {
     }
 
     fn open(directory: tempfile::TempDir) -> Self {
+        Self::open_with(directory, None)
+    }
+
+    fn open_with(directory: tempfile::TempDir, auditor: Option<Auditor>) -> Self {
         let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
         let kinds = kinds::all();
         let server = ApiServer::new(Components {
@@ -80,7 +85,7 @@ impl Fixture {
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
             admission: Arc::new(Open),
-            auditor: None,
+            auditor,
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers: Handlers::default(),
             address: "127.0.0.1:6443".into(),
