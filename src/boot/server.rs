@@ -16,7 +16,7 @@ use crate::{
         admission::Admission,
         allocator::Allocator,
         audit::Auditor,
-        authn::Authenticator,
+        authn::{Authenticator, legacy_token},
         authz::Authorizer,
         bootstrap,
         cache::Caches,
@@ -114,6 +114,7 @@ async fn build(
     let issuers = authentication::issuers(issuers, ISSUER, files, supervisor).await?;
     let authenticator = Authenticator::new(caches.clone(), pki.clone(), ISSUER, issuers, authorizer.clone());
     let authenticator = Arc::new(authenticator);
+    let uses = authenticator.bearers().uses();
     let admission = Arc::new(Admission::new(caches.clone(), authorizer.clone()));
     let address = SocketAddr::new(config.advertise_address, config.port).to_string();
     let own_client = Arc::new(OnceLock::new());
@@ -147,6 +148,9 @@ async fn build(
     let api = ApiServer::new(components);
     // The join endpoint keeps what it knows of nodes in the API that it is a part of.
     let _ = own_client.set(client(&api, masters()));
+    if let Some(uses) = uses {
+        supervisor.spawn("token uses", legacy_token::write_down(client(&api, masters()), uses));
+    }
     Ok(api)
 }
 
@@ -208,7 +212,7 @@ fn start_control_plane(config: &config::Server, pki: &Arc<pki::Server>, api: &Ap
     };
     let informers = Informers::new(client(api, User::component(CONTROLLER_MANAGER)), supervisor.clone());
     let acting = api.clone();
-    let keys = Arc::new(ServerKeys { pki: pki.clone(), issuer: ISSUER });
+    let keys = Arc::new(ServerKeys(pki.clone()));
     let context =
         controllers::Context::new(informers.clone(), settings, keys, client(api, masters()), move |account| {
             client(&acting, service_account(account))

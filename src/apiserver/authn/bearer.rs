@@ -4,27 +4,47 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::{
     apiserver::{
-        authn::{BootstrapTokens, Issuers, Tokens, bootstrap_token},
+        authn::{
+            BootstrapTokens, Issuers, Tokens, bootstrap_token,
+            legacy_token::{LegacyTokens, Uses},
+        },
         reader::Reader,
     },
     base::log::chain,
     http::identity::User,
+    pki,
 };
 
 /// Verifies bearer tokens.
 pub struct Bearers {
     tokens: Arc<Tokens>,
+    legacy: LegacyTokens,
+    uses: Mutex<Option<Uses>>,
     bootstrap: BootstrapTokens,
     issuers: Arc<Issuers>,
 }
 
 impl Bearers {
-    /// Believes service-account `tokens`, bootstrap tokens that `reader` sees, and `issuers`.
-    pub fn new(tokens: Arc<Tokens>, reader: Arc<dyn Reader>, issuers: Arc<Issuers>) -> Self {
-        Self { tokens, bootstrap: BootstrapTokens::new(reader), issuers }
+    /// Believes tokens that `own_issuer` signed for service accounts, bootstrap tokens that `reader` sees,
+    /// and `issuers`.
+    pub fn new(pki: Arc<pki::Server>, own_issuer: String, reader: Arc<dyn Reader>, issuers: Arc<Issuers>) -> Self {
+        let (legacy, uses) = LegacyTokens::new(reader.clone(), pki.clone());
+        Self {
+            tokens: Arc::new(Tokens::new(reader.clone(), pki, own_issuer)),
+            legacy,
+            uses: Mutex::new(Some(uses)),
+            bootstrap: BootstrapTokens::new(reader),
+            issuers,
+        }
+    }
+
+    /// The uses of tokens that are to be written down. There is one who does it.
+    pub fn uses(&self) -> Option<Uses> {
+        self.uses.lock().take()
     }
 
     /// Service-account tokens.
@@ -50,15 +70,17 @@ impl Bearers {
     /// The user of a token, and which of the `wanted` audiences it is for. Tokens that know of no
     /// audiences are for this API. The error holds nothing of the token.
     pub fn review(&self, token: &str, wanted: &[String]) -> Result<(User, Vec<String>), String> {
-        if let Some(user) = self.agnostic(token) {
-            let user = user?;
-            let own = self.tokens.issuer();
-            if !wanted.iter().any(|audience| audience == own) {
-                return Err(format!("token audiences [{own:?}] is invalid for the target audiences {wanted:?}"));
-            }
-            return Ok((user, vec![own.to_owned()]));
+        // Those of pods come by far the most often.
+        let error = match self.tokens.review(token, wanted) {
+            Ok(reviewed) => return Ok(reviewed),
+            Err(error) => error,
+        };
+        let Some(user) = self.agnostic(token) else { return Err(chain(&error)) };
+        let (user, own) = (user?, self.tokens.issuer());
+        if !wanted.iter().any(|audience| audience == own) {
+            return Err(format!("token audiences [{own:?}] is invalid for the target audiences {wanted:?}"));
         }
-        self.tokens.review(token, wanted).map_err(|error| chain(&error))
+        Ok((user, vec![own.to_owned()]))
     }
 
     /// The user of a token that knows of no audiences; `None` if it is not one.
@@ -66,6 +88,6 @@ impl Bearers {
         if bootstrap_token::parse(token).is_some() {
             return Some(self.bootstrap.authenticate(token).ok_or_else(|| "invalid bootstrap token".to_owned()));
         }
-        self.issuers.authenticate(token)
+        self.legacy.authenticate(token).or_else(|| self.issuers.authenticate(token))
     }
 }

@@ -24,6 +24,7 @@ use crate::{
 pub mod bearer;
 pub mod bootstrap_token;
 pub mod impersonation;
+pub mod legacy_token;
 pub mod oidc;
 pub mod service_account;
 
@@ -55,8 +56,7 @@ impl Authenticator {
         issuers: Arc<Issuers>,
         authorizer: Arc<Authorizer>,
     ) -> Self {
-        let tokens = Arc::new(Tokens::new(reader.clone(), pki, issuer.into()));
-        Self { bearers: Arc::new(Bearers::new(tokens, reader, issuers)), authorizer }
+        Self { bearers: Arc::new(Bearers::new(pki, issuer.into(), reader, issuers)), authorizer }
     }
 
     /// The verifier and issuer of service-account tokens.

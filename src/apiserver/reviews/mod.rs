@@ -11,8 +11,12 @@ use serde_json::{Value, json};
 use crate::{
     api::Status,
     apiserver::{
-        attributes::Attributes, authn::Bearers, authz::Authorizer, handler::Handler, handlers::Handlers, negotiate,
-        payload, respond,
+        attributes::Attributes,
+        authn::Bearers,
+        authz::{Authorizer, node::node_name},
+        handler::Handler,
+        handlers::Handlers,
+        negotiate, payload, respond,
     },
     http::{
         body::Body,
@@ -135,7 +139,12 @@ impl Review {
         }
         let (paths, resources): (Vec<_>, Vec<_>) =
             rules.into_iter().partition(|rule| !rule.non_resource_urls.is_empty());
-        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+        let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+        if node_name(user).is_some() {
+            status["incomplete"] = true.into();
+            status["evaluationError"] = "node authorizer does not support user rule resolution".into();
+        }
+        status
     }
 }
 
@@ -172,7 +181,7 @@ mod tests {
     use super::*;
     use crate::{
         apiserver::{
-            authn::{Issuers, Tokens},
+            authn::Issuers,
             authz::rbac::GROUP,
             reader::{Reader, fake::FakeReader},
         },
@@ -196,11 +205,10 @@ mod tests {
         );
         let reader: Arc<dyn Reader> = Arc::new(reader);
         let issuers = Arc::new(Issuers::new("https://issuer", Supervisor::new()));
-        let tokens = Arc::new(Tokens::new(reader.clone(), pki, "https://issuer".into()));
         let review = Review {
             question,
             authorizer: Arc::new(Authorizer::new(reader.clone())),
-            bearers: Arc::new(Bearers::new(tokens, reader, issuers)),
+            bearers: Arc::new(Bearers::new(pki, "https://issuer".into(), reader, issuers)),
         };
         let attributes = Attributes { user, verb: "create".into(), namespace: "a".into(), ..Attributes::default() };
         let request = Request::post("/").body(body::full(object.to_string())).unwrap();
