@@ -253,3 +253,6 @@ fn service_account(name: &str) -> User {
         ..User::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,7 @@ impl Auditor {
         if decision.level == Level::None {
             return None;
         }
-        let impersonator = authenticator.impersonator(parts);
+        let impersonator = authenticator.impersonator(parts).filter(|acting| *acting != attributes.user);
         Some(Record::new(self.clone(), decision, attributes, parts, impersonator, is_long_running))
     }
 
@@ -80,6 +80,6 @@ impl Auditor {
 
 /// Annotates the event with what was decided about the request, and why.
 pub fn decided(is_allowed: bool, reason: impl FnOnce() -> String) {
-    annotate(DECISION, || if is_allowed { "allow" } else { "forbid" });
+    annotate(DECISION, || if is_allowed { "allow" } else { "forbid" }.to_owned());
     annotate(REASON, reason);
 }

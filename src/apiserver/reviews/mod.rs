@@ -69,10 +69,13 @@ impl Review {
         if !object.is_object() {
             return Err(Status::bad_request("the review must be an object"));
         }
-        if let Some(prepared) = object["spec"]["token"].as_str().and_then(|token| self.bearers.prepare(token))
-            && self.question == Question::Token
-        {
-            prepared.await;
+        if self.question == Question::Token {
+            let token = object["spec"]["token"].as_str().filter(|token| !token.is_empty());
+            let token =
+                token.ok_or_else(|| Status::bad_request("token is required for TokenReview in authentication"))?;
+            if let Some(prepared) = self.bearers.prepare(token) {
+                prepared.await;
+            }
         }
         object["status"] = self.status(attributes, &object)?;
         if !object["metadata"].is_object() {
