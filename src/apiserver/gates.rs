@@ -58,6 +58,10 @@ impl Authenticate for Authenticator {
         Authenticator::authenticate(self, request)
     }
 
+    fn prepare<'a>(&'a self, request: &'a Parts) -> Option<BoxFuture<'a, ()>> {
+        Authenticator::prepare(self, request)
+    }
+
     fn impersonator(&self, request: &Parts) -> Option<User> {
         Authenticator::impersonator(self, request)
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{Request, Response, request::Parts};
+use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -156,7 +156,7 @@ impl ApiServer {
         }
         let user = match self.inner.authenticator.authenticate(&parts) {
             Ok(user) => user,
-            Err(status) => return self.refuse(&parts, &query, negotiate::failure(&accept, &status)).await,
+            Err(status) => return self.turn_away(&parts, &query, negotiate::failure(&accept, &status)).await,
         };
         parts.extensions.insert(user.clone());
         let attributes = request_info::attributes(&parts.method, parts.uri.path(), &query, user);
@@ -197,13 +197,16 @@ impl ApiServer {
         (Some(record), body)
     }
 
-    /// The answer to somebody who did not prove who they are.
-    async fn refuse(&self, parts: &Parts, query: &Query, response: Response<Body>) -> Response<Body> {
+    /// The answer to somebody who did not prove who they are, or may not act as somebody else.
+    async fn turn_away(&self, parts: &Parts, query: &Query, response: Response<Body>) -> Response<Body> {
         let Some(auditor) = &self.inner.auditor else { return response };
-        let attributes = request_info::attributes(&parts.method, parts.uri.path(), query, User::default());
-        match auditor.begin(&attributes, parts, &*self.inner.authenticator, false) {
-            Some(record) => record.refused(response, parts).await,
+        let authenticator = &*self.inner.authenticator;
+        let user = authenticator.impersonator(parts).unwrap_or_default();
+        let attributes = request_info::attributes(&parts.method, parts.uri.path(), query, user);
+        match auditor.begin(&attributes, parts, authenticator, false) {
             None => response,
+            Some(record) if response.status() == StatusCode::UNAUTHORIZED => record.refused(response, parts).await,
+            Some(record) => record.answered(response, false).await,
         }
     }
 

@@ -15,7 +15,8 @@ use crate::{
     apiserver::{
         admission::Admission,
         allocator::Allocator,
-        authn::Authenticator,
+        audit::Auditor,
+        authn::{Authenticator, legacy_token},
         authz::Authorizer,
         bootstrap,
         cache::Caches,
@@ -29,7 +30,7 @@ use crate::{
         log::chain,
         task::{OnFailure, Supervisor},
     },
-    boot::{agent, config, keys::ServerKeys, process},
+    boot::{agent, authentication, config, keys::ServerKeys, process},
     client::{informer::Informers, transport},
     controllers,
     http::{
@@ -109,13 +110,17 @@ async fn build(
         files.run(move || Caches::load(&store, &kinds)).await.context("failed to read the store")?
     };
     let authorizer = Arc::new(Authorizer::new(caches.clone()));
-    let authenticator = Arc::new(Authenticator::new(caches.clone(), pki.clone(), ISSUER, authorizer.clone()));
+    let issuers = config.api_flags.authentication.clone();
+    let issuers = authentication::issuers(issuers, ISSUER, files, supervisor).await?;
+    let authenticator = Authenticator::new(caches.clone(), pki.clone(), ISSUER, issuers, authorizer.clone());
+    let authenticator = Arc::new(authenticator);
+    let uses = authenticator.bearers().uses();
     let admission = Arc::new(Admission::new(caches.clone(), authorizer.clone()));
     let address = SocketAddr::new(config.advertise_address, config.port).to_string();
     let own_client = Arc::new(OnceLock::new());
     let mut handlers = Handlers::default();
     let issued = authenticator.tokens();
-    reviews::register(&mut handlers, &authorizer, issued);
+    reviews::register(&mut handlers, &authorizer, authenticator.bearers());
     tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &address);
     let parts = nodes::Parts {
         pki: pki.clone(),
@@ -127,12 +132,38 @@ async fn build(
     nodes::register(&mut handlers, parts)?;
     let (first, last) = config.node_ports;
     let allocator = Arc::new(Allocator::new(&config.cluster.service_cidrs, first..=last));
-    let components =
-        Components { store, caches, kinds, authenticator, authorizer, admission, allocator, handlers, address };
+    let auditor = open_audit_log(config, files, supervisor).await?;
+    let components = Components {
+        store,
+        caches,
+        kinds,
+        authenticator,
+        authorizer,
+        admission,
+        auditor,
+        allocator,
+        handlers,
+        address,
+    };
     let api = ApiServer::new(components);
     // The join endpoint keeps what it knows of nodes in the API that it is a part of.
     let _ = own_client.set(client(&api, masters()));
+    if let Some(uses) = uses {
+        supervisor.spawn("token uses", legacy_token::write_down(client(&api, masters()), uses));
+    }
     Ok(api)
+}
+
+async fn open_audit_log(
+    config: &config::Server,
+    files: &Lane,
+    supervisor: &Supervisor,
+) -> anyhow::Result<Option<Auditor>> {
+    let Some(audit) = config.api_flags.audit.clone() else { return Ok(None) };
+    let failed = format!("failed to open the audit log {}", audit.log.display());
+    let supervisor = supervisor.clone();
+    let open = move || Auditor::open(audit.policy, &audit.log, audit.retention, &supervisor);
+    files.run(open).await.context(failed).map(Some)
 }
 
 /// What the health endpoints ask, under the names that upstream's checks have.
@@ -181,7 +212,7 @@ fn start_control_plane(config: &config::Server, pki: &Arc<pki::Server>, api: &Ap
     };
     let informers = Informers::new(client(api, User::component(CONTROLLER_MANAGER)), supervisor.clone());
     let acting = api.clone();
-    let keys = Arc::new(ServerKeys { pki: pki.clone(), issuer: ISSUER });
+    let keys = Arc::new(ServerKeys(pki.clone()));
     let context =
         controllers::Context::new(informers.clone(), settings, keys, client(api, masters()), move |account| {
             client(&acting, service_account(account))
@@ -222,3 +253,6 @@ fn service_account(name: &str) -> User {
         ..User::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

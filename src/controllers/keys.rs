@@ -26,9 +26,6 @@ pub trait Keys: Send + Sync {
         lifetime_seconds: i64,
     ) -> Result<String, Error>;
 
-    /// Signs the claims of a service-account token, whose issuer is filled in.
-    fn sign_account_token(&self, claims: Value) -> Result<String, Error>;
-
-    /// Whether a token is one of [`Keys::sign_account_token`], for the same subject.
-    fn is_account_token(&self, token: &str, subject: &str) -> bool;
+    /// Signs the claims of a service-account token.
+    fn sign_account_token(&self, claims: &Value) -> Result<String, Error>;
 }

@@ -8,6 +8,8 @@ use kube::Client;
 
 use crate::client::{events::Recorder, informer::Informers};
 
+mod account_tokens;
+mod bootstrap_token;
 mod certificates;
 mod deployment;
 mod endpoints;
@@ -107,6 +109,9 @@ pub fn start(context: &Context) {
     supervisor.spawn("CSR signing controller", certificates::signer::run(context.clone()));
     supervisor.spawn("CSR approving controller", certificates::approver::run(context.clone()));
     supervisor.spawn("CSR cleaner", certificates::cleaner::run(context.clone()));
+    supervisor.spawn("service account tokens", account_tokens::run(context.clone()));
+    supervisor.spawn("token cleaner", bootstrap_token::cleaner::run(context.clone()));
+    supervisor.spawn("bootstrap signer", bootstrap_token::signer::run(context.clone()));
     supervisor.spawn("admission policy status controller", policy_status::run(context.clone()));
     supervisor.spawn("PVC protection controller", storage_protection::claims::run(context.clone()));
     supervisor.spawn("PV protection controller", storage_protection::volumes::run(context.clone()));

@@ -15,6 +15,7 @@ pub mod certify;
 mod der;
 pub mod identity;
 pub mod join;
+pub mod jwt;
 pub mod kubeconfig;
 pub mod server;
 pub mod serving;

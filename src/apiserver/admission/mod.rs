@@ -152,7 +152,7 @@ impl Admission {
                 Box::new(namespace_lifecycle::NamespaceLifecycle::new(reader.clone())),
                 Box::new(limit_ranger::LimitRanger::new(reader.clone())),
                 Box::new(service_account::ServiceAccount::new(reader.clone())),
-                Box::new(node_restriction::NodeRestriction::new(reader.clone())),
+                Box::new(node_restriction::NodeRestriction::new(reader.clone(), authorizer.clone())),
                 Box::new(taint_nodes::TaintNodesByCondition),
                 Box::new(pod_security::PodSecurity::new(reader.clone())),
                 Box::new(priority::Priority::new(reader.clone())),

@@ -36,12 +36,14 @@ pub async fn within<F: Future>(annotations: Option<Annotations>, served: F) -> F
     CURRENT.scope(annotations, served).await
 }
 
-/// Annotates the event of the request that is being served, if it is recorded. `value` is asked for
-/// only then.
-pub fn annotate<V: Into<String>>(key: &str, value: impl FnOnce() -> V) {
+/// Annotates the event of the request that is being served, if it is recorded. `value`, which may be
+/// `None` for nothing, is asked for only then.
+pub fn annotate<V: Into<Option<String>>>(key: &str, value: impl FnOnce() -> V) {
     let _ = CURRENT.try_with(|current| {
-        if let Some(annotations) = current {
-            annotations.add(key, value());
+        if let Some(annotations) = current
+            && let Some(value) = value().into()
+        {
+            annotations.add(key, value);
         }
     });
 }
@@ -54,12 +56,13 @@ mod tests {
     async fn annotations_belong_to_the_request_they_were_made_in() {
         let outer = Annotations::default();
         within(Some(outer.clone()), async {
-            annotate("a", || "1");
-            annotate("a", || "2");
+            annotate("a", || "1".to_owned());
+            annotate("a", || "2".to_owned());
+            annotate("n", || None);
             within(None, async { annotate("b", || -> String { unreachable!("nobody listens") }) }).await;
         })
         .await;
-        annotate("c", || "nobody listens");
+        annotate("c", || "nobody listens".to_owned());
         assert_eq!(outer.all(), BTreeMap::from([("a".to_owned(), "1".to_owned())]));
     }
 }

@@ -250,7 +250,7 @@ fn reference<'a>(attributes: &'a Attributes, named: &'a NamedMetadata) -> Option
 /// Of an object, of the items of a list and of the objects in a table's rows.
 fn without_managed_fields(object: &mut Value) {
     let strip = |object: &mut Value| {
-        if let Some(metadata) = object["metadata"].as_object_mut() {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
         }
     };

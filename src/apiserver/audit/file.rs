@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn files_go_by_age_and_by_number() {
         let now: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
-        let kept = || (1..=9).map(|day| (format!("2026-01-0{day}T00:00:00Z").parse().unwrap(), format!("{day}").into()));
+        let kept =
+            || (1..=9).map(|day| (format!("2026-01-0{day}T00:00:00Z").parse().unwrap(), format!("{day}").into()));
         let gone = |days: u32, files: u32| {
             let retention = Retention { days, files, megabytes: 0 };
             let gone = superfluous(kept().collect(), retention, now);

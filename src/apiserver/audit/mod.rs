@@ -46,14 +46,14 @@ pub struct Auditor {
 
 impl Auditor {
     /// Records what `policy` wants into `log` (`-` is standard output). The log is closed on shutdown.
-    pub fn open(policy: Policy, log: &Path, retention: Retention, supervisor: &Supervisor) -> io::Result<Self> {
+    pub fn open(policy: Arc<Policy>, log: &Path, retention: Retention, supervisor: &Supervisor) -> io::Result<Self> {
         let writer = if log == Path::new(STANDARD_OUTPUT) {
             Writer::start(io::stdout())?
         } else {
             Writer::start(LogFile::open(log, retention)?)?
         };
         writer.close_on_shutdown(supervisor);
-        Ok(Self { policy: Arc::new(policy), writer })
+        Ok(Self { policy, writer })
     }
 
     /// A record of the request, if it is to be told of.
@@ -68,7 +68,7 @@ impl Auditor {
         if decision.level == Level::None {
             return None;
         }
-        let impersonator = authenticator.impersonator(parts);
+        let impersonator = authenticator.impersonator(parts).filter(|acting| *acting != attributes.user);
         Some(Record::new(self.clone(), decision, attributes, parts, impersonator, is_long_running))
     }
 
@@ -80,6 +80,6 @@ impl Auditor {
 
 /// Annotates the event with what was decided about the request, and why.
 pub fn decided(is_allowed: bool, reason: impl FnOnce() -> String) {
-    annotate(DECISION, || if is_allowed { "allow" } else { "forbid" });
+    annotate(DECISION, || if is_allowed { "allow" } else { "forbid" }.to_owned());
     annotate(REASON, reason);
 }

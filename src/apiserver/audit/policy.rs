@@ -335,7 +335,9 @@ rules:
         assert!(problem("[{level: None, nonResourceURLs: [x, /a*b]}]").contains("must begin with a '/' character"));
         assert!(problem("[{level: None, nonResourceURLs: [x, /a*b]}]").contains("nonResourceURLs[1]: Invalid value"));
         assert!(problem("[{level: None, omitStages: [Later]}]").contains("allowed stages are RequestReceived,"));
-        assert!(problem("[{level: None, resources: [{resourceNames: [a]}]}]").contains("requires at least one resource"));
+        assert!(
+            problem("[{level: None, resources: [{resourceNames: [a]}]}]").contains("requires at least one resource")
+        );
         let both = problem("[{level: None, resources: [{}], nonResourceURLs: [/a]}]");
         assert!(both.contains("cannot apply to both"), "{both}");
         assert!(Policy::parse("kind: Policy").unwrap_err().starts_with("unknown group version field"));

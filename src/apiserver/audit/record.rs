@@ -39,7 +39,8 @@ const ID_LIMIT_BYTES: usize = 64;
 /// Longest user agent that is written down, in bytes.
 const USER_AGENT_LIMIT_BYTES: usize = 1024;
 /// Content types of patches, which are JSON or YAML and no objects.
-const PATCH: [&str; 3] = ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const PATCH: [&str; 3] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
 
 /// A request that is recorded.
 pub struct Record {
@@ -234,10 +235,7 @@ impl http_body::Body for Told {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) if !self.end.record.is_long_running && self.end.content.format.is_some() => {

@@ -34,9 +34,7 @@ impl Rbac {
 
     /// Whether any rule bound to the user allows the request.
     pub fn allows(&self, attributes: &Attributes) -> bool {
-        self.current()
-            .bound_to(&attributes.user, &attributes.namespace)
-            .any(|grant| grant.allows(attributes))
+        self.current().bound_to(&attributes.user, &attributes.namespace).any(|grant| grant.allows(attributes))
     }
 
     /// By which binding the request is allowed, in upstream's words; empty if it is not.

@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod apply;
+mod audit;
 mod custom;
 mod encodings;
 mod policies;
@@ -73,11 +74,19 @@ impl Fixture {
     }
 
     fn open(directory: tempfile::TempDir) -> Self {
-        Self::admitted_by(directory, |_| Arc::new(Open))
+        Self::open_with(directory, None)
+    }
+
+    fn open_with(directory: tempfile::TempDir, auditor: Option<Auditor>) -> Self {
+        Self::made_of(directory, auditor, |_| Arc::new(Open))
     }
 
     /// A server whose admission is made over its caches.
-    fn admitted_by(directory: tempfile::TempDir, admission: impl FnOnce(Arc<Caches>) -> Arc<dyn Admit>) -> Self {
+    fn made_of(
+        directory: tempfile::TempDir,
+        auditor: Option<Auditor>,
+        admission: impl FnOnce(Arc<Caches>) -> Arc<dyn Admit>,
+    ) -> Self {
         let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
         let kinds = kinds::all();
         let caches = Caches::load(&store, &kinds).unwrap();
@@ -88,11 +97,7 @@ impl Fixture {
             kinds,
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
-<<<<<<< HEAD
-=======
-            admission: Arc::new(Open),
-            auditor: None,
->>>>>>> 7ef5774
+            auditor,
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers: Handlers::default(),
             address: "127.0.0.1:6443".into(),

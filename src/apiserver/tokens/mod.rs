@@ -17,6 +17,7 @@ use crate::{
     apiserver::{
         admission::{self, Admission, Operation},
         attributes::Attributes,
+        audit,
         authn::service_account::{Binding, Claims, ObjectReference, Tokens},
         handler::Handler,
         handlers::Handlers,
@@ -96,6 +97,7 @@ impl TokenRequests {
         let wish = read(&object, self.tokens.issuer(), &attributes.name)?;
         let claims = self.claims(attributes, &wish)?;
         let token = self.tokens.sign(&claims).map_err(Status::internal)?;
+        audit::annotate("authentication.kubernetes.io/issued-credential-id", || format!("JTI={}", claims.jti));
         let expires = jiff::Timestamp::from_second(claims.iat + wish.seconds).map_err(Status::internal)?;
         object["apiVersion"] = "authentication.k8s.io/v1".into();
         object["kind"] = "TokenRequest".into();

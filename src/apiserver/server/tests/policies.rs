@@ -22,7 +22,7 @@ impl Fixture {
         self.store.close().await;
         let Self { server, directory, store } = self;
         drop((server, store));
-        Self::admitted_by(directory, |caches| {
+        Self::made_of(directory, None, |caches| {
             Arc::new(Admission::new(caches.clone(), Arc::new(Authorizer::new(caches))))
         })
     }
