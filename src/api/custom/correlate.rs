@@ -26,7 +26,8 @@ pub fn is_unchanged(new: &Value, old: &Value, schema: &Structural) -> bool {
             let Some(item_schema) = schema.items.as_deref().filter(|_| matches!(schema.list, ListKind::Map(_))) else {
                 return new == old;
             };
-            let same = |item| counterpart(item, old, &schema.list).is_some_and(|old| is_unchanged(item, old, item_schema));
+            let same =
+                |item| counterpart(item, old, &schema.list).is_some_and(|old| is_unchanged(item, old, item_schema));
             new.len() == old.len() && new.iter().all(same)
         }
         (new, old) => new == old,

@@ -71,13 +71,8 @@ pub struct CustomKind {
 }
 
 /// Problems after which rules could not be evaluated soundly.
-const BLOCKING: [&str; 5] = [
-    "FieldValueNotSupported",
-    "FieldValueRequired",
-    "FieldValueTooLong",
-    "FieldValueTooMany",
-    "FieldValueTypeInvalid",
-];
+const BLOCKING: [&str; 5] =
+    ["FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"];
 
 /// Where the parts of a Scale are in an object (`CustomResourceSubresourceScale`).
 #[derive(Debug, Clone)]

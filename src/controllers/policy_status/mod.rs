@@ -15,13 +15,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    api::{
-        cel::Shape,
-        custom,
-        kind::Descriptor,
-        kinds,
-        schema::Library,
-    },
+    api::{cel::Shape, custom, kind::Descriptor, kinds, schema::Library},
     client::{
         ObjectKey,
         queue::{Outcome, WorkQueue},

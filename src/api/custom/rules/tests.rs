@@ -66,9 +66,10 @@ fn scalars_are_shown_and_paths_lead_to_them() {
 #[test]
 fn what_cannot_be_evaluated_is_a_problem() {
     let schema = number_with(json!({"rule": "1 / self > 0", "message": "no"}));
-    assert_eq!(created(&schema, json!({"x": 0})), [
-        "spec.x: Invalid value: \"integer\": division by zero evaluating rule: no"
-    ]);
+    assert_eq!(
+        created(&schema, json!({"x": 0})),
+        ["spec.x: Invalid value: \"integer\": division by zero evaluating rule: no"]
+    );
 }
 
 #[test]

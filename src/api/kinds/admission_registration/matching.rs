@@ -144,7 +144,8 @@ pub fn conditions(conditions: &[MatchCondition], compiler: &Compiler, path: &Pat
     }
     for (index, one) in conditions.iter().enumerate() {
         let (path, text) = (path.index(index), one.name.as_str());
-        causes.extend(expression(one.expression.trim(), "", &path.child("expression"), |text| compiler.condition(text)));
+        causes
+            .extend(expression(one.expression.trim(), "", &path.child("expression"), |text| compiler.condition(text)));
         match text {
             "" => causes.push(field::required(&path.child("name"), "")),
             text => causes.extend(field::invalid_each(&path.child("name"), text, &name::qualified_name(text))),

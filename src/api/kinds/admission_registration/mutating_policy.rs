@@ -88,7 +88,8 @@ fn mutation(mutation: &Mutation, compiler: &Compiler, path: &Path) -> Vec<Cause>
     let patch = mutation.json_patch.as_ref().map(|patch| patch.expression.as_deref().unwrap_or_default());
     for (name, of, given) in [("applyConfiguration", PATCH_TYPES[0], apply), ("jsonPatch", PATCH_TYPES[1], patch)] {
         let path = path.child(name);
-        let compile = |text: &str| if of == PATCH_TYPES[0] { compiler.configuration(text) } else { compiler.patch(text) };
+        let compile =
+            |text: &str| if of == PATCH_TYPES[0] { compiler.configuration(text) } else { compiler.patch(text) };
         match given {
             None if kind == of => {
                 causes.push(field::required(&path, &format!("must be specified when patchType is {kind}")));

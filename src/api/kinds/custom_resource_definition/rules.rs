@@ -162,7 +162,8 @@ impl Check {
         }
         if rule.is_transition() {
             if let Some(list) = &place.uncorrelated {
-                let detail = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {list}");
+                let detail =
+                    format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {list}");
                 self.causes.push(field::invalid(&at, &source.rule, &detail));
             }
         } else if let Some(optional) = source.optional_old_self {

@@ -205,7 +205,10 @@ fn rules_compile_against_the_type_of_what_they_are_about() {
         )]
     );
     let found = rule_problems(with_rule(json!({"rule": "self.x = 42"})));
-    assert!(found[0].contains("compilation failed: ERROR: <input>:1:") && found[0].contains("Syntax error"), "{found:?}");
+    assert!(
+        found[0].contains("compilation failed: ERROR: <input>:1:") && found[0].contains("Syntax error"),
+        "{found:?}"
+    );
     assert_eq!(
         rule_problems(with_rule(json!({"rule": "self.x"}))),
         [format!(
@@ -232,9 +235,7 @@ fn rules_that_may_take_too_long_are_refused() {
                 "{rule}estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or \
                  adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
             ),
-            format!(
-                "{rule}contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
-            ),
+            format!("{rule}contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"),
             "spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule cost total for \
              entire OpenAPIv3 schema exceeds budget by factor of more than 100x (try simplifying the rule, or adding \
              maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
@@ -259,19 +260,15 @@ fn rules_about_changes_stand_where_there_is_a_past() {
     assert!(rule_problems(list("map", json!(["name"]))).is_empty());
     assert_eq!(
         rule_problems(list("atomic", Value::Null)),
-        [
-            "properties[list].items.properties[x].x-kubernetes-validations[0].rule: Invalid value: \"self >= \
+        ["properties[list].items.properties[x].x-kubernetes-validations[0].rule: Invalid value: \"self >= \
              oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within \
              spec.validation.openAPIV3Schema.properties[spec].properties[list]"
-                .replace("spec.validation.openAPIV3Schema.properties[spec].", "")
-        ]
+            .replace("spec.validation.openAPIV3Schema.properties[spec].", "")]
     );
     assert_eq!(
         rule_problems(with_rule(json!({"rule": "self.x > 1", "optionalOldSelf": true}))),
-        [
-            "x-kubernetes-validations[0].optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used \
-             in rule"
-        ]
+        ["x-kubernetes-validations[0].optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used \
+             in rule"]
     );
 }
 
@@ -299,8 +296,5 @@ fn rules_are_written_soundly() {
     );
     let nested = json!({"type": "object", "properties": {"x": {"type": "integer"}},
                         "allOf": [{"x-kubernetes-validations": [{"rule": "true"}]}]});
-    assert_eq!(
-        rule_problems(nested),
-        ["allOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural"]
-    );
+    assert_eq!(rule_problems(nested), ["allOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural"]);
 }

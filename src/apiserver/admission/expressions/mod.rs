@@ -92,8 +92,7 @@ pub fn shown(object: Value, as_made: &Matched, matched: &Matched) -> Result<Valu
     if from == to || object.is_null() {
         return Ok(object);
     }
-    let storage =
-        |of: &Matched| kinds::shared_storage(GroupResource { group: &of.group, resource: &of.resource });
+    let storage = |of: &Matched| kinds::shared_storage(GroupResource { group: &of.group, resource: &of.resource });
     let mut object = match (storage(as_made), storage(matched)) {
         (Some(storage), None) => (storage.to_stored)(object)?,
         (None, Some(storage)) => (storage.from_stored)(object)?,

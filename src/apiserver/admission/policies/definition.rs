@@ -90,7 +90,12 @@ impl Definition {
 
 impl Binding {
     /// A binding of what its user wrote.
-    pub fn new(name: &str, matched: Option<&MatchResources>, parameters: Option<&ParamRef>, actions: &[String]) -> Self {
+    pub fn new(
+        name: &str,
+        matched: Option<&MatchResources>,
+        parameters: Option<&ParamRef>,
+        actions: &[String],
+    ) -> Self {
         Self {
             name: name.to_owned(),
             criteria: matched.map(criteria),

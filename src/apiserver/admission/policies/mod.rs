@@ -338,7 +338,8 @@ impl Outcome {
     }
 
     fn finish(self, request: &Request<'_>, object: &Value) -> Result<Warnings, Status> {
-        let notes = self.notes.into_iter().map(|((policy, key), values)| (format!("{policy}/{key}"), values.join(", ")));
+        let notes =
+            self.notes.into_iter().map(|((policy, key), values)| (format!("{policy}/{key}"), values.join(", ")));
         for (key, value) in self.annotations.into_iter().chain(notes) {
             audit::annotate(&key, || value);
         }

@@ -81,12 +81,7 @@ impl Mutation {
     }
 
     /// What the change makes of `object`, which is of `schema`.
-    pub fn apply<'a>(
-        &'a self,
-        activation: &Activation<'a>,
-        object: &Value,
-        schema: &Schema,
-    ) -> Result<Value, String> {
+    pub fn apply<'a>(&'a self, activation: &Activation<'a>, object: &Value, schema: &Schema) -> Result<Value, String> {
         if let Err(error) = &self.program {
             return Err(error.to_string());
         }

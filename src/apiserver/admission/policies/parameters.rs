@@ -14,8 +14,7 @@ use crate::{
 };
 
 /// The definitions of custom resources, among which parameters' kinds are.
-pub const DEFINITIONS: GroupResource<'static> =
-    GroupResource { group: custom::GROUP, resource: custom::DEFINITIONS };
+pub const DEFINITIONS: GroupResource<'static> = GroupResource { group: custom::GROUP, resource: custom::DEFINITIONS };
 
 /// A kind of parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,12 +57,7 @@ impl<'r> Kinds<'r> {
             let named = if api_version.contains('/') { api_version.clone() } else { format!("/{api_version}") };
             format!("failed to find resource referenced by paramKind: '{named}, Kind={kind}'")
         })?;
-        Ok(Kind {
-            group: found.group.to_string(),
-            resource: found.plural.to_string(),
-            api_version,
-            scope: found.scope,
-        })
+        Ok(Kind { group: found.group.to_string(), resource: found.plural.to_string(), api_version, scope: found.scope })
     }
 
     /// The kinds of the definitions in a group.

@@ -110,8 +110,7 @@ fn compiled<'k, R: Rules + 'k>(
     definitions: u64,
 ) -> Option<Arc<Policy<R>>> {
     let parameters = policy["spec"]["paramKind"].is_object();
-    let version =
-        (meta::uid(policy).to_owned(), meta::generation(policy), if parameters { definitions } else { 0 });
+    let version = (meta::uid(policy).to_owned(), meta::generation(policy), if parameters { definitions } else { 0 });
     if let Some(known) = known.find(|known| known.version == version && !version.0.is_empty()) {
         return Some(known.clone());
     }

@@ -185,7 +185,10 @@ async fn expressions_that_are_none_are_refused() {
     let (code, message) = server.refused(&format!("{GROUP}/validatingadmissionpolicies"), &named("p", spec)).await;
     assert_eq!(code, 422);
     assert!(message.contains("spec.validations[0].expression: Invalid value: \"object.spec.replicas >\": compilation failed: ERROR: <input>:1:"), "{message}");
-    assert!(message.contains("spec.validations[1].expression: Invalid value: \"1 + 1\": must evaluate to bool but got int"), "{message}");
+    assert!(
+        message.contains("spec.validations[1].expression: Invalid value: \"1 + 1\": must evaluate to bool but got int"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -196,7 +199,10 @@ async fn configurations_are_merged_into_the_object() {
     server.mutating("m", constraints("apps", "deployments"), apply(expression), json!({})).await;
     let created = server.made(DEPLOYMENTS, &deployment("a", 1)).await;
     assert_eq!(created["metadata"]["annotations"], json!({"mutated-by": "admission-policy"}));
-    assert_eq!((&created["spec"]["replicas"], &created["spec"]["strategy"]["type"]), (&json!(1337), &json!("RollingUpdate")));
+    assert_eq!(
+        (&created["spec"]["replicas"], &created["spec"]["strategy"]["type"]),
+        (&json!(1337), &json!("RollingUpdate"))
+    );
 }
 
 #[tokio::test]
@@ -240,7 +246,9 @@ async fn custom_resources_meet_policies_in_the_version_that_these_name() {
     server.server.start(&supervisor);
     server.made(DEFINITIONS, &definition()).await;
     server.established("foos").await;
-    server.mutating("m", constraints("example.com", "foos"), apply("Object{spec: Object.spec{color: 'blue'}}"), json!({})).await;
+    server
+        .mutating("m", constraints("example.com", "foos"), apply("Object{spec: Object.spec{color: 'blue'}}"), json!({}))
+        .await;
     let mut object = foo("a", json!({}));
     object["apiVersion"] = "example.com/v1beta1".into();
     let created = server.made(&FOOS.replace("v1", "v1beta1"), &object).await;

@@ -57,9 +57,10 @@ async fn objects_are_held_against_the_rules_of_their_schema() {
     let (server, _supervisor) = Fixture::with_schema(&spec).await;
     server.create_foo("a", json!({"x": 1, "y": 0, "num": 10})).await;
     let (code, refused) = server.json(Method::POST, FOOS, &foo("b", json!({"x": 0, "y": 0}))).await;
-    assert_eq!((code.as_u16(), &refused["message"]), (422, &json!(
-        "Foo.example.com \"b\" is invalid: spec: Invalid value: failed rule: self.x + self.y > 0"
-    )));
+    assert_eq!(
+        (code.as_u16(), &refused["message"]),
+        (422, &json!("Foo.example.com \"b\" is invalid: spec: Invalid value: failed rule: self.x + self.y > 0"))
+    );
     let path = format!("{FOOS}/a");
     let (code, refused) = server.patch(&path, MERGE, &json!({"spec": {"num": 9}})).await;
     assert_eq!(code, 422);
@@ -100,7 +101,9 @@ async fn what_was_stored_before_a_rule_may_stay() {
                       "map": {"k": {"key": "k", "field": "notfoo"}}});
     let path = format!("{FOOS}/a?fieldManager=m");
     assert_eq!(server.patch(&path, APPLY, &foo("a", spec.clone())).await.0, 201);
-    server.redefine(&schema(&json!({"type": "string", "x-kubernetes-validations": [{"rule": "self == \"foo\""}]}))).await;
+    server
+        .redefine(&schema(&json!({"type": "string", "x-kubernetes-validations": [{"rule": "self == \"foo\""}]})))
+        .await;
     let mut kept = spec.clone();
     kept["other"] = "x".into();
     kept["list"] = json!([{"key": "a", "field": "notfoo", "other": "x"}, {"key": "b", "field": "foo"}]);
@@ -113,7 +116,10 @@ async fn what_was_stored_before_a_rule_may_stay() {
     let (code, refused) = server.patch(&path, APPLY, &foo("a", worse)).await;
     assert_eq!(code, 422);
     let message = text(&refused["message"]);
-    assert!(message.contains("spec.set[0]: Invalid value: \"notfoo\"") && message.contains("spec.map[k].field"), "{message}");
+    assert!(
+        message.contains("spec.set[0]: Invalid value: \"notfoo\"") && message.contains("spec.map[k].field"),
+        "{message}"
+    );
     assert!(!message.contains("spec.field"), "{message}");
 }
 
