@@ -18,8 +18,13 @@ const REPORTED: usize = 100;
 
 /// Every problem of an object; `old` is what it was before.
 pub fn validate(object: &Value, old: Option<&Value>, schema: &Structural) -> Vec<Cause> {
+    validate_at(object, old, schema, &Path::default())
+}
+
+/// Every problem of a value, told of as being at `path`.
+pub fn validate_at(value: &Value, old: Option<&Value>, schema: &Structural, path: &Path) -> Vec<Cause> {
     let mut walk = Walk { causes: Vec::new() };
-    walk.value(object, old, schema, &Path::new(""));
+    walk.value(value, old, schema, path);
     walk.causes
 }
 

@@ -26,8 +26,19 @@ const OUT_OF_BUDGET: &str =
 
 /// Every rule that an object does not satisfy; `old` is what it was before.
 pub fn validate(object: &Value, old: Option<&Value>, schema: &Structural, rules: &Rules) -> Vec<Cause> {
+    validate_at(object, old, schema, rules, &Path::default())
+}
+
+/// Every rule that a value does not satisfy, told of as being at `path`.
+pub fn validate_at(
+    value: &Value,
+    old: Option<&Value>,
+    schema: &Structural,
+    rules: &Rules,
+    path: &Path,
+) -> Vec<Cause> {
     let mut walk = Walk { budget: Budget::new(OBJECT_BUDGET), causes: Vec::new(), stopped: false };
-    walk.value(rules, &Site { value: object, old, parent: None, schema }, &Path::default());
+    walk.value(rules, &Site { value, old, parent: None, schema }, path);
     walk.causes
 }
 

@@ -12,7 +12,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::Validati
 use super::structural::Structural;
 use crate::api::cel::{CompileError, Environment, Program, Shape, Type};
 
-pub use evaluate::validate;
+pub use evaluate::{validate, validate_at};
 
 /// The value that a rule is about.
 const SELF: &str = "self";

@@ -17,6 +17,7 @@ use crate::api::{
 };
 
 mod conversion;
+mod defaults;
 mod rules;
 mod schema;
 mod spec;

@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::json;
 
-use super::{rules, structural};
+use super::{defaults, rules, structural};
 use crate::api::{
     field::{self, Path},
     status::Cause,
@@ -59,6 +59,9 @@ pub fn validate(root: &JSONSchemaProps, has_status: bool, path: &Path) -> Vec<Ca
     causes.extend(openapi(root, &path));
     if causes.is_empty() {
         causes.extend(structural::validate(root, &path));
+    }
+    if causes.is_empty() {
+        causes.extend(defaults::validate(root, &path));
     }
     if causes.is_empty() {
         causes.extend(rules::compiled(root, &path));

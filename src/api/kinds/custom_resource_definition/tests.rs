@@ -298,3 +298,27 @@ fn rules_are_written_soundly() {
                         "allOf": [{"x-kubernetes-validations": [{"rule": "true"}]}]});
     assert_eq!(rule_problems(nested), ["allOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural"]);
 }
+
+#[test]
+fn defaults_are_what_the_schema_asks_for() {
+    let rule = json!([{"rule": "self != 'never'"}]);
+    let schema = json!({"type": "object", "properties": {
+        "good": {"type": "string", "default": "a"},
+        "kind": {"type": "integer", "default": "a"},
+        "rule": {"type": "string", "default": "never", "x-kubernetes-validations": rule},
+        "unknown": {"type": "object", "default": {"x": 1}},
+    }});
+    let under = "spec.validation.openAPIV3Schema.properties[spec].properties";
+    assert_eq!(
+        rule_problems(schema),
+        [
+            format!(
+                "properties[kind].default: Invalid value: \"string\": {under}[kind].default in body must be of type \
+                 integer: \"string\""
+            )
+            .replace("spec.validation.openAPIV3Schema.properties[spec].", ""),
+            "properties[rule].default: Invalid value: \"never\": failed rule: self != 'never'".to_owned(),
+            "properties[unknown].default: Invalid value: {\"x\":1}: must not have unknown fields".to_owned(),
+        ]
+    );
+}
