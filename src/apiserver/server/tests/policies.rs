@@ -4,7 +4,11 @@ use super::{
     custom::{DEFINITIONS, FOOS, definition, foo},
     *,
 };
-use crate::apiserver::{admission::Admission, authz::Authorizer};
+use crate::apiserver::{
+    admission::Admission,
+    audit::{Policy, file::Retention},
+    authz::Authorizer,
+};
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
@@ -17,12 +21,18 @@ impl Fixture {
 
     /// The same objects behind the real admission.
     async fn guarded(self) -> Self {
+        self.guarded_and_told_of(|_| None).await
+    }
+
+    /// Likewise, with an audit log in the server's directory.
+    async fn guarded_and_told_of(self, auditor: impl FnOnce(&std::path::Path) -> Option<Auditor>) -> Self {
         let namespace = json!({"metadata": {"name": "default", "labels": {"env": "test"}}});
         self.made("/api/v1/namespaces", &namespace).await;
         self.store.close().await;
         let Self { server, directory, store } = self;
         drop((server, store));
-        Self::made_of(directory, None, |caches| {
+        let auditor = auditor(directory.path());
+        Self::made_of(directory, auditor, |caches| {
             Arc::new(Admission::new(caches.clone(), Arc::new(Authorizer::new(caches))))
         })
     }
@@ -253,4 +263,32 @@ async fn custom_resources_meet_policies_in_the_version_that_these_name() {
     object["apiVersion"] = "example.com/v1beta1".into();
     let created = server.made(&FOOS.replace("v1", "v1beta1"), &object).await;
     assert_eq!((&created["apiVersion"], &created["spec"]["color"]), (&json!("example.com/v1beta1"), &json!("blue")));
+}
+
+#[tokio::test]
+async fn the_audit_log_is_annotated() {
+    let mut log = None;
+    let open = |directory: &std::path::Path| {
+        let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata, verbs: [create], \
+                      resources: [{group: apps}]}], omitStages: [RequestReceived]}";
+        let policy = Arc::new(Policy::parse(policy).unwrap());
+        let path = directory.join("audit.log");
+        log = Some(Auditor::open(policy, &path, Retention::default(), &Supervisor::new()).unwrap());
+        log.clone()
+    };
+    let server = Fixture::new().guarded_and_told_of(open).await;
+    let spec = json!({"validations": [{"expression": "false", "message": "never"}],
+        "auditAnnotations": [{"key": "replicas", "valueExpression": "string(object.spec.replicas)"},
+                             {"key": "nothing", "valueExpression": "''"}]});
+    server.validating(spec, json!({"validationActions": ["Audit"]})).await;
+    server.made(DEPLOYMENTS, &deployment("a", 3)).await;
+    log.unwrap().close();
+    let text = std::fs::read_to_string(server.directory.path().join("audit.log")).unwrap();
+    let event: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let annotations = &event["annotations"];
+    assert_eq!((&annotations["p/replicas"], annotations.get("p/nothing")), (&json!("3"), None));
+    let failure = annotations["validation.policy.admission.k8s.io/validation_failure"].as_str().unwrap();
+    let failure: Value = serde_json::from_str(failure).unwrap();
+    assert_eq!(failure, json!([{"message": "never", "policy": "p", "binding": "b", "expressionIndex": 0,
+                                "validationActions": ["Audit"]}]));
 }
