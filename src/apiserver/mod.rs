@@ -3,8 +3,8 @@
 
 pub mod admission;
 pub mod allocator;
-pub mod annotations;
 pub mod attributes;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;

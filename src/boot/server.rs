@@ -15,7 +15,8 @@ use crate::{
     apiserver::{
         admission::Admission,
         allocator::Allocator,
-        authn::Authenticator,
+        audit::Auditor,
+        authn::{Authenticator, legacy_token},
         authz::Authorizer,
         bootstrap,
         cache::Caches,
@@ -32,7 +33,7 @@ use crate::{
         log::chain,
         task::{OnFailure, Supervisor},
     },
-    boot::{agent, config, process},
+    boot::{agent, authentication, config, keys::ServerKeys, process},
     client::{informer::Informers, transport},
     controllers,
     http::{
@@ -112,7 +113,11 @@ async fn build(
         files.run(move || Caches::load(&store, &kinds)).await.context("failed to read the store")?
     };
     let authorizer = Arc::new(Authorizer::new(caches.clone()));
-    let authenticator = Arc::new(Authenticator::new(caches.clone(), pki.clone(), ISSUER, authorizer.clone()));
+    let issuers = config.api_flags.authentication.clone();
+    let issuers = authentication::issuers(issuers, ISSUER, files, supervisor).await?;
+    let authenticator = Authenticator::new(caches.clone(), pki.clone(), ISSUER, issuers, authorizer.clone());
+    let authenticator = Arc::new(authenticator);
+    let uses = authenticator.bearers().uses();
     let address = SocketAddr::new(config.advertise_address, config.port).to_string();
     let own_client = Arc::new(OnceLock::new());
     let mut handlers = Handlers::default();
@@ -128,10 +133,11 @@ async fn build(
     let converter = Arc::new(Converter::new(outbound.clone()));
     let admission = Arc::new(Admission::new(caches.clone(), authorizer.clone(), outbound, converter.clone()));
     let issued = authenticator.tokens();
-    reviews::register(&mut handlers, &authorizer, issued);
+    reviews::register(&mut handlers, &authorizer, authenticator.bearers());
     tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &address);
     let (first, last) = config.node_ports;
     let allocator = Arc::new(Allocator::new(&config.cluster.service_cidrs, first..=last));
+    let auditor = open_audit_log(config, files, supervisor).await?;
     let components = Components {
         store,
         caches,
@@ -139,6 +145,7 @@ async fn build(
         authenticator,
         authorizer,
         admission,
+        auditor,
         allocator,
         handlers,
         converter,
@@ -147,7 +154,22 @@ async fn build(
     let api = ApiServer::new(components);
     // The join endpoint keeps what it knows of nodes in the API that it is a part of.
     let _ = own_client.set(client(&api, masters()));
+    if let Some(uses) = uses {
+        supervisor.spawn("token uses", legacy_token::write_down(client(&api, masters()), uses));
+    }
     Ok(api)
+}
+
+async fn open_audit_log(
+    config: &config::Server,
+    files: &Lane,
+    supervisor: &Supervisor,
+) -> anyhow::Result<Option<Auditor>> {
+    let Some(audit) = config.api_flags.audit.clone() else { return Ok(None) };
+    let failed = format!("failed to open the audit log {}", audit.log.display());
+    let supervisor = supervisor.clone();
+    let open = move || Auditor::open(audit.policy, &audit.log, audit.retention, &supervisor);
+    files.run(open).await.context(failed).map(Some)
 }
 
 /// What the health endpoints ask, under the names that upstream's checks have.
@@ -185,7 +207,7 @@ async fn listen(
     Ok(())
 }
 
-fn start_control_plane(config: &config::Server, pki: &pki::Server, api: &ApiServer, supervisor: &Supervisor) {
+fn start_control_plane(config: &config::Server, pki: &Arc<pki::Server>, api: &ApiServer, supervisor: &Supervisor) {
     let settings = controllers::Config {
         cluster_cidrs: config.cluster.cluster_cidrs.clone(),
         advertise_address: config.advertise_address,
@@ -196,9 +218,11 @@ fn start_control_plane(config: &config::Server, pki: &pki::Server, api: &ApiServ
     };
     let informers = Informers::new(client(api, User::component(CONTROLLER_MANAGER)), supervisor.clone());
     let acting = api.clone();
-    let context = controllers::Context::new(informers.clone(), settings, client(api, masters()), move |account| {
-        client(&acting, service_account(account))
-    });
+    let keys = Arc::new(ServerKeys(pki.clone()));
+    let context =
+        controllers::Context::new(informers.clone(), settings, keys, client(api, masters()), move |account| {
+            client(&acting, service_account(account))
+        });
     controllers::start(&context);
     let scheduler = informers.with_client(client(api, User::component(SCHEDULER)));
     supervisor.spawn("scheduler", scheduler::run(scheduler));
@@ -235,3 +259,6 @@ fn service_account(name: &str) -> User {
         ..User::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

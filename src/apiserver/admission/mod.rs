@@ -1,6 +1,7 @@
 //! Admission: what may still change or refuse a write after it was authorized and decoded. An
-//! ordered list of plugins, one file each, in upstream's order; all may first change the object,
-//! and then, defaulted and validated, all may refuse it.
+//! ordered list of plugins, one file each, in upstream's order, after them the policies that users put
+//! into force, and then webhooks; all may first change the object, and then, defaulted and validated, all
+//! may refuse it.
 
 use std::sync::Arc;
 
@@ -15,35 +16,36 @@ use crate::{
         schema::FieldValidation,
     },
     apiserver::{
-        annotations::Annotations, attributes::Attributes, authz::Authorizer, conversion::Converter, outbound::Outbound,
+        attributes::Attributes, authz::Authorizer, conversion::Converter, outbound::Outbound,
         reader::Reader, registry::delete::DeleteOptions,
     },
 };
 
-use reinvocation::{Asked, Reinvocation};
-use webhooks::Webhooks;
 
 mod certificates;
 mod claim_resize;
-pub mod conditions;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
 pub mod describe;
+pub mod expressions;
 mod limit_ranger;
 pub mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
+pub mod policies;
 mod priority;
 mod rbac_escalation;
-pub mod reinvocation;
 mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod storage_in_use;
 mod taint_nodes;
 mod webhooks;
+
+use policies::{Policies, Rounds};
+use webhooks::{Asked, Webhooks};
 
 /// Warnings for the client, each of which becomes a `Warning` header.
 pub type Warnings = Vec<String>;
@@ -90,8 +92,6 @@ pub struct Request<'a> {
     pub dry_run: bool,
     /// What else is asked for.
     pub options: Options<'a>,
-    /// What the audit log is to be told.
-    pub annotations: &'a Annotations,
 }
 
 /// What a request asks for beside the object (`CreateOptions` and its like).
@@ -174,9 +174,10 @@ trait Plugin: Send + Sync {
     }
 }
 
-/// All plugins, and those who are asked after them.
+/// All plugins, the policies that users put into force, and webhooks.
 pub struct Admission {
     plugins: Vec<Box<dyn Plugin>>,
+    policies: Policies,
     webhooks: Webhooks,
 }
 
@@ -191,11 +192,12 @@ impl Admission {
     ) -> Self {
         Self {
             webhooks: Webhooks::new(reader.clone(), authorizer.clone(), outbound, converter),
+            policies: Policies::new(reader.clone(), authorizer.clone()),
             plugins: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle::new(reader.clone())),
                 Box::new(limit_ranger::LimitRanger::new(reader.clone())),
                 Box::new(service_account::ServiceAccount::new(reader.clone())),
-                Box::new(node_restriction::NodeRestriction::new(reader.clone())),
+                Box::new(node_restriction::NodeRestriction::new(reader.clone(), authorizer.clone())),
                 Box::new(taint_nodes::TaintNodesByCondition),
                 Box::new(pod_security::PodSecurity::new(reader.clone())),
                 Box::new(priority::Priority::new(reader.clone())),
@@ -212,40 +214,53 @@ impl Admission {
         }
     }
 
-    /// Lets every plugin and every webhook change `object`. Called for creates, updates and connects,
-    /// before defaults and validation. If a webhook changes something, all that may concern goes round
-    /// once more.
+    /// Lets every plugin, policy and webhook change `object`, and some of them once more if others did
+    /// after them. Called for creates, updates and connects, before defaults and validation.
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<Warnings, Status> {
-        let mut warnings = Warnings::new();
-        let (mut rounds, mut asked) = (Reinvocation::default(), Asked::default());
-        loop {
-            for plugin in &self.plugins {
-                plugin.wait(request, object).await;
-                warnings.extend(plugin.mutate(request, object)?);
-            }
-            let mut shown = Some(std::mem::take(object));
-            let said = self.webhooks.mutate(request, &mut shown, &mut rounds, &mut asked).await;
-            *object = shown.unwrap_or_default();
-            warnings.extend(said?);
-            if !rounds.begin_second() {
-                return Ok(warnings);
-            }
+        let (mut rounds, mut asked) = (Rounds::default(), Asked::default());
+        let mut warnings = self.mutate_once(request, object, &mut rounds, &mut asked).await?;
+        if rounds.need_another() {
+            rounds.repeat();
+            let repeated = self.mutate_once(request, object, &mut rounds, &mut asked).await?;
+            warnings.extend(repeated.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
         }
+        Ok(warnings)
     }
 
-    /// Lets every plugin and every webhook refuse `object`. Called for every write, after validation;
+    async fn mutate_once(
+        &self,
+        request: &Request<'_>,
+        object: &mut Value,
+        rounds: &mut Rounds,
+        asked: &mut Asked,
+    ) -> Result<Warnings, Status> {
+        let mut warnings = Warnings::new();
+        for plugin in &self.plugins {
+            plugin.wait(request, object).await;
+            warnings.extend(plugin.mutate(request, object)?);
+        }
+        self.policies.mutate(request, object, rounds)?;
+        let mut shown = Some(std::mem::take(object));
+        let said = self.webhooks.mutate(request, &mut shown, rounds, asked).await;
+        *object = shown.unwrap_or_default();
+        warnings.extend(said?);
+        Ok(warnings)
+    }
+
+    /// Lets every plugin, policy and webhook refuse `object`. Called for every write, after validation;
     /// for a deletion `object` is the stored object, and mutating webhooks, which have nothing to change
     /// then, are asked here as well.
     pub async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<Warnings, Status> {
         let mut warnings = Warnings::new();
         let is_deletion = request.operation == Operation::Delete;
         if is_deletion {
-            let (mut rounds, mut asked) = (Reinvocation::default(), Asked::default());
+            let (mut rounds, mut asked) = (Rounds::default(), Asked::default());
             warnings.extend(self.webhooks.mutate(request, &mut None, &mut rounds, &mut asked).await?);
         }
         for plugin in &self.plugins {
             warnings.extend(plugin.validate(request, object)?);
         }
+        warnings.extend(self.policies.validate(request, object)?);
         let new = Some(object).filter(|_| !is_deletion);
         warnings.extend(self.webhooks.validate(request, new).await?);
         Ok(warnings)
@@ -305,9 +320,7 @@ mod fixture {
         kind: &'a Descriptor,
         old: Option<&'a Value>,
     ) -> Request<'a> {
-        static ANNOTATIONS: Annotations = Annotations::new();
-        let options = Options::default();
-        Request { attributes, operation, kind, old, dry_run: false, options, annotations: &ANNOTATIONS }
+        Request { attributes, operation, kind, old, dry_run: false, options: Options::default() }
     }
 
     pub fn any_kind() -> Descriptor {

@@ -140,6 +140,9 @@ impl Caches {
             for event in events.remove(&prefix(&kind.group, &kind.plural)).unwrap_or_default() {
                 self.committed(&[event]);
             }
+            if let Some(cache) = self.of(kind.group_resource()) {
+                cache.refresh();
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::Value;
 
 use crate::{
-    api::kind::Strategy,
+    api::{custom::CustomKind, encode, kind::Strategy, meta},
     apiserver::cache::selectable::Selectable,
     store::{self, Revision},
 };
@@ -170,6 +170,20 @@ impl Object {
         let (before, after) = value.split_at(metadata_at);
         let frame = frame(self.change, before, self.revision, after);
         Self::new(self.key.clone(), self.revision, self.change, frame, metadata_at)
+    }
+
+    /// The object as its definition has it by now; `None` if that is what it is.
+    pub fn refreshed(&self, kind: &CustomKind) -> Option<Arc<Self>> {
+        let mut object = kind.refreshed(&serde_json::from_slice(&self.json()).ok()?)?;
+        meta::set(&mut object, "resourceVersion", Value::Null);
+        let event = store::Event {
+            revision: self.revision,
+            key: self.key.clone(),
+            value: Some(encode::encode(&object)),
+            create_revision: 0,
+            previous_revision: u64::from(self.change != Change::Added),
+        };
+        Self::stored(&event).map(Arc::new)
     }
 
     fn new(key: Arc<str>, revision: Revision, change: Change, frame: Bytes, metadata_at: usize) -> Self {

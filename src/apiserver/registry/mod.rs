@@ -21,7 +21,6 @@ use crate::{
     apiserver::{
         admission::{self, Operation, Reservation},
         allocator::Allocator,
-        annotations::Annotations,
         attributes::Attributes,
         cache::{Caches, ResourceCache, object, selectable::Selectable},
         conversion::Converter,
@@ -91,28 +90,24 @@ pub struct Call<'a> {
     pub manager: &'a str,
 }
 
-/// Warnings for the client, and annotations for the audit log, gathered on the way.
+/// Warnings for the client, gathered on the way.
 #[derive(Default)]
-pub struct Warnings {
-    texts: Mutex<Vec<String>>,
-    /// What the audit log is told.
-    pub annotations: Annotations,
-}
+pub struct Warnings(Mutex<Vec<String>>);
 
 impl Warnings {
     /// Adds warnings.
     pub fn extend(&self, warnings: Vec<String>) {
-        self.texts.lock().extend(warnings);
+        self.0.lock().extend(warnings);
     }
 
     /// Puts warnings in the place of those there are.
     pub fn replace(&self, warnings: Vec<String>) {
-        *self.texts.lock() = warnings;
+        *self.0.lock() = warnings;
     }
 
     /// Takes all there are.
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.texts.lock())
+        std::mem::take(&mut self.0.lock())
     }
 }
 
@@ -272,15 +267,7 @@ impl<'a> Call<'a> {
         let options =
             admission::Options { manager: self.manager, field_validation: self.field_validation, delete: None };
         let Call { attributes, kind, dry_run, .. } = *self;
-        admission::Request {
-            attributes,
-            operation,
-            kind,
-            old,
-            dry_run,
-            options,
-            annotations: &self.warnings.annotations,
-        }
+        admission::Request { attributes, operation, kind, old, dry_run, options }
     }
 }
 

@@ -10,7 +10,8 @@ use super::*;
 use crate::{
     api::kinds,
     apiserver::{
-        admission,
+        admission::{self, Admission},
+        authz::Authorizer,
         outbound::{Outbound, fixture::Peers},
     },
     http::body,
@@ -18,9 +19,12 @@ use crate::{
 };
 
 mod apply;
+mod audit;
 mod conversion;
 mod custom;
 mod encodings;
+mod policies;
+mod rules;
 mod webhooks;
 
 /// Lets everybody be anybody and do anything.
@@ -77,12 +81,25 @@ impl Fixture {
     }
 
     fn open(directory: tempfile::TempDir) -> Self {
-        Self::admitting(directory, |_, _, _| Arc::new(Open))
+        Self::open_with(directory, None)
     }
 
-    /// A server with an admission of its own.
-    fn admitting(
+    fn open_with(directory: tempfile::TempDir, auditor: Option<Auditor>) -> Self {
+        Self::made_of(directory, auditor, |_, _, _| Arc::new(Open))
+    }
+
+    /// A server with all of admission.
+    fn with_admission() -> Self {
+        Self::made_of(tempfile::tempdir().unwrap(), None, |caches, outbound, converter| {
+            let authorizer = Arc::new(Authorizer::new(caches.clone()));
+            Arc::new(Admission::new(caches, authorizer, outbound, converter))
+        })
+    }
+
+    /// A server whose admission is made over its caches.
+    fn made_of(
         directory: tempfile::TempDir,
+        auditor: Option<Auditor>,
         admission: impl FnOnce(Arc<Caches>, Outbound, Arc<Converter>) -> Arc<dyn Admit>,
     ) -> Self {
         let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
@@ -97,6 +114,7 @@ impl Fixture {
             kinds,
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
+            auditor,
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers: Handlers::default(),
             converter,

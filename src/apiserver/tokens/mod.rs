@@ -16,8 +16,8 @@ use crate::{
     },
     apiserver::{
         admission::{self, Admission, Operation},
-        annotations::Annotations,
         attributes::Attributes,
+        audit,
         authn::service_account::{Binding, Claims, ObjectReference, Tokens},
         handler::Handler,
         handlers::Handlers,
@@ -93,12 +93,12 @@ impl TokenRequests {
             old: None,
             dry_run: false,
             options: admission::Options::default(),
-            annotations: &Annotations::default(),
         };
         self.admission.validate(&review, &object).await?;
         let wish = read(&object, self.tokens.issuer(), &attributes.name)?;
         let claims = self.claims(attributes, &wish)?;
         let token = self.tokens.sign(&claims).map_err(Status::internal)?;
+        audit::annotate("authentication.kubernetes.io/issued-credential-id", || format!("JTI={}", claims.jti));
         let expires = jiff::Timestamp::from_second(claims.iat + wish.seconds).map_err(Status::internal)?;
         object["apiVersion"] = "authentication.k8s.io/v1".into();
         object["kind"] = "TokenRequest".into();

@@ -10,6 +10,7 @@ use crate::{
     api::Status,
     apiserver::{
         admission::Request,
+        audit,
         outbound::{self, Outbound},
     },
 };
@@ -47,7 +48,7 @@ impl Hook {
         };
         let verdict = review.verdict(&answer, mutating).map_err(invalid)?;
         for (key, value) in &verdict.annotations {
-            request.annotations.add(format!("{}/{key}", self.name), value.clone());
+            audit::annotate(&format!("{}/{key}", self.name), || value.clone());
         }
         Ok(verdict)
     }

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::MatchCondition;
+
 use crate::{
-    api::{kinds::admission_registration::webhook as api, selector, validation::webhook::Client},
+    api::{
+        kinds::admission_registration::{expressions::Compiler, webhook as api},
+        selector,
+        validation::webhook::Client,
+    },
     apiserver::{
         admission::{
-            conditions::Conditions,
+            expressions::Conditions,
             matching::{Criteria, Wanted},
         },
         outbound::Peer,
@@ -26,8 +32,8 @@ pub struct Hook {
     pub id: String,
     /// Which requests it is asked about.
     pub criteria: Result<Criteria, selector::Error>,
-    /// Under which conditions.
-    pub conditions: Conditions,
+    /// Under which conditions, if there are any.
+    pub conditions: Option<Conditions>,
     /// Whether a request goes on when it cannot be asked.
     pub fails_open: bool,
     /// Whether it wishes to be asked again after others have changed the object.
@@ -58,7 +64,7 @@ impl Hook {
             configuration: configuration.to_owned(),
             id: format!("{configuration}/{}/{index}", hook.name),
             criteria: Criteria::of_webhook(wanted),
-            conditions: Conditions::compile(hook.conditions, fails_open),
+            conditions: conditions(hook.conditions, fails_open),
             fails_open,
             reinvoked,
             knows_dry_run: matches!(hook.side_effects, "None" | "NoneOnDryRun"),
@@ -67,4 +73,8 @@ impl Hook {
             called: Peer::of_webhook(&Client::from(hook.client)),
         }
     }
+}
+
+fn conditions(conditions: &[MatchCondition], fails_open: bool) -> Option<Conditions> {
+    (!conditions.is_empty()).then(|| Conditions::new(conditions, &Compiler::new(false), !fails_open))
 }

@@ -7,9 +7,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
-    api::Status,
+    api::{
+        Status,
+        cel,
+        kinds::admission_registration::expressions as names,
+    },
     apiserver::{
-        admission::{Request, conditions::Ask, matching::Matched},
+        admission::{Request, expressions::Facts, matching::Matched},
+        attributes::Attributes,
         authz::Authorizer,
         conversion::Converter,
         outbound::Outbound,
@@ -17,6 +22,7 @@ use crate::{
     },
 };
 
+mod asked;
 mod call;
 mod hook;
 mod mutating;
@@ -25,8 +31,12 @@ mod source;
 mod validating;
 mod versions;
 
+pub use asked::Asked;
+
 use hook::Hook;
 use source::Source;
+
+const NOTHING: &Value = &Value::Null;
 
 /// All webhooks of the cluster.
 pub struct Webhooks {
@@ -67,9 +77,22 @@ impl Webhooks {
         let Some(matched) = criteria.matches(&*self.reader, request, object)? else { return Ok(None) };
         let object = self.in_version(request, &matched, object).await?;
         let old = self.in_version(request, &matched, request.old).await?;
-        let asked = Ask { request, matched: &matched, object: object.as_ref(), old: old.as_ref() };
-        let concerns = hook.conditions.hold(&asked, &self.authorizer)?;
-        Ok(concerns.then_some(Shown { matched, object, old }))
+        let shown = Shown { matched, object, old };
+        Ok(self.meets_conditions(hook, request, &shown)?.then_some(shown))
+    }
+
+    /// Whether a webhook's conditions hold. One that cannot tell refuses the request, unless the webhook
+    /// is of no consequence.
+    fn meets_conditions(&self, hook: &Hook, request: &Request<'_>, shown: &Shown) -> Result<bool, Status> {
+        let Some(conditions) = &hook.conditions else { return Ok(true) };
+        let (object, old) = (shown.object.as_ref().unwrap_or(NOTHING), shown.old.as_ref().unwrap_or(NOTHING));
+        let facts = Facts::new(request, &shown.matched, &self.authorizer, [object, old, NOTHING]);
+        let mut activation = facts.activation();
+        activation.bind(names::NAMESPACE, cel::Value::null());
+        conditions.hold(&activation).map_err(|problem| {
+            let Attributes { group, resource, name, .. } = request.attributes;
+            Status::forbidden(group, resource, name, &problem)
+        })
     }
 
     async fn in_version(

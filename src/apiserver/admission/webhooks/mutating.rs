@@ -2,14 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Hook, Shown, Webhooks, call::Failure, review::Verdict, versions};
+use super::{Asked, Hook, Shown, Webhooks, call::Failure, review::Verdict, versions};
 use crate::{
     api::{Status, patch::json as json_patch},
     apiserver::{
-        admission::{
-            Request, Warnings, matching,
-            reinvocation::{Asked, Reinvocation},
-        },
+        admission::{Request, Rounds, Warnings, matching},
+        audit,
         registry::ownership,
     },
 };
@@ -24,7 +22,7 @@ impl Webhooks {
         &self,
         request: &Request<'_>,
         object: &mut Option<Value>,
-        rounds: &mut Reinvocation,
+        rounds: &mut Rounds,
         asked: &mut Asked,
     ) -> Result<Warnings, Status> {
         let mut warnings = Warnings::new();
@@ -32,19 +30,21 @@ impl Webhooks {
         if hooks.is_empty() || matching::is_exempt(request.kind) {
             return Ok(warnings);
         }
-        asked.begin(rounds, object.as_ref());
+        if rounds.is_second() {
+            asked.begin_second(object.as_ref());
+        }
         for (index, hook) in hooks.iter().enumerate() {
             let Some(shown) = self.shown(hook, request, object.as_ref()).await? else { continue };
-            if !asked.is_due(rounds, &hook.id) {
+            if rounds.is_second() && !asked.is_due(&hook.id) {
                 continue;
             }
             let key = format!("round_{}_index_{index}", u8::from(rounds.is_second()));
             let Some(verdict) = self.verdict(request, hook, &shown, &key).await? else { continue };
             let changed = self.apply(request, hook, shown, &verdict, object).await?;
-            note(request, hook, changed, &key);
+            note(hook, changed, &key);
             if changed {
-                asked.ask_again();
-                rounds.want();
+                asked.changed();
+                rounds.object_changed();
             }
             if hook.reinvoked {
                 asked.remember(&hook.id);
@@ -71,8 +71,8 @@ impl Webhooks {
             Err(Failure::Refused(status)) => Err(status),
             Err(Failure::Call(why)) if hook.fails_open => {
                 tracing::warn!(webhook = hook.name, why, "a webhook could not be asked, and the request went on");
-                note(request, hook, false, key);
-                request.annotations.add(format!("{FAILED_OPEN}{key}"), hook.name.clone());
+                note(hook, false, key);
+                audit::annotate(&format!("{FAILED_OPEN}{key}"), || hook.name.clone());
                 Ok(None)
             }
             Err(Failure::Call(why)) => Err(hook.failed(&why)),
@@ -117,7 +117,8 @@ fn decode(request: &Request<'_>, patched: Value) -> Result<Value, Status> {
     Ok(decoded.into_value())
 }
 
-fn note(request: &Request<'_>, hook: &Hook, changed: bool, key: &str) {
-    let value = json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": changed});
-    request.annotations.add(format!("{MUTATION}{key}"), value.to_string());
+fn note(hook: &Hook, changed: bool, key: &str) {
+    audit::annotate(&format!("{MUTATION}{key}"), || {
+        json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": changed}).to_string()
+    });
 }

@@ -6,7 +6,10 @@ use serde_json::Value;
 use super::{Hook, Shown, Webhooks, call::Failure};
 use crate::{
     api::Status,
-    apiserver::admission::{Request, Warnings, matching},
+    apiserver::{
+        admission::{Request, Warnings, matching},
+        audit,
+    },
 };
 
 const FAILED_OPEN: &str = "failed-open.validating.webhook.admission.k8s.io/";
@@ -46,7 +49,7 @@ impl Webhooks {
             Err(Failure::Refused(status)) => Err(status),
             Err(Failure::Call(why)) if hook.fails_open => {
                 tracing::warn!(webhook = hook.name, why, "a webhook could not be asked, and the request went on");
-                request.annotations.add(format!("{FAILED_OPEN}round_0_index_{index}"), hook.name.clone());
+                audit::annotate(&format!("{FAILED_OPEN}round_0_index_{index}"), || hook.name.clone());
                 Ok(Warnings::new())
             }
             Err(Failure::Call(why)) => Err(hook.failed(&why)),

@@ -5,7 +5,6 @@ use std::{net::SocketAddr, time::Instant};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::*;
-use crate::apiserver::{admission::Admission, authz::Authorizer};
 
 const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 
@@ -15,11 +14,7 @@ type Asked = Arc<parking_lot::Mutex<Vec<Value>>>;
 impl Fixture {
     /// A server with all of admission, and the namespace `default`.
     async fn admitted() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let server = Self::admitting(directory, |caches, outbound, converter| {
-            let authorizer = Arc::new(Authorizer::new(caches.clone()));
-            Arc::new(Admission::new(caches, authorizer, outbound, converter))
-        });
+        let server = Self::with_admission();
         let namespace = json!({"metadata": {"name": "default", "labels": {"env": "test"}}});
         assert_eq!(server.json(Method::POST, "/api/v1/namespaces", &namespace).await.0, 201);
         server

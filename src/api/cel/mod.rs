@@ -1,0 +1,33 @@
+//! The Common Expression Language as Kubernetes 1.36 speaks it: checked against types when it is
+//! written, bounded in cost when it runs.
+//!
+//! An [`Environment`] says which variables there are and of what type. [`Program::compile`] parses and
+//! checks a text against it, and [`Program::evaluate`] computes it with the values of an
+//! [`Activation`], charging a [`Budget`]. Values borrow the JSON they were made of; nothing is
+//! copied before something asks for it.
+//!
+//! The way of a text: [`lexer`] → [`parser`] (which expands the macros) → [`check`] (types, overloads) →
+//! [`evaluate`], and [`cost`] for the estimate that rules of custom resource definitions are held to.
+//! Functions are in [`library`], one file for each of Kubernetes' libraries.
+
+mod activation;
+mod authorizer;
+mod budget;
+mod environment;
+mod error;
+mod escape;
+mod program;
+mod shape;
+mod types;
+mod value;
+
+pub use activation::Activation;
+pub use authorizer::{Authorizer, Decision, Identity, Question};
+pub use budget::{Budget, CALL_LIMIT, MATCH_CONDITIONS_BUDGET, OBJECT_BUDGET};
+pub use environment::Environment;
+pub use error::{CompileError, EvaluationError, Issue};
+pub use escape::{escape, unescape};
+pub use program::{CostEstimate, Program};
+pub use shape::Shape;
+pub use types::{Field, ObjectType, Opaque, Type};
+pub use value::Value;
