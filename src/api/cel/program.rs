@@ -46,7 +46,11 @@ impl Program {
 
     /// Computes the result. What that costs, the `variables` it used first included, is taken from the
     /// budget, whether it succeeds or not.
-    pub fn evaluate<'a>(&'a self, activation: &Activation<'a>, budget: &mut Budget) -> Result<Value<'a>, EvaluationError> {
+    pub fn evaluate<'a>(
+        &'a self,
+        activation: &Activation<'a>,
+        budget: &mut Budget,
+    ) -> Result<Value<'a>, EvaluationError> {
         todo!()
     }
 }

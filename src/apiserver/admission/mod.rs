@@ -16,11 +16,10 @@ use crate::{
         schema::FieldValidation,
     },
     apiserver::{
-        attributes::Attributes, authz::Authorizer, conversion::Converter, outbound::Outbound,
-        reader::Reader, registry::delete::DeleteOptions,
+        attributes::Attributes, authz::Authorizer, conversion::Converter, outbound::Outbound, reader::Reader,
+        registry::delete::DeleteOptions,
     },
 };
-
 
 mod certificates;
 mod claim_resize;

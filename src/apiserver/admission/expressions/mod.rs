@@ -11,7 +11,7 @@ use crate::{
         Status,
         cel::{self, Activation, Question},
         kind::GroupResource,
-        kinds::{self, admission_registration::expressions as names},
+        kinds::{admission_registration::expressions as names, equivalent},
     },
     apiserver::{
         admission::{Request, describe::describe, matching::Matched},
@@ -92,12 +92,11 @@ pub fn shown(object: Value, as_made: &Matched, matched: &Matched) -> Result<Valu
     if from == to || object.is_null() {
         return Ok(object);
     }
-    let storage = |of: &Matched| kinds::shared_storage(GroupResource { group: &of.group, resource: &of.resource });
-    let mut object = match (storage(as_made), storage(matched)) {
-        (Some(storage), None) => (storage.to_stored)(object)?,
-        (None, Some(storage)) => (storage.from_stored)(object)?,
-        _ => object,
-    };
+    let sharing = |of: &Matched| equivalent::find(&of.group, &of.version, &of.resource);
+    if let (Some(from), Some(to)) = (sharing(as_made), sharing(matched)) {
+        return equivalent::convert(object, from, to);
+    }
+    let mut object = object;
     object["apiVersion"] = to.into();
     Ok(object)
 }

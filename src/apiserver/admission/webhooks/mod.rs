@@ -7,11 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
-    api::{
-        Status,
-        cel,
-        kinds::admission_registration::expressions as names,
-    },
+    api::{Status, cel, kinds::admission_registration::expressions as names},
     apiserver::{
         admission::{Request, expressions::Facts, matching::Matched},
         attributes::Attributes,

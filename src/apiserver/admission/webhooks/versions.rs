@@ -35,5 +35,6 @@ pub async fn restored(
 }
 
 fn other(kind: &Descriptor, matched: &Matched) -> Option<&'static Descriptor> {
-    equivalent::of(kind).find(|other| Matched::of(other) == *matched)
+    let other = equivalent::find(&matched.group, &matched.version, &matched.resource);
+    other.filter(|other| Matched::of(other) != Matched::of(kind))
 }

@@ -29,8 +29,8 @@ impl Fixture {
         let namespace = json!({"metadata": {"name": "default", "labels": {"env": "test"}}});
         self.made("/api/v1/namespaces", &namespace).await;
         self.store.close().await;
-        let Self { server, directory, store } = self;
-        drop((server, store));
+        let Self { server, directory, store, peers } = self;
+        drop((server, store, peers));
         let auditor = auditor(directory.path());
         Self::made_of(directory, auditor, |caches, outbound, converter| {
             let authorizer = Arc::new(Authorizer::new(caches.clone()));
@@ -290,6 +290,9 @@ async fn the_audit_log_is_annotated() {
     assert_eq!((&annotations["p/replicas"], annotations.get("p/nothing")), (&json!("3"), None));
     let failure = annotations["validation.policy.admission.k8s.io/validation_failure"].as_str().unwrap();
     let failure: Value = serde_json::from_str(failure).unwrap();
-    assert_eq!(failure, json!([{"message": "never", "policy": "p", "binding": "b", "expressionIndex": 0,
-                                "validationActions": ["Audit"]}]));
+    assert_eq!(
+        failure,
+        json!([{"message": "never", "policy": "p", "binding": "b", "expressionIndex": 0,
+                                "validationActions": ["Audit"]}])
+    );
 }
