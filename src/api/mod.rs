@@ -2,6 +2,7 @@
 //! patched and shown. Objects travel as `serde_json::Value` between generic code, and as
 //! k8s-openapi types inside a kind's own file.
 
+pub mod cel;
 pub mod codec;
 pub mod custom;
 pub mod decoded;

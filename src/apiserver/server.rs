@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{Request, Response, request::Parts};
+use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -18,9 +18,11 @@ use crate::{
         aggregator::{Aggregator, way::Way},
         allocator::Allocator,
         attributes::Attributes,
+        audit::{self, Auditor, Record},
         cache::Caches,
         component_status::ComponentStatuses,
         compress,
+        conversion::Converter,
         definitions::Definitions,
         gates::{Admit, Authenticate, Authorize},
         handlers::Handlers,
@@ -66,12 +68,16 @@ pub struct Components {
     pub authorizer: Arc<dyn Authorize>,
     /// What becomes of their writes.
     pub admission: Arc<dyn Admit>,
+    /// Who keeps a record of it, if anybody.
+    pub auditor: Option<Auditor>,
     /// Where services get their addresses and ports from.
     pub allocator: Arc<Allocator>,
     /// What is not served by the registry.
     pub handlers: Handlers,
     /// How servers behind this one are reached.
     pub way: Way,
+    /// What brings custom resources from one version to another.
+    pub converter: Arc<Converter>,
     /// `host:port` at which clients reach the server.
     pub address: String,
 }
@@ -92,6 +98,7 @@ pub(super) struct Inner {
     pub(super) rendering: Lane,
     authenticator: Arc<dyn Authenticate>,
     authorizer: Arc<dyn Authorize>,
+    auditor: Option<Auditor>,
     in_flight: Semaphore,
     long_running: Arc<Semaphore>,
 }
@@ -100,7 +107,8 @@ impl ApiServer {
     /// A server that is ready to be asked.
     pub fn new(parts: Components) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let registry = Registry::new(parts.store, parts.caches, parts.admission, parts.allocator, metrics.clone());
+        let Components { store, caches, admission, allocator, converter, .. } = parts;
+        let registry = Registry::new(store, caches, admission, allocator, metrics.clone(), converter);
         let mut handlers = parts.handlers;
         let openapi = Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION));
         handlers.path("/openapi", openapi.clone());
@@ -121,6 +129,7 @@ impl ApiServer {
                 rendering,
                 authenticator: parts.authenticator,
                 authorizer: parts.authorizer,
+                auditor: parts.auditor,
                 in_flight: Semaphore::new(IN_FLIGHT_LIMIT),
                 long_running: Arc::new(Semaphore::new(LONG_RUNNING_LIMIT)),
             }),
@@ -157,26 +166,63 @@ impl ApiServer {
         let accept = Accept::of(&parts.headers);
         let gzip = compress::is_accepted(&parts.headers);
         let query = Query::parse(parts.uri.query().unwrap_or_default());
+        if let Some(prepared) = self.inner.authenticator.prepare(&parts) {
+            prepared.await;
+        }
         let user = match self.inner.authenticator.authenticate(&parts) {
             Ok(user) => user,
-            Err(status) => return negotiate::failure(&accept, &status),
+            Err(status) => return self.turn_away(&parts, &query, negotiate::failure(&accept, &status)).await,
         };
         parts.extensions.insert(user.clone());
         let attributes = request_info::attributes(&parts.method, parts.uri.path(), &query, user);
         let long_running = request_info::is_long_running(&attributes);
+        let (record, body) = self.record(&attributes, &parts, body, long_running).await;
         let warnings = Warnings::default();
-        let served = AssertUnwindSafe(self.serve(&attributes, &query, parts, body, &warnings, long_running));
-        let outcome = match served.catch_unwind().await {
-            Ok(outcome) => outcome,
-            // The panic's message has gone to the log; the client gets no more than that it happened.
-            Err(_) => Err(Status::internal("the request could not be served")),
-        };
+        let served = self.serve(&attributes, &query, parts, body, &warnings, long_running);
+        let served = audit::within(record.as_ref().map(Record::annotations), served);
+        let outcome = AssertUnwindSafe(served).catch_unwind().await;
+        let has_panicked = outcome.is_err();
+        // The panic's message has gone to the log; the client gets no more than that it happened.
+        let outcome = outcome.unwrap_or_else(|_| Err(Status::internal("the request could not be served")));
         let mut response = outcome.unwrap_or_else(|status| negotiate::failure(&accept, &status));
         respond::warn(&mut response, &warnings.take());
+        if let Some(record) = record {
+            response = record.answered(response, has_panicked).await;
+        }
         let took = (!long_running).then(|| started.elapsed());
         let known = self.inner.kinds.of(&attributes).is_some();
         self.inner.metrics.answered(&attributes, known, response.status().as_u16(), took);
         if gzip && !long_running { compress::answer(response, &self.inner.rendering).await } else { response }
+    }
+
+    /// Begins the record of a request, if one is to be kept, for which its body is listened to.
+    async fn record(
+        &self,
+        attributes: &Attributes,
+        parts: &Parts,
+        body: Body,
+        long_running: bool,
+    ) -> (Option<Record>, Body) {
+        let Some(auditor) = &self.inner.auditor else { return (None, body) };
+        let Some(record) = auditor.begin(attributes, parts, &*self.inner.authenticator, long_running) else {
+            return (None, body);
+        };
+        record.received().await;
+        let body = record.listen(&parts.headers, body);
+        (Some(record), body)
+    }
+
+    /// The answer to somebody who did not prove who they are, or may not act as somebody else.
+    async fn turn_away(&self, parts: &Parts, query: &Query, response: Response<Body>) -> Response<Body> {
+        let Some(auditor) = &self.inner.auditor else { return response };
+        let authenticator = &*self.inner.authenticator;
+        let user = authenticator.impersonator(parts).unwrap_or_default();
+        let attributes = request_info::attributes(&parts.method, parts.uri.path(), query, user);
+        match auditor.begin(&attributes, parts, authenticator, false) {
+            None => response,
+            Some(record) if response.status() == StatusCode::UNAUTHORIZED => record.refused(response, parts).await,
+            Some(record) => record.answered(response, false).await,
+        }
     }
 
     async fn serve(
@@ -189,7 +235,9 @@ impl ApiServer {
         long_running: bool,
     ) -> Result<Response<Body>, Status> {
         let inner = &self.inner;
-        inner.authorizer.authorize(attributes)?;
+        let decision = inner.authorizer.authorize(attributes);
+        audit::decided(decision.is_ok(), || inner.authorizer.reason(attributes));
+        decision?;
         let request = Request::from_parts(parts, body);
         if long_running {
             let permit = inner.long_running.clone().try_acquire_owned().map_err(|_| inner.refuse())?;

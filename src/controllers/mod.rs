@@ -12,9 +12,13 @@ use crate::{
     client::{events::Recorder, informer::Informers},
 };
 
+mod account_tokens;
+mod bootstrap_token;
+mod certificates;
 mod deployment;
 mod endpoints;
 mod garbage;
+pub mod keys;
 mod kubernetes_service;
 mod namespace;
 mod node_ipam;
@@ -24,6 +28,7 @@ mod node_secret;
 mod owner;
 mod pod_gc;
 mod pods;
+mod policy_status;
 mod replicas;
 mod resource_quota;
 mod root_ca;
@@ -58,6 +63,8 @@ pub struct Context {
     pub informers: Informers,
     /// The cluster.
     pub config: Arc<Config>,
+    /// What signs certificates and tokens.
+    pub keys: Arc<dyn keys::Keys>,
     /// A client that may do everything, for the objects that are the server's own.
     pub own_client: Client,
     client_as: Arc<dyn Fn(&str) -> Client + Send + Sync>,
@@ -69,10 +76,11 @@ impl Context {
     pub fn new(
         informers: Informers,
         config: Config,
+        keys: Arc<dyn keys::Keys>,
         own_client: Client,
         client_as: impl Fn(&str) -> Client + Send + Sync + 'static,
     ) -> Self {
-        Self { informers, config: Arc::new(config), own_client, client_as: Arc::new(client_as) }
+        Self { informers, config: Arc::new(config), keys, own_client, client_as: Arc::new(client_as) }
     }
 
     /// A client that acts as the service account `kube-system/<controller>`.
@@ -107,6 +115,13 @@ pub fn start(context: &Context) -> Vec<&'static str> {
     supervisor.spawn("garbage collector", garbage::run(context.clone()));
     supervisor.spawn("pod garbage collector", pod_gc::run(context.clone()));
     supervisor.spawn("resource quota controller", resource_quota::run(context.clone()));
+    supervisor.spawn("CSR signing controller", certificates::signer::run(context.clone()));
+    supervisor.spawn("CSR approving controller", certificates::approver::run(context.clone()));
+    supervisor.spawn("CSR cleaner", certificates::cleaner::run(context.clone()));
+    supervisor.spawn("service account tokens", account_tokens::run(context.clone()));
+    supervisor.spawn("token cleaner", bootstrap_token::cleaner::run(context.clone()));
+    supervisor.spawn("bootstrap signer", bootstrap_token::signer::run(context.clone()));
+    supervisor.spawn("admission policy status controller", policy_status::run(context.clone()));
     supervisor.spawn("PVC protection controller", storage_protection::claims::run(context.clone()));
     supervisor.spawn("PV protection controller", storage_protection::volumes::run(context.clone()));
     supervisor.names

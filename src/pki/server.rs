@@ -17,6 +17,7 @@ use crate::{
     pki::{
         Error,
         authority::{Authority, Issued, Profile, Usage},
+        certify::{self, Usages},
         join::{ClusterSettings, JoinRequest, JoinResponse},
         kubeconfig,
         serving::{Kept, Serving},
@@ -174,6 +175,19 @@ impl Server {
             serving_certificate: self.server_authority.sign(&request.serving_request, serving)?,
             settings,
         })
+    }
+
+    /// Signs what a PEM signing request asks for (see [`certify::certify`]), as a client of the API or
+    /// as anything else.
+    pub fn certify(
+        &self,
+        request_pem: &[u8],
+        usages: &Usages,
+        lifetime_seconds: i64,
+        is_client: bool,
+    ) -> Result<String, Error> {
+        let authority = if is_client { &self.client_authority } else { &self.server_authority };
+        certify::certify(authority, request_pem, usages, lifetime_seconds)
     }
 
     /// Issues the serving certificate and the one of the proxy anew if they are due, and shows them at

@@ -103,6 +103,30 @@ pub fn client_of(
     Ok(Arc::new(config))
 }
 
+/// A client of servers outside the cluster: it believes the authorities of a PEM text, or without one
+/// those that the machine trusts. A machine that has none installed trusts Mozilla's. Blocks on files.
+pub fn outside_client(authorities_pem: Option<&str>, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, Error> {
+    let roots = match authorities_pem {
+        Some(pem) => roots(pem)?,
+        None => public_roots(),
+    };
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+fn public_roots() -> Arc<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if store.is_empty() {
+        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    Arc::new(store)
+}
+
 /// Checks in the handshake only that the client holds the key of the certificate it shows.
 #[derive(Debug)]
 struct Deferred {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::{header, request::Parts};
 
 use crate::{
@@ -22,37 +23,60 @@ use crate::{
     },
 };
 
+pub mod bearer;
+pub mod bootstrap_token;
 pub mod impersonation;
+pub mod legacy_token;
+pub mod oidc;
 pub mod service_account;
 
+pub use bearer::Bearers;
+pub use bootstrap_token::BootstrapTokens;
+pub use oidc::Issuers;
 pub use service_account::Tokens;
 
 /// Name of who shows nothing.
 pub const ANONYMOUS: &str = "system:anonymous";
-/// What nobody in particular may ask for; whether they get it is up to RBAC, except for the last
-/// two, which prove their callers themselves.
-const ANONYMOUS_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", AUTHORITY_PATH, JOIN_PATH];
+/// What nobody in particular may ask for unless the operator decides otherwise; whether they get it is up to RBAC.
+const HEALTH_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
+/// What machines ask for that join, which prove themselves there.
+const JOIN_PATHS: [&str; 2] = [AUTHORITY_PATH, JOIN_PATH];
 
 /// Finds out who makes a request.
 pub struct Authenticator {
-    tokens: Arc<Tokens>,
+    bearers: Arc<Bearers>,
     authorizer: Arc<Authorizer>,
 }
 
 impl Authenticator {
-    /// Verifies service-account tokens with the server's key; `issuer` names it in them.
+    /// Verifies service-account tokens with the server's key; `issuer` names it in them. Tokens of
+    /// `issuers` are accepted as well.
     pub fn new(
         reader: Arc<dyn Reader>,
         pki: Arc<pki::Server>,
         issuer: impl Into<String>,
+        issuers: Arc<Issuers>,
         authorizer: Arc<Authorizer>,
     ) -> Self {
-        Self { tokens: Arc::new(Tokens::new(reader, pki, issuer.into())), authorizer }
+        Self { bearers: Arc::new(Bearers::new(pki, issuer.into(), reader, issuers)), authorizer }
     }
 
     /// The verifier and issuer of service-account tokens.
     pub fn tokens(&self) -> &Arc<Tokens> {
-        &self.tokens
+        self.bearers.tokens()
+    }
+
+    /// The verifier of bearer tokens.
+    pub fn bearers(&self) -> &Arc<Bearers> {
+        &self.bearers
+    }
+
+    /// What must be waited for before it can be said who makes a request, if anything.
+    pub fn prepare(&self, request: &Parts) -> Option<BoxFuture<'static, ()>> {
+        if request.extensions.get::<User>().is_some() || request.uri.path() == JOIN_PATH {
+            return None;
+        }
+        self.bearers.prepare(bearer(request)?)
     }
 
     /// The user on whose behalf the request is made. 401 for wrong credentials, or for none where
@@ -60,6 +84,14 @@ impl Authenticator {
     pub fn authenticate(&self, request: &Parts) -> Result<User, Status> {
         let user = self.authenticate_peer(request)?;
         impersonation::apply(user, request, &self.authorizer)
+    }
+
+    /// Who makes the request, when it is made on behalf of somebody else.
+    pub fn impersonator(&self, request: &Parts) -> Option<User> {
+        if !impersonation::is_asked_for(&request.headers) {
+            return None;
+        }
+        self.authenticate_peer(request).ok()
     }
 
     fn authenticate_peer(&self, request: &Parts) -> Result<User, Status> {
@@ -76,12 +108,23 @@ impl Authenticator {
         if let Some(token) = bearer(request) {
             // The join endpoint's bearer is the join token, which that endpoint checks itself.
             if request.uri.path() != JOIN_PATH {
-                return self.tokens.authenticate(token).map_err(|_| unauthorized());
+                return self.bearers.authenticate(token).map_err(|why| {
+                    tracing::debug!(why, "a bearer token is not accepted");
+                    unauthorized()
+                });
             }
         }
         match peer {
-            None if is_public(request.uri.path()) => Ok(anonymous()),
+            None if self.is_public(request.uri.path()) => Ok(anonymous()),
             _ => Err(unauthorized()),
+        }
+    }
+
+    /// Whether nobody in particular may ask for `path`. Machines that join are always heard.
+    fn is_public(&self, path: &str) -> bool {
+        match self.bearers.issuers().allows_anonymous(path) {
+            Some(allowed) => allowed || is_below(path, &JOIN_PATHS),
+            None => is_below(path, &HEALTH_PATHS) || is_below(path, &JOIN_PATHS),
         }
     }
 }
@@ -120,8 +163,8 @@ fn anonymous() -> User {
     User { name: ANONYMOUS.into(), groups: vec![UNAUTHENTICATED.into()], ..User::default() }
 }
 
-fn is_public(path: &str) -> bool {
-    ANONYMOUS_PATHS.iter().any(|public| match path.strip_prefix(public) {
+fn is_below(path: &str, paths: &[&str]) -> bool {
+    paths.iter().any(|public| match path.strip_prefix(public) {
         Some(rest) => rest.is_empty() || rest.starts_with('/'),
         None => false,
     })
@@ -139,7 +182,9 @@ mod tests {
         let pki = Arc::new(pki::Server::open(directory.path(), &pki::server::Options::default()).unwrap());
         let reader: Arc<dyn Reader> = Arc::new(FakeReader::default());
         let authorizer = Arc::new(Authorizer::new(reader.clone()));
-        (directory, Authenticator::new(reader, pki, "https://kubernetes.default.svc", authorizer))
+        let issuer = "https://kubernetes.default.svc";
+        let issuers = Arc::new(Issuers::new(issuer, crate::base::task::Supervisor::new()));
+        (directory, Authenticator::new(reader, pki, issuer, issuers, authorizer))
     }
 
     fn request(path: &str) -> Parts {

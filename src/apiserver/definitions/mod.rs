@@ -58,7 +58,7 @@ impl Definitions {
         for object in definitions(&cache) {
             let kinds = match built.remove(object.name()) {
                 Some((revision, kinds)) if revision == object.revision => kinds,
-                _ => established(&object),
+                _ => kinds_of(&object),
             };
             kept.insert(object.name().to_owned(), (object.revision, kinds));
         }
@@ -181,8 +181,13 @@ fn definitions(cache: &ResourceCache) -> Vec<Arc<Object>> {
     cache.list(&Slice { namespace: None, after: None, limit: 0, selector: &selector }, 0).objects
 }
 
-fn established(object: &Object) -> Vec<Descriptor> {
+fn kinds_of(object: &Object) -> Vec<Descriptor> {
     let json = object.json();
-    let status: Value = serde_json::from_slice::<Value>(&json).unwrap_or_default()["status"].take();
-    if plan::is_true(&status, "Established") { crate::api::custom::kinds(&json) } else { Vec::new() }
+    let definition: Value = serde_json::from_slice(&json).unwrap_or_default();
+    if established(&definition) { crate::api::custom::kinds(&json) } else { Vec::new() }
+}
+
+/// Whether a definition is served.
+pub fn established(definition: &Value) -> bool {
+    plan::is_true(&definition["status"], "Established")
 }

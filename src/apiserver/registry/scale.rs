@@ -9,8 +9,8 @@ use crate::{
 
 impl Registry {
     /// The Scale of an object.
-    pub fn get_scale(&self, call: &Call<'_>) -> Result<Value, Status> {
-        let object = serde_json::from_slice(&self.get(call)?).map_err(Status::internal)?;
+    pub async fn get_scale(&self, call: &Call<'_>) -> Result<Value, Status> {
+        let object = serde_json::from_slice(&self.get(call).await?).map_err(Status::internal)?;
         scale_of(call, &object)
     }
 

@@ -11,17 +11,26 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::kinds,
-    apiserver::{admission, nodes::Dialer, outbound::Outbound},
-    http::{any_server, body, tunnel::Tunnels},
+    apiserver::{
+        admission::{self, Admission},
+        authz::Authorizer,
+        outbound::{Outbound, fixture::Peers},
+    },
+    http::body,
     pki::authority::{Authority, Issued, Profile, Usage},
     store::{Options, Store},
 };
 
 mod aggregation;
 mod apply;
+mod audit;
+mod conversion;
 mod custom;
 mod encodings;
+mod policies;
+mod rules;
 mod versions;
+mod webhooks;
 
 /// Lets everybody be anybody and do anything.
 struct Open;
@@ -68,6 +77,7 @@ struct Fixture {
     server: ApiServer,
     directory: tempfile::TempDir,
     store: Store,
+    peers: Peers,
 }
 
 impl Fixture {
@@ -76,28 +86,53 @@ impl Fixture {
     }
 
     fn open(directory: tempfile::TempDir) -> Self {
+        Self::open_with(directory, None)
+    }
+
+    fn open_with(directory: tempfile::TempDir, auditor: Option<Auditor>) -> Self {
+        Self::made_of(directory, auditor, |_, _, _| Arc::new(Open))
+    }
+
+    /// A server with all of admission.
+    fn with_admission() -> Self {
+        Self::made_of(tempfile::tempdir().unwrap(), None, |caches, outbound, converter| {
+            let authorizer = Arc::new(Authorizer::new(caches.clone()));
+            Arc::new(Admission::new(caches, authorizer, outbound, converter))
+        })
+    }
+
+    /// A server whose admission is made over its caches.
+    fn made_of(
+        directory: tempfile::TempDir,
+        auditor: Option<Auditor>,
+        admission: impl FnOnce(Arc<Caches>, Outbound, Arc<Converter>) -> Arc<dyn Admit>,
+    ) -> Self {
         let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
         let kinds = kinds::all();
         let caches = Caches::load(&store, &kinds).unwrap();
+        let peers = Peers::new(caches.clone());
+        let converter = Arc::new(Converter::new(peers.outbound.clone()));
         let server = ApiServer::new(Components {
             store: store.clone(),
-            way: way(caches.clone()),
+            way: way(peers.outbound.clone()),
+            admission: admission(caches.clone(), peers.outbound.clone(), converter.clone()),
             caches,
             kinds,
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
-            admission: Arc::new(Open),
+            auditor,
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers: Handlers::default(),
+            converter,
             address: "127.0.0.1:6443".into(),
         });
-        Self { server, directory, store }
+        Self { server, directory, store, peers }
     }
 
     async fn restart(self) -> Self {
         self.store.close().await;
-        let Self { server, directory, store } = self;
-        drop((server, store));
+        let Self { server, directory, store, peers } = self;
+        drop((server, store, peers));
         Self::open(directory)
     }
 
@@ -152,13 +187,9 @@ static PROXY: LazyLock<(String, Arc<Issued>)> = LazyLock::new(|| {
     (authority.pem().to_owned(), Arc::new(authority.issue(profile).unwrap()))
 });
 
-/// Calls services of the caches.
-fn way(caches: Arc<Caches>) -> Way {
-    let supervisor = Supervisor::new();
-    let tunnels = Tunnels::new(supervisor.clone());
-    let dialer = Dialer::new(caches.clone(), tunnels, any_server::client().unwrap());
-    let outbound = Outbound::new(caches, Arc::new(dialer), supervisor.clone());
-    Way { outbound, identity: Arc::new(|| PROXY.1.clone()), supervisor }
+/// Calls services as `outbound` does.
+fn way(outbound: Outbound) -> Way {
+    Way { outbound, identity: Arc::new(|| PROXY.1.clone()), supervisor: Supervisor::new() }
 }
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";

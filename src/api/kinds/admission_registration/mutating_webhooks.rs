@@ -64,7 +64,8 @@ impl Kind for MutatingWebhookConfigurationKind {
     }
 }
 
-fn view(hook: &MutatingWebhook) -> webhook::Hook<'_> {
+/// What it has in common with those of the other kind.
+pub fn view(hook: &MutatingWebhook) -> webhook::Hook<'_> {
     webhook::Hook {
         name: &hook.name,
         client: &hook.client_config,

@@ -54,7 +54,8 @@ impl Kind for ValidatingWebhookConfigurationKind {
     }
 }
 
-fn view(hook: &ValidatingWebhook) -> webhook::Hook<'_> {
+/// What it has in common with those of the other kind.
+pub fn view(hook: &ValidatingWebhook) -> webhook::Hook<'_> {
     webhook::Hook {
         name: &hook.name,
         client: &hook.client_config,

@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
-use super::matching;
+use super::{expressions::Compiler, matching};
 use crate::api::{
     field::{self, Path},
     status::Cause,
@@ -110,7 +110,9 @@ fn one(hook: &Hook<'_>, path: &Path) -> Vec<Cause> {
     }
     causes.extend(matching::selectors(hook.namespaces, hook.objects, path));
     causes.extend(webhook::client(hook.client, &path.child("clientConfig")));
-    causes.extend(matching::conditions(hook.conditions, &path.child("matchConditions")));
+    if !hook.conditions.is_empty() {
+        causes.extend(matching::conditions(hook.conditions, &Compiler::new(false), &path.child("matchConditions")));
+    }
     causes
 }
 
