@@ -291,7 +291,8 @@ impl Checker<'_> {
                 Some(declared) if self.types.assign(&declared.shape.kind, &given) => {}
                 Some(declared) => {
                     let (name, wanted, given) = (&field.name, declared.shape.kind, self.types.known(&given));
-                    let message = format!("expected type of field '{name}' is '{wanted}' but provided type is '{given}'");
+                    let message =
+                        format!("expected type of field '{name}' is '{wanted}' but provided type is '{given}'");
                     self.refuse(field.id, message);
                 }
             }

@@ -201,7 +201,8 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         }
         self.spend(STRUCTURE)?;
         if name == "JSONPatch"
-            && let Some((field, _)) = values.iter().find(|(field, value)| &**field != "value" && value.as_str().is_none())
+            && let Some((field, _)) =
+                values.iter().find(|(field, value)| &**field != "value" && value.as_str().is_none())
         {
             return Err(Failure::new(format!("unexpected type for JSONPatchType '{field}' field")));
         }

@@ -40,7 +40,8 @@ pub(super) fn parse(source: &str) -> std::result::Result<Parsed, Vec<Problem>> {
         return Err(vec![(None, message)]);
     }
     let (tokens, unknown) = lexer::tokens(source);
-    let unknown = unknown.into_iter().map(|(at, text)| (Some(at), format!("Syntax error: token recognition error at: '{text}'")));
+    let unknown =
+        unknown.into_iter().map(|(at, text)| (Some(at), format!("Syntax error: token recognition error at: '{text}'")));
     let mut problems: Vec<Problem> = unknown.collect();
     let mut parser = Parser { source, tokens: &tokens, at: 0, nesting: 0, tree: Tree::default(), problems: Vec::new() };
     let root = parser.whole();

@@ -53,7 +53,13 @@ pub(super) fn write(value: &Value<'_>) -> Result<Json, Failure> {
 /// A double that is a whole number is written as one.
 fn double(value: f64) -> Json {
     if !value.is_finite() {
-        let text = if value.is_nan() { "NaN" } else if value > 0.0 { "Infinity" } else { "-Infinity" };
+        let text = if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        };
         return text.into();
     }
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "whole and in range")]

@@ -100,21 +100,11 @@ impl Webhooks {
         let mut patched = json_patch::apply(before, &verdict.patch).map_err(Status::internal)?;
         // Who owns which fields was found out before admission, and is not a webhook's to say.
         ownership::take(&mut patched);
-        let restored = versions::restored(&self.converter, patched, &shown.matched, request.kind).await?;
-        let decoded = decode(request, restored)?;
+        let decoded = versions::restored(&self.converter, request, &shown.matched, patched, current).await?;
         let changed = decoded != *current;
         *current = decoded;
         Ok(changed)
     }
-}
-
-/// A patched object must still be one of its kind. Subresources with a kind of their own go by theirs.
-fn decode(request: &Request<'_>, patched: Value) -> Result<Value, Status> {
-    if !request.shows_its_kind() {
-        return Ok(patched);
-    }
-    let decoded = request.kind.strategy.decode(patched).map_err(|error| Status::internal(error.message))?;
-    Ok(decoded.into_value())
 }
 
 fn note(hook: &Hook, changed: bool, key: &str) {

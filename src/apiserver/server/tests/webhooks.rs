@@ -220,3 +220,71 @@ async fn a_request_is_shown_in_the_version_that_a_rule_names() {
     assert_eq!(asked[0]["requestResource"]["group"], "");
     assert_eq!(asked[0]["object"]["note"], "hello");
 }
+
+#[tokio::test]
+async fn conditions_decide_who_is_asked() {
+    let server = Fixture::admitted().await;
+    let (address, _) = server.hook(|_| json!({"allowed": false})).await;
+    let condition = |expression: &str| json!({"matchConditions": [{"name": "c", "expression": expression}]});
+    let guarded = "object.metadata.name.startsWith('x') && request.userInfo.username == 'tester'";
+    server.validating("c", address, condition(guarded)).await;
+    server.create("a", json!({})).await;
+    assert_eq!(server.refused("x").await["code"], 400);
+    let failing = condition("object.data.missing == 'x'");
+    let mut open = failing.clone();
+    open["failurePolicy"] = "Ignore".into();
+    server.validating("open", address, open).await;
+    server.create("b", json!({})).await;
+    server.validating("shut", address, failing).await;
+    let status = server.refused("d").await;
+    assert_eq!(status["code"], 403);
+    assert!(text(&status["message"]).contains("no such key: missing"), "{status}");
+    let wrong = json!({"metadata": {"name": "w"}, "webhooks": [{"name": "w.example.com", "sideEffects": "None",
+        "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://example.com"},
+        "matchConditions": [{"name": "c", "expression": "object.("}]}]});
+    let path = format!("{REGISTRATION}/validatingwebhookconfigurations");
+    assert_eq!(server.json(Method::POST, &path, &wrong).await.0, 422);
+}
+
+#[tokio::test]
+async fn a_scale_is_shown_as_one() {
+    let server = Fixture::admitted().await;
+    let (address, asked) =
+        server.hook(|_| patch(json!([{"op": "replace", "path": "/spec/replicas", "value": 2}]))).await;
+    let rules = json!([{"operations": ["UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"],
+                        "resources": ["deployments/scale"]}]);
+    server.mutating("s", address, json!({"rules": rules})).await;
+    let labels = json!({"app": "web"});
+    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "b"}]}});
+    let web = json!({"metadata": {"name": "web"},
+                     "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}});
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let (code, made) = server.json(Method::POST, path, &web).await;
+    assert_eq!(code, 201, "{made}");
+    let (code, scale) = server.patch(&format!("{path}/web/scale"), MERGE, &json!({"spec": {"replicas": 5}})).await;
+    assert_eq!((code.as_u16(), &scale["spec"]["replicas"]), (200, &json!(2)), "{scale}");
+    let asked = asked.lock();
+    assert_eq!((&asked[0]["kind"]["kind"], &asked[0]["object"]["spec"]), (&json!("Scale"), &json!({"replicas": 5})));
+    assert_eq!(asked[0]["oldObject"]["spec"], json!({"replicas": 1}));
+}
+
+#[tokio::test]
+async fn an_eviction_is_admitted_as_one() {
+    let server = Fixture::admitted().await;
+    let (address, asked) = server.hook(|_| json!({"allowed": false, "status": {"message": "stay"}})).await;
+    let rules =
+        json!([{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/eviction"]}]);
+    server.validating("e", address, json!({"rules": rules})).await;
+    let account = json!({"metadata": {"name": "default"}});
+    assert_eq!(server.json(Method::POST, "/api/v1/namespaces/default/serviceaccounts", &account).await.0, 201);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "b"}]}});
+    let (code, made) = server.json(Method::POST, "/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(code, 201, "{made}");
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    let path = "/api/v1/namespaces/default/pods/p";
+    let (_, status) = server.json(Method::POST, &format!("{path}/eviction"), &eviction).await;
+    assert_eq!(status["message"], "admission webhook \"e.example.com\" denied the request: stay");
+    let review = asked.lock()[0].clone();
+    assert_eq!((&review["operation"], &review["kind"]["kind"]), (&json!("CREATE"), &json!("Eviction")));
+    assert_eq!(server.json(Method::DELETE, path, &Value::Null).await.0, 200);
+}
