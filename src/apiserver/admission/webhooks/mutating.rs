@@ -39,8 +39,14 @@ impl Webhooks {
                 continue;
             }
             let key = format!("round_{}_index_{index}", u8::from(rounds.is_second()));
-            let Some(verdict) = self.verdict(request, hook, &shown, &key).await? else { continue };
-            let changed = self.apply(request, hook, shown, &verdict, object).await?;
+            let changed = match self.verdict(request, hook, &shown, &key).await? {
+                Some(verdict) => {
+                    let changed = self.apply(request, hook, shown, &verdict, object).await?;
+                    warnings.extend(verdict.warnings);
+                    changed
+                }
+                None => false,
+            };
             note(hook, changed, &key);
             if changed {
                 asked.changed();
@@ -49,7 +55,6 @@ impl Webhooks {
             if hook.reinvoked {
                 asked.remember(&hook.id);
             }
-            warnings.extend(verdict.warnings);
         }
         asked.end(object.as_ref());
         Ok(warnings)
@@ -71,7 +76,6 @@ impl Webhooks {
             Err(Failure::Refused(status)) => Err(status),
             Err(Failure::Call(why)) if hook.fails_open => {
                 tracing::warn!(webhook = hook.name, why, "a webhook could not be asked, and the request went on");
-                note(hook, false, key);
                 audit::annotate(&format!("{FAILED_OPEN}{key}"), || hook.name.clone());
                 Ok(None)
             }
