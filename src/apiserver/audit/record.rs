@@ -164,9 +164,9 @@ impl Record {
         self.push(entry).await;
         let body = match <[_; 1]>::try_from(frames) {
             Ok([Ok(frame)]) => crate::http::body::full(frame.into_data().unwrap_or_default()),
-            Ok([Err(error)]) => broken(vec![Err(error)]),
+            Ok([Err(error)]) => in_pieces(vec![Err(error)]),
             Err(frames) if frames.is_empty() => crate::http::body::empty(),
-            Err(frames) => broken(frames),
+            Err(frames) => in_pieces(frames),
         };
         Response::from_parts(parts, body)
     }
@@ -259,7 +259,7 @@ impl http_body::Body for Told {
 }
 
 /// The pieces of a body as they came, an error among them.
-fn broken(frames: Vec<Result<Frame<Bytes>, BoxError>>) -> Body {
+fn in_pieces(frames: Vec<Result<Frame<Bytes>, BoxError>>) -> Body {
     http_body_util::StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync()
 }
 
