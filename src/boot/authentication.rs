@@ -1,7 +1,11 @@
 //! The issuers whose tokens are accepted, as the operator's flags or file say; a file that changes is
 //! read again. One that cannot be understood leaves what was believed before.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 
@@ -38,8 +42,8 @@ pub async fn issuers(
 }
 
 /// The folder: editors and config maps put a new file in the place of the old one.
-fn watch(path: &std::path::Path) -> std::io::Result<inotify::Watch> {
-    inotify::Watch::new(path.parent().unwrap_or(std::path::Path::new("/")), inotify::FILES)
+fn watch(path: &Path) -> io::Result<inotify::Watch> {
+    inotify::Watch::new(path.parent().unwrap_or(Path::new("/")), inotify::FILES)
 }
 
 async fn follow(mut watch: inotify::Watch, issuers: Arc<Issuers>, path: PathBuf, files: Lane) {
@@ -59,7 +63,7 @@ async fn follow(mut watch: inotify::Watch, issuers: Arc<Issuers>, path: PathBuf,
     }
 }
 
-async fn load(issuers: &Arc<Issuers>, path: &std::path::Path, files: &Lane) -> anyhow::Result<()> {
+async fn load(issuers: &Arc<Issuers>, path: &Path, files: &Lane) -> anyhow::Result<()> {
     let (issuers, path) = (issuers.clone(), path.to_owned());
     let read = move || {
         let configuration = read_authentication(&path)?;

@@ -76,6 +76,11 @@ impl Shape {
         Some(Field { property: found.name.as_ref().into(), shape: built_in(&found.kind) })
     }
 
+    /// The fewest bytes that a value takes as JSON.
+    pub fn least_bytes(&self) -> u64 {
+        self.least_bytes
+    }
+
     /// The shape of items or values.
     pub fn items(&self) -> Option<&Self> {
         self.items.as_deref()

@@ -9,13 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, StreamBody};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::{
+    api::schema::Format,
     apiserver::{
         attributes::Attributes,
         audit::{
@@ -26,7 +28,7 @@ use crate::{
         payload,
     },
     http::{
-        body::{Body, BoxError},
+        body::{self, Body, BoxError},
         identity::User,
         server::RemoteAddress,
     },
@@ -94,12 +96,12 @@ impl Record {
 
     /// The request's body, of which a copy is kept if it is written down, or named in it what is
     /// asked for.
-    pub fn listen(&self, headers: &HeaderMap, body: Body) -> Body {
+    pub fn listen(&self, headers: &HeaderMap, content: Body) -> Body {
         let attributes = &self.origin.attributes;
         let names = matches!(attributes.verb.as_str(), "create" | "update");
         let is_kept = self.origin.level >= Level::Request || names;
         if self.is_long_running || !attributes.is_resource() || !is_kept {
-            return body;
+            return content;
         }
         self.request.lock().format = format(headers);
         let kept = self.request.clone();
@@ -113,7 +115,7 @@ impl Record {
             }
             frame
         };
-        body.map_frame(copied).boxed_unsync()
+        content.map_frame(copied).boxed_unsync()
     }
 
     /// Writes down what came of the request, now or when its answer has been sent.
@@ -148,9 +150,9 @@ impl Record {
 
     /// An answer that is known whole, and so told of before it is sent.
     async fn complete_whole(&self, response: Response<Body>, mut content: Content) -> Response<Body> {
-        let (parts, mut body) = response.into_parts();
+        let (parts, mut answer) = response.into_parts();
         let mut frames = Vec::new();
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = answer.frame().await {
             if let Ok(frame) = &frame
                 && let Some(data) = frame.data_ref()
                 && content.format.is_some()
@@ -162,13 +164,13 @@ impl Record {
         let mut entry = self.entry(Stage::ResponseComplete, Some(parts.status.as_u16()));
         entry.response = content;
         self.push(entry).await;
-        let body = match <[_; 1]>::try_from(frames) {
-            Ok([Ok(frame)]) => crate::http::body::full(frame.into_data().unwrap_or_default()),
-            Ok([Err(error)]) => broken(vec![Err(error)]),
-            Err(frames) if frames.is_empty() => crate::http::body::empty(),
-            Err(frames) => broken(frames),
+        let answer = match <[_; 1]>::try_from(frames) {
+            Ok([Ok(frame)]) => body::full(frame.into_data().unwrap_or_default()),
+            Ok([Err(error)]) => in_pieces(vec![Err(error)]),
+            Err(frames) if frames.is_empty() => body::empty(),
+            Err(frames) => in_pieces(frames),
         };
-        Response::from_parts(parts, body)
+        Response::from_parts(parts, answer)
     }
 
     fn mark(&self, response: &mut Response<Body>) {
@@ -259,17 +261,17 @@ impl http_body::Body for Told {
 }
 
 /// The pieces of a body as they came, an error among them.
-fn broken(frames: Vec<Result<Frame<Bytes>, BoxError>>) -> Body {
-    http_body_util::StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync()
+fn in_pieces(frames: Vec<Result<Frame<Bytes>, BoxError>>) -> Body {
+    StreamBody::new(stream::iter(frames)).boxed_unsync()
 }
 
-fn format(headers: &HeaderMap) -> Option<crate::api::schema::Format> {
+fn format(headers: &HeaderMap) -> Option<Format> {
     let media_type = payload::media_type(headers);
     if PATCH.contains(&media_type.as_str()) {
-        return Some(crate::api::schema::Format::Json);
+        return Some(Format::Json);
     }
     if media_type == "application/apply-patch+yaml" {
-        return Some(crate::api::schema::Format::Yaml);
+        return Some(Format::Yaml);
     }
     payload::format(headers).ok()
 }

@@ -2,9 +2,10 @@
 //! events over and go on; they wait only while more is queued than may be. Nothing is dropped.
 
 use std::{
+    convert::Infallible,
     io::{self, Write},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -13,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     apiserver::audit::event::Entry,
     base::{
+        lane::Lane,
         log::chain,
         task::{OnFailure, Supervisor},
     },
@@ -23,7 +25,7 @@ const QUEUE_LIMIT_BYTES: u32 = 64 << 20;
 /// What an event is counted as, beside its bodies.
 const ENTRY_BYTES: usize = 2048;
 /// How often a log that cannot be written to is complained of at most.
-const COMPLAINT_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 
 /// Room in the queue. Given back when what it was taken for is written.
 pub type Room = OwnedSemaphorePermit;
@@ -67,8 +69,8 @@ impl Writer {
         let (token, writer) = (supervisor.token(), self.clone());
         supervisor.spawn_draining("audit log", OnFailure::Log, async move {
             token.cancelled().await;
-            crate::base::lane::Lane::new(1).run(move || writer.close()).await;
-            Ok::<_, std::convert::Infallible>(())
+            Lane::new(1).run(move || writer.close()).await;
+            Ok::<_, Infallible>(())
         });
     }
 

@@ -49,6 +49,7 @@ impl NodeAuthorizer {
             (CORE, "persistentvolumeclaims/status") => {
                 is_one_of(attributes, &["get", "update", "patch"]) && self.uses(node, attributes)
             }
+            (CORE, "pods") => self.pods(node, attributes),
             ("resource.k8s.io", "resourceclaims") => is_one_of(attributes, &["get"]) && self.uses(node, attributes),
             ("resource.k8s.io", "resourceslices") => self.slices(node, attributes),
             (CORE, "persistentvolumes") => is_one_of(attributes, &["get"]) && self.mounts(node, attributes),
@@ -67,11 +68,29 @@ impl NodeAuthorizer {
         }
     }
 
+    /// The pods of `node`. NodeRestriction looks at what is created and deleted. A pod that is gone may be
+    /// asked for: that it is gone is what its node wants to know.
+    fn pods(&self, node: &str, attributes: &Attributes) -> bool {
+        let is_own = || {
+            let pods = GroupResource { group: CORE, resource: "pods" };
+            let pod = self.reader.get(pods, &attributes.namespace, &attributes.name);
+            pod.is_none_or(|pod| serde_json::from_slice::<Pod>(&pod).is_ok_and(|pod| pod.spec.node_name == node))
+        };
+        match attributes.verb.as_str() {
+            "create" | "delete" => true,
+            "get" => is_own(),
+            "list" | "watch" if attributes.fields.exact("spec.nodeName") == Some(node) => true,
+            "list" | "watch" => !attributes.name.is_empty() && is_own(),
+            _ => false,
+        }
+    }
+
     /// What a driver on `node` publishes of its devices. NodeRestriction looks at what is created, and at
     /// each of those that are deleted together.
     fn slices(&self, node: &str, attributes: &Attributes) -> bool {
         match attributes.verb.as_str() {
-            "create" | "list" | "watch" | "deletecollection" => true,
+            "create" => true,
+            "list" | "watch" | "deletecollection" => attributes.fields.exact("spec.nodeName") == Some(node),
             "get" | "update" | "patch" | "delete" => self.is_of_node(node, attributes),
             _ => false,
         }
@@ -155,7 +174,6 @@ const READ: &[&str] = &["get", "list", "watch"];
 const RULES: &[Allowed] = &[
     Allowed { group: CORE, resources: &["nodes"], verbs: &["create", "get", "list", "watch", "update", "patch"] },
     Allowed { group: CORE, resources: &["nodes/status"], verbs: &["update", "patch"] },
-    Allowed { group: CORE, resources: &["pods"], verbs: &["get", "list", "watch", "create", "delete"] },
     Allowed { group: CORE, resources: &["pods/status"], verbs: &["update", "patch"] },
     Allowed { group: CORE, resources: &["pods/eviction"], verbs: &["create"] },
     Allowed { group: CORE, resources: &["services"], verbs: READ },
@@ -348,7 +366,11 @@ mod tests {
             ("edge1", "get", "secrets", "other", false),
             ("edge1", "list", "secrets", "", false),
             ("edge1", "delete", "secrets", "tls", false),
-            ("edge1", "list", "pods", "", true),
+            ("edge1", "list", "pods", "", false),
+            ("edge1", "get", "pods", "web", true),
+            ("edge2", "get", "pods", "web", false),
+            ("edge2", "watch", "pods", "web", false),
+            ("edge2", "get", "pods", "gone", true),
             ("edge1", "deletecollection", "pods", "", false),
         ];
         for (node, verb, resource, name, expected) in table {
@@ -358,6 +380,17 @@ mod tests {
                 "{node} {verb} {resource} {name}"
             );
         }
+    }
+
+    #[test]
+    fn a_node_lists_its_own_pods_only() {
+        let authorizer = authorizer();
+        let lists = |selector: &str| {
+            let fields = crate::api::selector::FieldSelector::parse(selector).unwrap();
+            authorizer.allows(&Attributes { fields, ..asks("edge1", "list", "pods", "") })
+        };
+        assert!(lists("spec.nodeName=edge1") && lists("status.phase=Running,spec.nodeName=edge1"));
+        assert!(!lists("spec.nodeName=edge2") && !lists("spec.nodeName!=edge1") && !lists(""));
     }
 
     #[test]

@@ -124,8 +124,10 @@ mod tests {
     fn embedded_objects_are_complete_and_unique() {
         for objects in [namespaces(), cluster_roles(), cluster_role_bindings(), roles(), role_bindings()] {
             assert!(!objects.is_empty());
-            let mut names: Vec<&str> =
-                objects.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
+            let names = objects.iter().map(|object| &object["metadata"]);
+            let mut names: Vec<(&str, &str)> = names
+                .map(|names| (names["namespace"].as_str().unwrap_or_default(), names["name"].as_str().unwrap()))
+                .collect();
             let count = names.len();
             names.sort_unstable();
             names.dedup();

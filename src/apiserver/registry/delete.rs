@@ -162,9 +162,12 @@ impl Registry {
     ) -> Result<Option<Deleted>, Status> {
         let old = Decoded::from(self.parse(call, current).await?);
         check_preconditions(call, options, &old)?;
-        let mut request = call.admission(Operation::Delete, Some(&old));
-        request.options.delete = Some(options);
-        self.review(call, &request, &old).await?;
+        // An eviction was admitted as such.
+        if call.attributes.subresource.is_empty() {
+            let mut request = call.admission(Operation::Delete, Some(&old));
+            request.options.delete = Some(options);
+            self.review(call, &request, &old).await?;
+        }
         let mut new = Value::clone(&old);
         set_propagation_finalizers(&mut new, options.propagation);
         let grace = grace_period(call, options, &old);

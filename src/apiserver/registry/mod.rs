@@ -185,6 +185,31 @@ impl Registry {
         self.inner.admission.reserve(&request, object)
     }
 
+    /// Lets admission change or refuse a stream, which `options` are about.
+    pub async fn connect(&self, call: &Call<'_>, mut options: Value) -> Result<(), Status> {
+        self.mutate(call, Operation::Connect, &mut options, None).await?;
+        self.review(call, &call.admission(Operation::Connect, None), &options).await
+    }
+
+    /// Lets admission change or refuse what is created as a subresource, and has a kind of its own.
+    async fn admit_part(
+        &self,
+        call: &Call<'_>,
+        api_version: &str,
+        kind: &str,
+        object: &Value,
+    ) -> Result<Value, Status> {
+        let mut object = object.clone();
+        if !object.is_object() {
+            return Err(Status::bad_request("the object provided is unrecognized: it is not a JSON object"));
+        }
+        object["apiVersion"] = api_version.into();
+        object["kind"] = kind.into();
+        self.mutate(call, Operation::Create, &mut object, None).await?;
+        self.admit(call, Operation::Create, &object, None).await?;
+        Ok(object)
+    }
+
     async fn review(&self, call: &Call<'_>, request: &admission::Request<'_>, object: &Value) -> Result<(), Status> {
         let warnings = self.inner.admission.validate(request, object).await?;
         call.warnings.extend(warnings);

@@ -18,6 +18,7 @@ use crate::{
     http::body::Body,
 };
 
+mod connect;
 pub mod discovery;
 mod objects;
 mod patch;
@@ -35,6 +36,7 @@ pub(super) async fn route(
         return Ok(aggregator::proxy::pass_on(server.aggregator.way(), &target, attributes, request).await);
     }
     if let Some(handler) = server.handlers.find(attributes) {
+        connect::admit(server, attributes, query, warnings).await?;
         return handler.handle(attributes, request).await;
     }
     if !attributes.is_resource() {

@@ -60,7 +60,7 @@ impl Server {
     /// Who the server takes the holder of a token for.
     async fn whoami(&self, token: &str) -> Value {
         let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
-        let request = http::Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews")
+        let request = ::http::Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews")
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json")
             .body(body::full(review.to_string()))

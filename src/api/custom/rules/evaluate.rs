@@ -110,35 +110,31 @@ impl Walk {
             if self.stopped || old.is_none() && !optional && rule.is_transition() {
                 continue;
             }
-            let mut activation = Activation::new();
-            activation.bind(SELF, cel::Value::shaped(site.value, shape));
-            let past = old.map(|old| cel::Value::shaped(old, shape));
-            if optional {
-                activation.bind(OLD_SELF, cel::Value::optional(past));
-            } else if let Some(past) = past {
-                activation.bind(OLD_SELF, past);
+            match values(site.value, old, shape, optional) {
+                Ok(activation) => self.rule(rule, &activation, site, path),
+                Err(error) => self.not_evaluated(rule, &error, site, path),
             }
-            self.rule(rule, &activation, site, path);
         }
     }
 
     fn rule<'a>(&mut self, rule: &'a Rule, activation: &Activation<'a>, site: &Site<'_>, path: &Path) {
-        let kind = site.schema.kind;
         let program = match &rule.program {
             Ok(program) => program,
             Err(error) => {
                 let detail = format!("rule compile error: {error}");
-                return self.causes.push(field::invalid(&shown(path), kind.name(), &detail));
+                return self.causes.push(field::invalid(&shown(path), site.schema.kind.name(), &detail));
             }
         };
         match program.evaluate(activation, &mut self.budget) {
             Ok(result) if result.as_bool() == Some(true) => {}
             Ok(_) => self.failed(rule, activation, site, path),
-            Err(error) => {
-                let detail = self.explain(rule, &error);
-                self.causes.push(field::invalid(&shown(path), kind.name(), &detail));
-            }
+            Err(error) => self.not_evaluated(rule, &error, site, path),
         }
+    }
+
+    fn not_evaluated(&mut self, rule: &Rule, error: &EvaluationError, site: &Site<'_>, path: &Path) {
+        let detail = self.explain(rule, error);
+        self.causes.push(field::invalid(&shown(path), site.schema.kind.name(), &detail));
     }
 
     /// What went wrong in an evaluation; and no rule is evaluated after one that was too expensive.
@@ -210,6 +206,24 @@ impl Walk {
             }
         }
     }
+}
+
+/// What a rule may name. `optional` says that the past is a value that may be none.
+fn values<'v>(
+    value: &'v Value,
+    old: Option<&'v Value>,
+    shape: &'v Shape,
+    optional: bool,
+) -> Result<Activation<'v>, EvaluationError> {
+    let mut activation = Activation::new();
+    activation.bind(SELF, cel::Value::shaped(value, shape)?);
+    let past = old.map(|old| cel::Value::shaped(old, shape)).transpose()?;
+    if optional {
+        activation.bind(OLD_SELF, cel::Value::optional(past));
+    } else if let Some(past) = past {
+        activation.bind(OLD_SELF, past);
+    }
+    Ok(activation)
 }
 
 /// The root has no path.

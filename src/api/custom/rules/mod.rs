@@ -5,8 +5,6 @@
 mod evaluate;
 pub mod field_path;
 
-use std::sync::Arc;
-
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
 
 use super::structural::Structural;
@@ -110,7 +108,7 @@ pub fn shape_of(schema: &Structural, root: bool) -> Option<Shape> {
 fn environment(shape: &Shape, optional: bool) -> Environment {
     let environment = Environment::new().with_shape(SELF, shape.clone());
     if optional {
-        environment.with(OLD_SELF, Type::Optional(Arc::new(shape.kind.clone())))
+        environment.with(OLD_SELF, Type::optional(shape.kind.clone()))
     } else {
         environment.with_shape(OLD_SELF, shape.clone())
     }

@@ -1,8 +1,8 @@
 //! What expressions of policies and webhooks may name, and of what type their results must be.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use crate::api::cel::{CompileError, Environment, ObjectType, Opaque, Program, Shape, Type};
+use crate::api::cel::{CompileError, Environment, Opaque, Program, Shape, Type};
 
 /// The object as it is going to be; null for deletions.
 pub const OBJECT: &str = "object";
@@ -101,26 +101,17 @@ impl Compiler {
 
     /// A configuration that is merged into the object.
     pub fn configuration(&self, text: &str) -> Result<Program, CompileError> {
-        Program::compile(text, &self.full, &[Type::Object(ObjectType::new("Object", []))])
+        Program::compile(text, &self.full, &[Type::object("Object", [])])
     }
 
     /// A JSON patch.
     pub fn patch(&self, text: &str) -> Result<Program, CompileError> {
-        let operation = Type::Object(ObjectType::new("JSONPatch", []));
-        Program::compile(text, &self.full, &[Type::List(Arc::new(operation))])
+        Program::compile(text, &self.full, &[Type::list(Type::object("JSONPatch", []))])
     }
 }
 
-fn list(items: Type) -> Type {
-    Type::List(Arc::new(items))
-}
-
-fn map(values: Type) -> Type {
-    Type::Map(Arc::new(Type::String), Arc::new(values))
-}
-
-fn object<'f>(name: &str, fields: impl IntoIterator<Item = (&'f str, Type)>) -> Type {
-    Type::Object(ObjectType::new(name, fields))
+fn texts_map(values: Type) -> Type {
+    Type::map(Type::String, values)
 }
 
 fn texts<const N: usize>(names: [&str; N]) -> [(&str, Type); N] {
@@ -129,10 +120,10 @@ fn texts<const N: usize>(names: [&str; N]) -> [(&str, Type); N] {
 
 /// The type of `request`. What it would say of the objects is in variables of their own.
 pub fn request() -> Type {
-    let kind = object("kubernetes.GroupVersionKind", texts(["group", "version", "kind"]));
-    let resource = object("kubernetes.GroupVersionResource", texts(["group", "version", "resource"]));
-    let lists = [("groups", list(Type::String)), ("extra", map(list(Type::String)))];
-    let user = object("kubernetes.UserInfo", texts(["username", "uid"]).into_iter().chain(lists));
+    let kind = Type::object("kubernetes.GroupVersionKind", texts(["group", "version", "kind"]));
+    let resource = Type::object("kubernetes.GroupVersionResource", texts(["group", "version", "resource"]));
+    let lists = [("groups", Type::list(Type::String)), ("extra", texts_map(Type::list(Type::String)))];
+    let user = Type::object("kubernetes.UserInfo", texts(["username", "uid"]).into_iter().chain(lists));
     let own = [
         ("kind", kind.clone()),
         ("resource", resource.clone()),
@@ -143,26 +134,26 @@ pub fn request() -> Type {
         ("options", Type::Dyn),
     ];
     let texts = texts(["subResource", "requestSubResource", "name", "namespace", "operation"]);
-    object("kubernetes.AdmissionRequest", texts.into_iter().chain(own))
+    Type::object("kubernetes.AdmissionRequest", texts.into_iter().chain(own))
 }
 
 /// The type of `namespaceObject`.
 pub fn namespace() -> Type {
     let condition = texts(["status", "type", "message", "reason"]);
     let condition = condition.into_iter().chain([("lastTransitionTime", Type::Timestamp)]);
-    let conditions = list(object("kubernetes.NamespaceCondition", condition));
-    let status = object("kubernetes.NamespaceStatus", [("conditions", conditions), ("phase", Type::String)]);
-    let spec = object("kubernetes.NamespaceSpec", [("finalizers", list(Type::String))]);
+    let conditions = Type::list(Type::object("kubernetes.NamespaceCondition", condition));
+    let status = Type::object("kubernetes.NamespaceStatus", [("conditions", conditions), ("phase", Type::String)]);
+    let spec = Type::object("kubernetes.NamespaceSpec", [("finalizers", Type::list(Type::String))]);
     let own = [
-        ("labels", map(Type::String)),
-        ("annotations", map(Type::String)),
+        ("labels", texts_map(Type::String)),
+        ("annotations", texts_map(Type::String)),
         ("creationTimestamp", Type::Timestamp),
         ("deletionGracePeriodSeconds", Type::Int),
         ("deletionTimestamp", Type::Timestamp),
         ("generation", Type::Int),
-        ("finalizers", list(Type::String)),
+        ("finalizers", Type::list(Type::String)),
     ];
     let texts = texts(["name", "generateName", "namespace", "UID", "resourceVersion"]);
-    let metadata = object("kubernetes.NamespaceMetadata", texts.into_iter().chain(own));
-    object("kubernetes.Namespace", [("metadata", metadata), ("spec", spec), ("status", status)])
+    let metadata = Type::object("kubernetes.NamespaceMetadata", texts.into_iter().chain(own));
+    Type::object("kubernetes.Namespace", [("metadata", metadata), ("spec", spec), ("status", status)])
 }

@@ -47,7 +47,7 @@ fn attributes(user: User, question: &Question) -> Attributes {
     // Roles grant resources whatever their version is.
     let version = if path.is_none() { "*".to_owned() } else { String::new() };
     let path = path.unwrap_or_default();
-    Attributes { user, verb, group, version, resource, subresource, namespace, name, path }
+    Attributes { user, verb, group, version, resource, subresource, namespace, name, path, ..Attributes::default() }
 }
 
 fn service_account(namespace: &str, name: &str) -> User {

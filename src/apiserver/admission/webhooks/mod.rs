@@ -98,7 +98,7 @@ impl Webhooks {
         object: Option<&Value>,
     ) -> Result<Option<Value>, Status> {
         match object {
-            Some(object) => versions::shown(&self.converter, object.clone(), request.kind, matched).await.map(Some),
+            Some(object) => versions::shown(&self.converter, request, matched, object.clone()).await.map(Some),
             None => Ok(None),
         }
     }

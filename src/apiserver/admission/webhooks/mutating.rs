@@ -39,8 +39,14 @@ impl Webhooks {
                 continue;
             }
             let key = format!("round_{}_index_{index}", u8::from(rounds.is_second()));
-            let Some(verdict) = self.verdict(request, hook, &shown, &key).await? else { continue };
-            let changed = self.apply(request, hook, shown, &verdict, object).await?;
+            let changed = match self.verdict(request, hook, &shown, &key).await? {
+                Some(verdict) => {
+                    let changed = self.apply(request, hook, shown, &verdict, object).await?;
+                    warnings.extend(verdict.warnings);
+                    changed
+                }
+                None => false,
+            };
             note(hook, changed, &key);
             if changed {
                 asked.changed();
@@ -49,7 +55,6 @@ impl Webhooks {
             if hook.reinvoked {
                 asked.remember(&hook.id);
             }
-            warnings.extend(verdict.warnings);
         }
         asked.end(object.as_ref());
         Ok(warnings)
@@ -71,7 +76,6 @@ impl Webhooks {
             Err(Failure::Refused(status)) => Err(status),
             Err(Failure::Call(why)) if hook.fails_open => {
                 tracing::warn!(webhook = hook.name, why, "a webhook could not be asked, and the request went on");
-                note(hook, false, key);
                 audit::annotate(&format!("{FAILED_OPEN}{key}"), || hook.name.clone());
                 Ok(None)
             }
@@ -100,21 +104,11 @@ impl Webhooks {
         let mut patched = json_patch::apply(before, &verdict.patch).map_err(Status::internal)?;
         // Who owns which fields was found out before admission, and is not a webhook's to say.
         ownership::take(&mut patched);
-        let restored = versions::restored(&self.converter, patched, &shown.matched, request.kind).await?;
-        let decoded = decode(request, restored)?;
+        let decoded = versions::restored(&self.converter, request, &shown.matched, patched, current).await?;
         let changed = decoded != *current;
         *current = decoded;
         Ok(changed)
     }
-}
-
-/// A patched object must still be one of its kind. Subresources with a kind of their own go by theirs.
-fn decode(request: &Request<'_>, patched: Value) -> Result<Value, Status> {
-    if !request.shows_its_kind() {
-        return Ok(patched);
-    }
-    let decoded = request.kind.strategy.decode(patched).map_err(|error| Status::internal(error.message))?;
-    Ok(decoded.into_value())
 }
 
 fn note(hook: &Hook, changed: bool, key: &str) {

@@ -9,10 +9,7 @@ use parking_lot::Mutex;
 
 use super::Hook;
 use crate::{
-    api::{
-        kind::GroupResource,
-        kinds::admission_registration::{mutating_webhooks, validating_webhooks},
-    },
+    api::{kind::GroupResource, kinds::admission_registration::webhook::Webhook},
     apiserver::{admission::matching::GROUP, reader::Reader},
 };
 
@@ -60,7 +57,7 @@ fn mutating(json: &Bytes) -> Vec<Hook> {
     hooks
         .map(|(index, hook)| {
             let reinvoked = hook.reinvocation_policy.as_deref() == Some("IfNeeded");
-            Hook::new(configuration, index, &mutating_webhooks::view(hook), reinvoked)
+            Hook::new(configuration, index, &hook.hook(), reinvoked)
         })
         .collect()
 }
@@ -69,5 +66,5 @@ fn validating(json: &Bytes) -> Vec<Hook> {
     let parsed: ValidatingWebhookConfiguration = serde_json::from_slice(json).unwrap_or_default();
     let configuration = parsed.metadata.name.as_deref().unwrap_or_default();
     let hooks = parsed.webhooks.iter().flatten().enumerate();
-    hooks.map(|(index, hook)| Hook::new(configuration, index, &validating_webhooks::view(hook), false)).collect()
+    hooks.map(|(index, hook)| Hook::new(configuration, index, &hook.hook(), false)).collect()
 }

@@ -1,14 +1,26 @@
-//! Objects of a request in the version that a webhook has rules for, and back.
+//! Objects of a request as a webhook is to see them, and back: in the version that it has rules for, and
+//! as a Scale where the request is for one.
 
 use serde_json::Value;
 
 use crate::{
     api::{Status, kind::Descriptor, kinds::equivalent},
-    apiserver::{admission::matching::Matched, conversion::Converter},
+    apiserver::{
+        admission::{Request, matching::Matched},
+        conversion::Converter,
+        registry::scale,
+    },
 };
 
-/// An object of `kind` as one of `to`, which is the same or an equivalent.
-pub async fn shown(converter: &Converter, object: Value, kind: &Descriptor, to: &Matched) -> Result<Value, Status> {
+/// An object of a request as who matched it as `to` sees it.
+pub async fn shown(converter: &Converter, request: &Request<'_>, to: &Matched, object: Value) -> Result<Value, Status> {
+    let kind = request.kind;
+    if is_for_scale(request) {
+        return scale::scale_of(kind, &object);
+    }
+    if !request.shows_its_kind() {
+        return Ok(object);
+    }
     if let Some(custom) = kind.strategy.custom() {
         return converter.value(custom, object, &to.api_version()).await;
     }
@@ -18,20 +30,36 @@ pub async fn shown(converter: &Converter, object: Value, kind: &Descriptor, to: 
     }
 }
 
-/// An object of `from` as one of `kind` again.
+/// What a changed object, shown as `from`, makes of the `current` one.
 pub async fn restored(
     converter: &Converter,
-    object: Value,
+    request: &Request<'_>,
     from: &Matched,
-    kind: &Descriptor,
+    changed: Value,
+    current: &Value,
 ) -> Result<Value, Status> {
-    if let Some(custom) = kind.strategy.custom() {
-        return converter.value(custom, object, &custom.api_version).await;
+    let kind = request.kind;
+    if is_for_scale(request) {
+        let mut scaled = current.clone();
+        let replicas = scale::replicas(kind, &request.attributes.name, &changed)?;
+        scale::set_replicas(kind, &mut scaled, replicas)?;
+        return Ok(scaled);
     }
-    match other(kind, from) {
-        Some(other) => equivalent::convert(object, other, kind),
-        None => Ok(object),
+    if !request.shows_its_kind() {
+        return Ok(changed);
     }
+    let restored = match (kind.strategy.custom(), other(kind, from)) {
+        (Some(custom), _) => converter.value(custom, changed, &custom.api_version).await?,
+        (None, Some(other)) => equivalent::convert(changed, other, kind)?,
+        (None, None) => changed,
+    };
+    // It must still be one of its kind, and gets the defaults of what was added.
+    let decoded = kind.strategy.decode(restored).map_err(|error| Status::internal(error.message))?;
+    Ok(decoded.into_value())
+}
+
+fn is_for_scale(request: &Request<'_>) -> bool {
+    request.attributes.subresource == "scale"
 }
 
 fn other(kind: &Descriptor, matched: &Matched) -> Option<&'static Descriptor> {

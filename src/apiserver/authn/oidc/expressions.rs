@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     api::{
-        cel::{Activation, Budget, CALL_LIMIT, Environment, ObjectType, Program, Type, Value},
+        cel::{Activation, Budget, CALL_LIMIT, Environment, Program, Type, Value},
         field::{self, Path},
         status::Cause,
     },
@@ -177,7 +177,7 @@ fn of_user() -> Environment {
     let texts = || Type::List(Type::String.into());
     let extra = Type::Map(Type::String.into(), texts().into());
     let fields = [("username", Type::String), ("uid", Type::String), ("groups", texts()), ("extra", extra)];
-    Environment::new().with(USER, Type::Object(ObjectType::new("kubernetes.UserInfo", fields)))
+    Environment::new().with(USER, Type::object("kubernetes.UserInfo", fields))
 }
 
 fn program(

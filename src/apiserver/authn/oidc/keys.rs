@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::{
     base::{log::chain, task::Supervisor},
     http::{body, client},
-    pki::jwt::KeySet,
+    pki::jwt::{KeySet, Token},
 };
 
 /// Longest answer of an issuer that is read, in bytes.
@@ -102,16 +102,23 @@ impl Keys {
         self.known.load_full().map(|known| known.keys.clone())
     }
 
-    /// Whether the key that a token names is missing, or all are old.
-    pub fn lacks(&self, key_id: &str) -> bool {
-        self.known.load().as_ref().is_none_or(|known| known.since.elapsed() > MAX_AGE || !known.keys.knows(key_id))
+    /// When the keys were fetched, if they were.
+    pub fn since(&self) -> Option<Instant> {
+        self.known.load().as_ref().map(|known| known.since)
     }
 
-    /// Fetches the keys unless somebody else has just brought the one that is looked for. A failure
-    /// leaves those that are known.
-    pub async fn fetch(&self, key_id: &str) {
+    /// Whether the key that signed a token is missing, or all are old.
+    pub fn lacks(&self, token: &Token<'_>) -> bool {
+        let known = self.known.load();
+        let Some(known) = known.as_ref().filter(|known| known.since.elapsed() <= MAX_AGE) else { return true };
+        if token.key_id.is_empty() { !known.keys.verifies(token) } else { !known.keys.knows(&token.key_id) }
+    }
+
+    /// Fetches the keys, unless somebody else has done so after those of the time `seen` were found
+    /// wanting. A failure leaves those that are known.
+    pub async fn fetch(&self, seen: Option<Instant>) {
         let _fetching = self.fetching.lock().await;
-        if !self.lacks(key_id) || !self.allowance.lock().take() {
+        if self.since() != seen || !self.allowance.lock().take() {
             return;
         }
         match self.ask().await {

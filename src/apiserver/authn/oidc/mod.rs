@@ -100,11 +100,11 @@ impl Issuers {
     /// What must be waited for before a token can be looked at, if anything.
     pub fn prepare(&self, token: &str) -> Option<BoxFuture<'static, ()>> {
         let (issuer, token) = self.of(token)?;
-        if !issuer.keys.lacks(&token.key_id) {
+        let seen = issuer.keys.since();
+        if !issuer.keys.lacks(&token) {
             return None;
         }
-        let key_id = token.key_id;
-        Some(Box::pin(async move { issuer.keys.fetch(&key_id).await }))
+        Some(Box::pin(async move { issuer.keys.fetch(seen).await }))
     }
 
     /// The user whom a token of a configured issuer names; `None` if it is of nobody we know.

@@ -103,6 +103,17 @@ async fn a_refusal_is_told_of_with_its_reason() {
 }
 
 #[tokio::test]
+async fn who_acts_as_another_is_told_of_with_both_names() {
+    let audited = Audited::new();
+    audited.server.send(Method::DELETE, &format!("{MAPS}/none"), &[("impersonate-user", "tester")], "").await;
+    let event = &audited.events()[0];
+    assert_eq!(
+        (&event["user"]["username"], &event["impersonatedUser"]["username"]),
+        (&json!("admin"), &json!("tester"))
+    );
+}
+
+#[tokio::test]
 async fn a_watch_is_told_of_when_it_begins_and_ends() {
     let audited = Audited::new();
     let mut events = audited.server.watch("").await;

@@ -50,15 +50,15 @@ impl Fixture {
         assert_eq!(code, 201, "{made}");
     }
 
-    async fn validating(&self, name: &str, address: SocketAddr, more: Value) {
+    async fn validated_by(&self, name: &str, address: SocketAddr, more: Value) {
         self.configure("validatingwebhookconfigurations", name, address, more).await;
     }
 
-    async fn mutating(&self, name: &str, address: SocketAddr, more: Value) {
+    async fn mutated_by(&self, name: &str, address: SocketAddr, more: Value) {
         self.configure("mutatingwebhookconfigurations", name, address, more).await;
     }
 
-    async fn refused(&self, name: &str) -> Value {
+    async fn denied(&self, name: &str) -> Value {
         let (code, status) = self.json(Method::POST, MAPS, &map(name, json!({}))).await;
         assert!(code.as_u16() >= 400, "{status}");
         status
@@ -86,8 +86,8 @@ async fn a_webhook_denies_in_its_own_words() {
             _ => json!({"allowed": true, "warnings": ["fine"]}),
         })
         .await;
-    server.validating("v", address, json!({})).await;
-    let status = server.refused("bad").await;
+    server.validated_by("v", address, json!({})).await;
+    let status = server.denied("bad").await;
     assert_eq!(status["message"], "admission webhook \"v.example.com\" denied the request: no");
     assert_eq!((&status["code"], &status["status"]), (&json!(403), &json!("Failure")));
     let body = map("good", json!({})).to_string();
@@ -110,8 +110,8 @@ async fn webhooks_change_objects_one_after_another_and_are_asked_again_if_needed
     let server = Fixture::admitted().await;
     let (first, asked_first) = server.hook(adding("first")).await;
     let (second, asked_second) = server.hook(adding("second")).await;
-    server.mutating("b", second, json!({})).await;
-    server.mutating("a", first, json!({"reinvocationPolicy": "IfNeeded"})).await;
+    server.mutated_by("b", second, json!({})).await;
+    server.mutated_by("a", first, json!({"reinvocationPolicy": "IfNeeded"})).await;
     let created = server.create("m", json!({"own": "1"})).await;
     assert_eq!(created["data"], json!({"own": "1", "first": "x", "second": "x"}));
     // What admission adds belongs to nobody.
@@ -127,8 +127,8 @@ async fn webhooks_change_objects_one_after_another_and_are_asked_again_if_needed
 async fn a_changed_object_is_still_one_of_its_kind() {
     let server = Fixture::admitted().await;
     let (address, _) = server.hook(|_| patch(json!([{"op": "replace", "path": "/data", "value": 7}]))).await;
-    server.mutating("m", address, json!({})).await;
-    assert_eq!(server.refused("a").await["code"], 500);
+    server.mutated_by("m", address, json!({})).await;
+    assert_eq!(server.denied("a").await["code"], 500);
     let path = format!("{REGISTRATION}/mutatingwebhookconfigurations/m");
     assert_eq!(server.json(Method::DELETE, &path, &Value::Null).await.0, 200);
     server.create("a", json!({})).await;
@@ -140,11 +140,11 @@ async fn failures_go_by_the_policy() {
     let (address, _) = server.hook(|_| json!({"allowed": true})).await;
     let stranger = STANDARD.encode(Peers::stranger());
     let client = json!({"url": format!("https://{address}/ask"), "caBundle": stranger});
-    server.validating("open", address, json!({"clientConfig": client, "failurePolicy": "Ignore"})).await;
+    server.validated_by("open", address, json!({"clientConfig": client, "failurePolicy": "Ignore"})).await;
     server.create("a", json!({})).await;
-    server.validating("shut", address, json!({"clientConfig": client})).await;
+    server.validated_by("shut", address, json!({"clientConfig": client})).await;
     assert_eq!(
-        server.refused("b").await["message"],
+        server.denied("b").await["message"],
         format!(
             "Internal error occurred: failed calling webhook \"shut.example.com\": failed to call webhook: Post \
              \"https://{address}/ask?timeout=10s\": tls: failed to verify certificate: x509: certificate signed by \
@@ -153,9 +153,9 @@ async fn failures_go_by_the_policy() {
     );
     let service = json!({"service": {"namespace": "default", "name": "none"}});
     let away = json!({"clientConfig": service});
-    server.mutating("away", address, away).await;
+    server.mutated_by("away", address, away).await;
     assert_eq!(
-        server.refused("b").await["message"],
+        server.denied("b").await["message"],
         "Internal error occurred: failed calling webhook \"away.example.com\": failed to call webhook: Post \
          \"https://none.default.svc:443/?timeout=10s\": service \"none\" not found"
     );
@@ -168,9 +168,9 @@ async fn a_slow_webhook_is_not_waited_for() {
         tokio::time::sleep(Duration::from_secs(60)).await;
         (200, String::new())
     });
-    server.validating("slow", address.await, json!({"timeoutSeconds": 1})).await;
+    server.validated_by("slow", address.await, json!({"timeoutSeconds": 1})).await;
     let began = Instant::now();
-    let message = text(&server.refused("a").await["message"]);
+    let message = text(&server.denied("a").await["message"]);
     assert!(message.ends_with("ask?timeout=1s\": context deadline exceeded"), "{message}");
     assert!(began.elapsed() < Duration::from_secs(20));
 }
@@ -179,7 +179,7 @@ async fn a_slow_webhook_is_not_waited_for() {
 async fn what_is_not_going_to_happen_is_told_to_those_who_know_that_alone() {
     let server = Fixture::admitted().await;
     let (address, asked) = server.hook(|_| json!({"allowed": true})).await;
-    server.validating("v", address, json!({"sideEffects": "NoneOnDryRun"})).await;
+    server.validated_by("v", address, json!({"sideEffects": "NoneOnDryRun"})).await;
     let (code, _) = server.json(Method::POST, &format!("{MAPS}?dryRun=All"), &map("a", json!({}))).await;
     assert_eq!((code.as_u16(), &asked.lock()[0]["dryRun"]), (201, &json!(true)));
     assert_eq!(server.get(&format!("{MAPS}/a")).await.0, 404);
@@ -189,8 +189,8 @@ async fn what_is_not_going_to_happen_is_told_to_those_who_know_that_alone() {
 async fn selectors_decide_who_is_asked() {
     let server = Fixture::admitted().await;
     let (address, asked) = server.hook(|_| json!({"allowed": false})).await;
-    server.validating("n", address, json!({"namespaceSelector": {"matchLabels": {"env": "live"}}})).await;
-    server.validating("o", address, json!({"objectSelector": {"matchLabels": {"tier": "web"}}})).await;
+    server.validated_by("n", address, json!({"namespaceSelector": {"matchLabels": {"env": "live"}}})).await;
+    server.validated_by("o", address, json!({"objectSelector": {"matchLabels": {"tier": "web"}}})).await;
     server.create("a", json!({})).await;
     assert!(asked.lock().is_empty());
     let mut web = map("b", json!({}));
@@ -199,7 +199,7 @@ async fn selectors_decide_who_is_asked() {
     assert_eq!(status["message"], "admission webhook \"o.example.com\" denied the request without explanation");
     // Nobody is asked about the configurations themselves.
     let all = json!([{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}]);
-    server.validating("all", address, json!({"rules": all})).await;
+    server.validated_by("all", address, json!({"rules": all})).await;
     let path = format!("{REGISTRATION}/validatingwebhookconfigurations/all");
     assert_eq!(server.json(Method::DELETE, &path, &Value::Null).await.0, 200);
 }
@@ -211,7 +211,7 @@ async fn a_request_is_shown_in_the_version_that_a_rule_names() {
         server.hook(|_| patch(json!([{"op": "replace", "path": "/note", "value": "changed"}]))).await;
     let rules = json!([{"operations": ["CREATE"], "apiGroups": ["events.k8s.io"], "apiVersions": ["v1"],
                         "resources": ["events"]}]);
-    server.mutating("e", address, json!({"rules": rules})).await;
+    server.mutated_by("e", address, json!({"rules": rules})).await;
     let event = json!({"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "message": "hello"});
     let (code, created) = server.json(Method::POST, "/api/v1/namespaces/default/events", &event).await;
     assert_eq!((code.as_u16(), &created["message"]), (201, &json!("changed")), "{created}");
@@ -219,4 +219,72 @@ async fn a_request_is_shown_in_the_version_that_a_rule_names() {
     assert_eq!(asked[0]["resource"]["group"], "events.k8s.io");
     assert_eq!(asked[0]["requestResource"]["group"], "");
     assert_eq!(asked[0]["object"]["note"], "hello");
+}
+
+#[tokio::test]
+async fn conditions_decide_who_is_asked() {
+    let server = Fixture::admitted().await;
+    let (address, _) = server.hook(|_| json!({"allowed": false})).await;
+    let condition = |expression: &str| json!({"matchConditions": [{"name": "c", "expression": expression}]});
+    let guarded = "object.metadata.name.startsWith('x') && request.userInfo.username == 'tester'";
+    server.validated_by("c", address, condition(guarded)).await;
+    server.create("a", json!({})).await;
+    assert_eq!(server.denied("x").await["code"], 400);
+    let failing = condition("object.data.missing == 'x'");
+    let mut open = failing.clone();
+    open["failurePolicy"] = "Ignore".into();
+    server.validated_by("open", address, open).await;
+    server.create("b", json!({})).await;
+    server.validated_by("shut", address, failing).await;
+    let status = server.denied("d").await;
+    assert_eq!(status["code"], 403);
+    assert!(text(&status["message"]).contains("no such key: missing"), "{status}");
+    let wrong = json!({"metadata": {"name": "w"}, "webhooks": [{"name": "w.example.com", "sideEffects": "None",
+        "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://example.com"},
+        "matchConditions": [{"name": "c", "expression": "object.("}]}]});
+    let path = format!("{REGISTRATION}/validatingwebhookconfigurations");
+    assert_eq!(server.json(Method::POST, &path, &wrong).await.0, 422);
+}
+
+#[tokio::test]
+async fn a_scale_is_shown_as_one() {
+    let server = Fixture::admitted().await;
+    let (address, asked) =
+        server.hook(|_| patch(json!([{"op": "replace", "path": "/spec/replicas", "value": 2}]))).await;
+    let rules = json!([{"operations": ["UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"],
+                        "resources": ["deployments/scale"]}]);
+    server.mutated_by("s", address, json!({"rules": rules})).await;
+    let labels = json!({"app": "web"});
+    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "b"}]}});
+    let web = json!({"metadata": {"name": "web"},
+                     "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}});
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let (code, made) = server.json(Method::POST, path, &web).await;
+    assert_eq!(code, 201, "{made}");
+    let (code, scale) = server.patch(&format!("{path}/web/scale"), MERGE, &json!({"spec": {"replicas": 5}})).await;
+    assert_eq!((code.as_u16(), &scale["spec"]["replicas"]), (200, &json!(2)), "{scale}");
+    let asked = asked.lock();
+    assert_eq!((&asked[0]["kind"]["kind"], &asked[0]["object"]["spec"]), (&json!("Scale"), &json!({"replicas": 5})));
+    assert_eq!(asked[0]["oldObject"]["spec"], json!({"replicas": 1}));
+}
+
+#[tokio::test]
+async fn an_eviction_is_admitted_as_one() {
+    let server = Fixture::admitted().await;
+    let (address, asked) = server.hook(|_| json!({"allowed": false, "status": {"message": "stay"}})).await;
+    let rules =
+        json!([{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/eviction"]}]);
+    server.validated_by("e", address, json!({"rules": rules})).await;
+    let account = json!({"metadata": {"name": "default"}});
+    assert_eq!(server.json(Method::POST, "/api/v1/namespaces/default/serviceaccounts", &account).await.0, 201);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "b"}]}});
+    let (code, made) = server.json(Method::POST, "/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(code, 201, "{made}");
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    let path = "/api/v1/namespaces/default/pods/p";
+    let (_, status) = server.json(Method::POST, &format!("{path}/eviction"), &eviction).await;
+    assert_eq!(status["message"], "admission webhook \"e.example.com\" denied the request: stay");
+    let review = asked.lock()[0].clone();
+    assert_eq!((&review["operation"], &review["kind"]["kind"]), (&json!("CREATE"), &json!("Eviction")));
+    assert_eq!(server.json(Method::DELETE, path, &Value::Null).await.0, 200);
 }
