@@ -60,6 +60,16 @@ pub fn duplicate(path: &Path, value: impl Serialize) -> Cause {
     cause(path, "FieldValueDuplicate", format!("Duplicate value: {}", shown(value)))
 }
 
+/// `Invalid value: detail`, for a value that is too large to be shown.
+pub fn invalid_hidden(path: &Path, detail: &str) -> Cause {
+    cause(path, "FieldValueInvalid", with_detail("Invalid value".into(), detail))
+}
+
+/// `Duplicate value`, for a value that is too large to be shown.
+pub fn duplicate_hidden(path: &Path) -> Cause {
+    cause(path, "FieldValueDuplicate", "Duplicate value".into())
+}
+
 /// `Unsupported value: "x": supported values: "a", "b"`; the values are shown sorted.
 pub fn unsupported(path: &Path, value: impl Serialize, supported: &[&str]) -> Cause {
     let mut quoted: Vec<String> = supported.iter().map(shown).collect();

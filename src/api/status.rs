@@ -109,6 +109,18 @@ pub struct Details {
     /// Where a list may go on although it is no longer consistent; shown as the status's own metadata.
     #[serde(skip)]
     pub continue_token: String,
+    /// What somebody else has answered, where that is passed on.
+    #[serde(skip)]
+    pub answered: Option<Answered>,
+}
+
+/// Another one's refusal, whose code and reason need not go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The HTTP status code.
+    pub code: u16,
+    /// The reason, in that one's words.
+    pub reason: String,
 }
 
 fn is_zero(seconds: &u32) -> bool {
@@ -189,8 +201,12 @@ impl Status {
     }
 
     /// The HTTP status code.
-    pub const fn code(&self) -> u16 {
-        self.reason.code()
+    pub fn code(&self) -> u16 {
+        self.answered().map_or(self.reason.code(), |answered| answered.code)
+    }
+
+    fn answered(&self) -> Option<&Answered> {
+        self.details.as_ref().and_then(|details| details.answered.as_ref())
     }
 
     /// The `v1.Status` object that goes over the wire.
@@ -205,7 +221,10 @@ impl Status {
             }
             status["details"] = serde_json::json!(details);
         }
-        if let (Reason::Unknown, Some(fields)) = (self.reason, status.as_object_mut()) {
+        if let Some(answered) = self.answered() {
+            status["reason"] = answered.reason.as_str().into();
+        }
+        if let (true, Some(fields)) = (status["reason"] == "", status.as_object_mut()) {
             fields.remove("reason");
         }
         status

@@ -1,6 +1,6 @@
 //! What a request is about, as authorization and admission see it (`authorizer.Attributes`).
 
-use crate::http::identity::User;
+use crate::{api::selector::FieldSelector, http::identity::User};
 
 /// A request, taken apart.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,8 @@ pub struct Attributes {
     pub name: String,
     /// The path, for non-resource requests.
     pub path: String,
+    /// What a list, watch or deletion of many is limited to.
+    pub fields: FieldSelector,
 }
 
 impl Attributes {

@@ -11,7 +11,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
 use crate::{
-    apiserver::negotiate::accept::Encoding,
+    apiserver::{aggregator::proxy::Delegated, negotiate::accept::Encoding},
     base::lane::Lane,
     http::body::{self, Body, BoxError},
 };
@@ -30,7 +30,7 @@ pub fn is_accepted(headers: &HeaderMap) -> bool {
 
 /// The answer, compressed if it is worth it.
 pub async fn answer(response: Response<Body>, lane: &Lane) -> Response<Body> {
-    if !is_eligible(response.headers()) {
+    if !is_eligible(response.headers()) || response.extensions().get::<Delegated>().is_some() {
         return response;
     }
     let (mut parts, mut body) = response.into_parts();

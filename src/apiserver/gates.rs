@@ -20,12 +20,24 @@ use crate::{
 pub trait Authenticate: Send + Sync {
     /// The user, or 401.
     fn authenticate(&self, request: &Parts) -> Result<User, Status>;
+    /// Fetches what is missing to tell who asks, within a bounded time; `None` where nothing is.
+    fn prepare<'a>(&'a self, _request: &'a Parts) -> Option<BoxFuture<'a, ()>> {
+        None
+    }
+    /// Who really asks, when they act as somebody else.
+    fn impersonator(&self, _request: &Parts) -> Option<User> {
+        None
+    }
 }
 
 /// Decides whether they may.
 pub trait Authorize: Send + Sync {
     /// Nothing, or 403.
     fn authorize(&self, attributes: &Attributes) -> Result<(), Status>;
+    /// Why a request is allowed, as far as there is something to say.
+    fn reason(&self, _attributes: &Attributes) -> String {
+        String::new()
+    }
 }
 
 /// Changes and refuses writes.
@@ -45,11 +57,23 @@ impl Authenticate for Authenticator {
     fn authenticate(&self, request: &Parts) -> Result<User, Status> {
         Authenticator::authenticate(self, request)
     }
+
+    fn prepare<'a>(&'a self, request: &'a Parts) -> Option<BoxFuture<'a, ()>> {
+        Authenticator::prepare(self, request)
+    }
+
+    fn impersonator(&self, request: &Parts) -> Option<User> {
+        Authenticator::impersonator(self, request)
+    }
 }
 
 impl Authorize for Authorizer {
     fn authorize(&self, attributes: &Attributes) -> Result<(), Status> {
         Authorizer::authorize(self, attributes)
+    }
+
+    fn reason(&self, attributes: &Attributes) -> String {
+        Authorizer::reason(self, attributes)
     }
 }
 

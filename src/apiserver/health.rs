@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode};
 use parking_lot::RwLock;
 
 use crate::{
-    apiserver::query::Query,
-    http::body::{self, Body},
+    apiserver::{query::Query, respond::text},
+    http::body::Body,
 };
 
 /// Tells whether something works; the error says why not.
@@ -18,6 +18,8 @@ pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Arc<RwLock<Vec<Entry>>>,
+    /// What is only asked for by its name.
+    components: Arc<RwLock<Vec<(&'static str, Check)>>>,
 }
 
 struct Entry {
@@ -36,6 +38,19 @@ impl Health {
     /// Adds a check that readiness and liveness ask.
     pub fn liveness(&self, name: &'static str, check: Check) {
         self.checks.write().push(Entry { name, vital: true, check });
+    }
+
+    /// Adds the check of a part that neither asks: the API is served without it.
+    pub fn component(&self, name: &'static str, check: Check) {
+        self.components.write().push((name, check));
+    }
+
+    /// The outcome of one check; `None` if there is none of that name.
+    pub fn check(&self, name: &str) -> Option<Result<(), String>> {
+        let component = self.components.read().iter().find(|(known, _)| *known == name).map(|(_, check)| check.clone());
+        let check = component
+            .or_else(|| self.checks.read().iter().find(|entry| entry.name == name).map(|entry| entry.check.clone()));
+        check.map(|check| check())
     }
 
     /// Whether all checks pass.
@@ -63,7 +78,7 @@ impl Health {
         Some(match (wanted, results.first()) {
             ("", _) | ("ping", None) => answer(endpoint, &results, query.has("verbose")),
             (_, Some(_)) => answer(endpoint, &results, query.has("verbose")),
-            (_, None) => text(StatusCode::NOT_FOUND, "404 page not found\n".into()),
+            (_, None) => text(StatusCode::NOT_FOUND, "404 page not found\n"),
         })
     }
 }
@@ -71,7 +86,7 @@ impl Health {
 fn answer(endpoint: &str, results: &[(&str, Result<(), String>)], verbose: bool) -> Response<Body> {
     let failed = results.iter().any(|(_, result)| result.is_err());
     if !failed && !verbose {
-        return text(StatusCode::OK, "ok".into());
+        return text(StatusCode::OK, "ok");
     }
     let mut out = String::from("[+]ping ok\n");
     for (name, result) in results {
@@ -82,15 +97,6 @@ fn answer(endpoint: &str, results: &[(&str, Result<(), String>)], verbose: bool)
     }
     out.push_str(&format!("{endpoint} check {}\n", if failed { "failed" } else { "passed" }));
     text(if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }, out)
-}
-
-fn text(code: StatusCode, content: String) -> Response<Body> {
-    let mut response = Response::new(body::full(content));
-    *response.status_mut() = code;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
-    response
 }
 
 #[cfg(test)]

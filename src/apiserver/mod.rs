@@ -2,13 +2,17 @@
 //! the watch cache, discovery, OpenAPI, proxying to nodes.
 
 pub mod admission;
+pub mod aggregator;
 pub mod allocator;
 pub mod attributes;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;
 pub mod cache;
+pub mod component_status;
 pub mod compress;
+pub mod conversion;
 pub mod definitions;
 pub mod discovery;
 pub mod fairness;
@@ -23,6 +27,7 @@ pub mod metrics;
 pub mod negotiate;
 pub mod nodes;
 pub mod openapi;
+pub mod outbound;
 pub mod payload;
 pub mod query;
 pub mod reader;

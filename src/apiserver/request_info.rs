@@ -31,8 +31,13 @@ pub fn attributes(method: &Method, path: &str, query: &Query, user: User) -> Att
     let mut attributes = Attributes { group: decode(group), version: decode(version), ..base };
     place(&mut attributes, rest);
     attributes.verb = verb(method, &attributes.name, old_watch, query.flag("watch")).to_owned();
+    if matches!(attributes.verb.as_str(), "list" | "watch" | "deletecollection") {
+        // A selector that cannot be read limits nothing; the request itself fails later.
+        attributes.fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default()).unwrap_or_default();
+    }
+    // A list or watch of a single object is authorized as one of that object.
     if matches!(attributes.verb.as_str(), "list" | "watch") && attributes.name.is_empty() {
-        attributes.name = single_name(query);
+        attributes.name = attributes.fields.exact("metadata.name").unwrap_or_default().to_owned();
     }
     attributes
 }
@@ -71,13 +76,6 @@ fn verb(method: &Method, name: &str, old_watch: bool, watch: bool) -> &'static s
         Method::GET | Method::HEAD => "get",
         _ => "",
     }
-}
-
-/// A list or watch of a single object is authorized as one of that object.
-fn single_name(query: &Query) -> String {
-    let selector = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default());
-    let name = selector.ok().and_then(|selector| selector.exact("metadata.name").map(str::to_owned));
-    name.unwrap_or_default()
 }
 
 fn decode(segment: &str) -> String {

@@ -39,6 +39,16 @@ pub fn json(code: StatusCode, value: &Value) -> Response<Body> {
     whole(code, JSON, value.to_string())
 }
 
+/// An answer in plain text, for people and probes.
+pub fn text(code: StatusCode, content: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(body::full(content));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 /// A failed request's answer, in JSON.
 pub fn failure(status: &Status) -> Response<Body> {
     let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

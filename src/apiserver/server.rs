@@ -7,13 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
+use http::{Request, Response, StatusCode, request::Parts};
+use http_body_util::BodyExt;
+
 use crate::{
     api::{Status, kind::Descriptor},
     apiserver::{
+        aggregator::{Aggregator, way::Way},
         allocator::Allocator,
         attributes::Attributes,
+        audit::{self, Auditor, Record},
         cache::Caches,
+        component_status::ComponentStatuses,
         compress,
+        conversion::Converter,
         definitions::Definitions,
         fairness::{Fairness, follow},
         gates::{Admit, Authenticate, Authorize},
@@ -33,9 +41,6 @@ use crate::{
     http::body::Body,
     store::Store,
 };
-use futures_util::FutureExt;
-use http::{Request, Response};
-use http_body_util::BodyExt;
 
 /// How long a request may take (`--request-timeout`), unless it says a shorter time itself.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -60,10 +65,16 @@ pub struct Components {
     pub authorizer: Arc<dyn Authorize>,
     /// What becomes of their writes.
     pub admission: Arc<dyn Admit>,
+    /// Who keeps a record of it, if anybody.
+    pub auditor: Option<Auditor>,
     /// Where services get their addresses and ports from.
     pub allocator: Arc<Allocator>,
     /// What is not served by the registry.
     pub handlers: Handlers,
+    /// How servers behind this one are reached.
+    pub way: Way,
+    /// What brings custom resources from one version to another.
+    pub converter: Arc<Converter>,
     /// `host:port` at which clients reach the server.
     pub address: String,
 }
@@ -78,12 +89,14 @@ pub(super) struct Inner {
     pub(super) registry: Registry,
     pub(super) kinds: Arc<Kinds>,
     pub(super) handlers: Handlers,
+    pub(super) aggregator: Arc<Aggregator>,
     pub(super) health: Health,
     pub(super) metrics: Arc<Metrics>,
     pub(super) rendering: Lane,
     pub(super) fairness: Arc<Fairness>,
     authenticator: Arc<dyn Authenticate>,
     authorizer: Arc<dyn Authorize>,
+    auditor: Option<Auditor>,
     streams: Arc<Streams>,
 }
 
@@ -91,23 +104,30 @@ impl ApiServer {
     /// A server that is ready to be asked.
     pub fn new(parts: Components) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let fairness = Arc::new(Fairness::new(parts.caches.clone(), metrics.fairness.clone()));
-        let registry = Registry::new(parts.store, parts.caches, parts.admission, parts.allocator, metrics.clone());
+        let Components { store, caches, admission, allocator, converter, .. } = parts;
+        let fairness = Arc::new(Fairness::new(caches.clone(), metrics.fairness.clone()));
+        let registry = Registry::new(store, caches, admission, allocator, metrics.clone(), converter);
         let mut handlers = parts.handlers;
         let openapi = Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION));
         handlers.path("/openapi", openapi.clone());
+        let (health, rendering) = (Health::default(), Lane::new(RENDERING_LIMIT));
+        let statuses = ComponentStatuses::new(health.clone(), rendering.clone());
+        handlers.resource("", "componentstatuses", "", Arc::new(statuses));
         let kinds = Arc::new(Kinds::new(parts.kinds, parts.address, openapi));
         Definitions::new(registry.clone(), kinds.clone()).serve();
+        let aggregator = Aggregator::new(registry.clone(), kinds.clone(), parts.way);
         Self {
             inner: Arc::new(Inner {
                 registry,
                 kinds,
                 handlers,
-                health: Health::default(),
+                aggregator,
+                health,
                 metrics,
-                rendering: Lane::new(RENDERING_LIMIT),
+                rendering,
                 authenticator: parts.authenticator,
                 authorizer: parts.authorizer,
+                auditor: parts.auditor,
                 fairness,
                 streams: Arc::default(),
             }),
@@ -123,6 +143,7 @@ impl ApiServer {
         supervisor.spawn("flow control", follow::follow(fairness.clone(), self.inner.registry.clone()));
         supervisor.spawn("flow control balance", fairness.clone().balance());
         supervisor.spawn("flow control release", fairness.clone().release());
+        self.inner.aggregator.start(supervisor);
     }
 
     /// The checks behind the health endpoints, to be added to.
@@ -147,26 +168,64 @@ impl ApiServer {
         let accept = Accept::of(&parts.headers);
         let gzip = compress::is_accepted(&parts.headers);
         let query = Query::parse(parts.uri.query().unwrap_or_default());
+        if let Some(prepared) = self.inner.authenticator.prepare(&parts) {
+            prepared.await;
+        }
         let user = match self.inner.authenticator.authenticate(&parts) {
             Ok(user) => user,
-            Err(status) => return negotiate::failure(&accept, &status),
+            Err(status) => return self.turn_away(&parts, &query, negotiate::failure(&accept, &status)).await,
         };
         parts.extensions.insert(user.clone());
         let attributes = request_info::attributes(&parts.method, parts.uri.path(), &query, user);
         let long_running = request_info::is_long_running(&attributes);
+        let (record, body) = self.record(&attributes, &parts, body, long_running).await;
         let warnings = Warnings::default();
         let exchange = Exchange { attributes: &attributes, query: &query, accept: &accept, warnings: &warnings };
-        let served = AssertUnwindSafe(self.serve(exchange, Request::from_parts(parts, body), started, long_running));
-        let mut response = match served.catch_unwind().await {
-            Ok(response) => response,
-            // The panic's message has gone to the log; the client gets no more than that it happened.
-            Err(_) => negotiate::failure(&accept, &Status::internal("the request could not be served")),
-        };
+        let served = self.serve(exchange, Request::from_parts(parts, body), started, long_running);
+        let served = audit::within(record.as_ref().map(Record::annotations), served);
+        let outcome = AssertUnwindSafe(served).catch_unwind().await;
+        let has_panicked = outcome.is_err();
+        // The panic's message has gone to the log; the client gets no more than that it happened.
+        let failed = |_| negotiate::failure(&accept, &Status::internal("the request could not be served"));
+        let mut response = outcome.unwrap_or_else(failed);
         respond::warn(&mut response, &warnings.take());
+        if let Some(record) = record {
+            response = record.answered(response, has_panicked).await;
+        }
         let took = (!long_running).then(|| started.elapsed());
         let known = self.inner.kinds.of(&attributes).is_some();
         self.inner.metrics.answered(&attributes, known, response.status().as_u16(), took);
         if gzip && !long_running { compress::answer(response, &self.inner.rendering).await } else { response }
+    }
+
+    /// Begins the record of a request, if one is to be kept, for which its body is listened to.
+    async fn record(
+        &self,
+        attributes: &Attributes,
+        parts: &Parts,
+        body: Body,
+        long_running: bool,
+    ) -> (Option<Record>, Body) {
+        let Some(auditor) = &self.inner.auditor else { return (None, body) };
+        let Some(record) = auditor.begin(attributes, parts, &*self.inner.authenticator, long_running) else {
+            return (None, body);
+        };
+        record.received().await;
+        let body = record.listen(&parts.headers, body);
+        (Some(record), body)
+    }
+
+    /// The answer to somebody who did not prove who they are, or may not act as somebody else.
+    async fn turn_away(&self, parts: &Parts, query: &Query, response: Response<Body>) -> Response<Body> {
+        let Some(auditor) = &self.inner.auditor else { return response };
+        let authenticator = &*self.inner.authenticator;
+        let user = authenticator.impersonator(parts).unwrap_or_default();
+        let attributes = request_info::attributes(&parts.method, parts.uri.path(), query, user);
+        match auditor.begin(&attributes, parts, authenticator, false) {
+            None => response,
+            Some(record) if response.status() == StatusCode::UNAUTHORIZED => record.refused(response, parts).await,
+            Some(record) => record.answered(response, false).await,
+        }
     }
 
     /// Serves a request once it is its turn. Streams other than watches have no turn: little of what
@@ -234,7 +293,10 @@ impl ApiServer {
 
     async fn answered(&self, exchange: Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
         let Exchange { attributes, query, warnings, .. } = exchange;
-        self.inner.authorizer.authorize(attributes)?;
+        let authorizer = &self.inner.authorizer;
+        let decision = authorizer.authorize(attributes);
+        audit::decided(decision.is_ok(), || authorizer.reason(attributes));
+        decision?;
         routes::route(&self.inner, attributes, query, request, warnings).await
     }
 }

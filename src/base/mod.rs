@@ -5,4 +5,5 @@ pub mod backoff;
 pub mod file;
 pub mod lane;
 pub mod log;
+pub mod recent;
 pub mod task;

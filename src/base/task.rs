@@ -1,7 +1,7 @@
 //! The supervisor: every task of the process is started here, under a name and with a policy
 //! that says what its end means. It owns the process-wide cancellation token.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -26,6 +26,8 @@ struct Inner {
     token: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
     failed: Mutex<Option<String>>,
+    /// Names of tasks that failed, whatever that meant.
+    broken: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Default for Supervisor {
@@ -42,6 +44,7 @@ impl Supervisor {
                 token: CancellationToken::new(),
                 tasks: Mutex::new(JoinSet::new()),
                 failed: Mutex::new(None),
+                broken: Mutex::default(),
             }),
         }
     }
@@ -104,6 +107,11 @@ impl Supervisor {
         });
     }
 
+    /// Whether a task of this name has failed.
+    pub fn has_failed(&self, name: &str) -> bool {
+        self.inner.broken.lock().contains(name)
+    }
+
     /// Waits until a task that the process cannot do without has failed, and says which.
     pub async fn failed(&self) -> String {
         self.inner.token.cancelled().await;
@@ -135,6 +143,7 @@ struct FailureGuard {
 
 impl FailureGuard {
     fn report(&self, error: &str) {
+        self.supervisor.inner.broken.lock().insert(self.name);
         match self.on_failure {
             OnFailure::Log => tracing::warn!(task = self.name, error, "task failed"),
             OnFailure::Stop => {
@@ -163,6 +172,17 @@ mod tests {
         let supervisor = Supervisor::new();
         supervisor.spawn_fallible("vital", OnFailure::Stop, async { Err("disk is gone") });
         assert_eq!(supervisor.failed().await, "vital: disk is gone");
+    }
+
+    #[tokio::test]
+    async fn what_failed_is_known_by_its_name() {
+        let supervisor = Supervisor::new();
+        supervisor.spawn("good", async {});
+        supervisor.spawn_fallible("bad", OnFailure::Log, async { Err("no") });
+        while !supervisor.has_failed("bad") {
+            tokio::task::yield_now().await;
+        }
+        assert!(!supervisor.has_failed("good"));
     }
 
     #[tokio::test]

@@ -122,6 +122,9 @@ pub struct Server {
     /// How pods on different nodes reach each other: vxlan, host-gw or none
     #[arg(long, default_value = "vxlan", value_name = "BACKEND")]
     pub flannel_backend: String,
+    /// A flag of kube-apiserver: audit-…, authentication-config or oidc-…
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub kube_apiserver_arg: Vec<String>,
     /// Run the control plane alone, without a node on this machine
     #[arg(long, action = ArgAction::SetTrue)]
     pub disable_agent: bool,

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Taint;
 use crate::{
     api::validation,
     base::{file, log::chain},
-    boot::args,
+    boot::{api_flags::ApiFlags, args},
     net::Backend,
     pki::join::ClusterSettings,
 };
@@ -62,6 +62,8 @@ pub struct Server {
     pub kubeconfig: PathBuf,
     /// Its mode.
     pub kubeconfig_mode: u32,
+    /// What was said to the API server in the words of kube-apiserver.
+    pub api_flags: ApiFlags,
 }
 
 /// What an agent is started with.
@@ -160,6 +162,7 @@ impl Server {
             cluster,
             kubeconfig: flags.write_kubeconfig,
             kubeconfig_mode,
+            api_flags: ApiFlags::parse(&flags.kube_apiserver_arg)?,
             node,
         })
     }

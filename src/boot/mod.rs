@@ -3,11 +3,14 @@
 //! [`agent`]); [`process`] runs them until a signal and drains them.
 
 pub mod agent;
+pub mod api_flags;
 pub mod args;
+mod authentication;
 pub mod cleanup;
 pub mod config;
 pub mod control;
 pub mod join;
+mod keys;
 pub mod process;
 pub mod server;
 pub mod settings;

@@ -14,13 +14,18 @@ use crate::{
     api::kinds,
     apiserver::{
         admission::Admission,
+        aggregator::way::Way,
         allocator::Allocator,
-        authn::Authenticator,
+        audit::Auditor,
+        authn::{Authenticator, legacy_token},
         authz::Authorizer,
         bootstrap,
         cache::Caches,
+        conversion::Converter,
         handlers::Handlers,
-        nodes, reviews,
+        nodes,
+        outbound::Outbound,
+        reviews,
         server::{ApiServer, Components},
         tokens,
     },
@@ -29,7 +34,7 @@ use crate::{
         log::chain,
         task::{OnFailure, Supervisor},
     },
-    boot::{agent, config, process},
+    boot::{agent, authentication, config, keys::ServerKeys, process},
     client::{informer::Informers, transport},
     controllers,
     http::{
@@ -109,14 +114,14 @@ async fn build(
         files.run(move || Caches::load(&store, &kinds)).await.context("failed to read the store")?
     };
     let authorizer = Arc::new(Authorizer::new(caches.clone()));
-    let authenticator = Arc::new(Authenticator::new(caches.clone(), pki.clone(), ISSUER, authorizer.clone()));
-    let admission = Arc::new(Admission::new(caches.clone(), authorizer.clone()));
+    let issuers = config.api_flags.authentication.clone();
+    let issuers = authentication::issuers(issuers, ISSUER, files, supervisor).await?;
+    let authenticator = Authenticator::new(caches.clone(), pki.clone(), ISSUER, issuers, authorizer.clone());
+    let authenticator = Arc::new(authenticator);
+    let uses = authenticator.bearers().uses();
     let address = SocketAddr::new(config.advertise_address, config.port).to_string();
     let own_client = Arc::new(OnceLock::new());
     let mut handlers = Handlers::default();
-    let issued = authenticator.tokens();
-    reviews::register(&mut handlers, &authorizer, issued);
-    tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &format!("https://{address}"));
     let parts = nodes::Parts {
         pki: pki.clone(),
         reader: caches.clone(),
@@ -124,15 +129,55 @@ async fn build(
         settings: config.cluster.settings(),
         supervisor: supervisor.clone(),
     };
-    nodes::register(&mut handlers, parts)?;
+    let dialer = nodes::register(&mut handlers, parts)?;
+    let outbound = Outbound::new(caches.clone(), dialer, supervisor.clone());
+    let proxy = pki.clone();
+    let way = Way {
+        outbound: outbound.clone(),
+        identity: Arc::new(move || proxy.proxy_identity()),
+        supervisor: supervisor.clone(),
+    };
+    let converter = Arc::new(Converter::new(outbound.clone()));
+    let admission = Arc::new(Admission::new(caches.clone(), authorizer.clone(), outbound, converter.clone()));
+    let issued = authenticator.tokens();
+    reviews::register(&mut handlers, &authorizer, authenticator.bearers());
+    tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &format!("https://{address}"));
     let (first, last) = config.node_ports;
     let allocator = Arc::new(Allocator::new(&config.cluster.service_cidrs, first..=last));
-    let components =
-        Components { store, caches, kinds, authenticator, authorizer, admission, allocator, handlers, address };
+    let auditor = open_audit_log(config, files, supervisor).await?;
+    let components = Components {
+        store,
+        caches,
+        kinds,
+        authenticator,
+        authorizer,
+        admission,
+        auditor,
+        allocator,
+        handlers,
+        way,
+        converter,
+        address,
+    };
     let api = ApiServer::new(components);
     // The join endpoint keeps what it knows of nodes in the API that it is a part of.
     let _ = own_client.set(client(&api, masters()));
+    if let Some(uses) = uses {
+        supervisor.spawn("token uses", legacy_token::write_down(client(&api, masters()), uses));
+    }
     Ok(api)
+}
+
+async fn open_audit_log(
+    config: &config::Server,
+    files: &Lane,
+    supervisor: &Supervisor,
+) -> anyhow::Result<Option<Auditor>> {
+    let Some(audit) = config.api_flags.audit.clone() else { return Ok(None) };
+    let failed = format!("failed to open the audit log {}", audit.log.display());
+    let supervisor = supervisor.clone();
+    let open = move || Auditor::open(audit.policy, &audit.log, audit.retention, &supervisor);
+    files.run(open).await.context(failed).map(Some)
 }
 
 /// What the health endpoints ask, under the names that upstream's checks have.
@@ -165,30 +210,45 @@ async fn listen(
     let listener = TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address}"))?;
     let api = api.clone();
     let service = move |request| api.clone().answer(request);
-    let (tls, verifier) = (pki.api_tls()?, pki.client_verifier()?);
-    http::server::serve(listener, tls, verifier, service, supervisor, http::server::Limits::default());
+    let verifiers = http::server::Verifiers { clients: pki.client_verifier()?, proxies: Some(pki.proxy_verifier()?) };
+    http::server::serve(listener, pki.api_tls()?, verifiers, service, supervisor, http::server::Limits::default());
     Ok(())
 }
 
-fn start_control_plane(config: &config::Server, pki: &pki::Server, api: &ApiServer, supervisor: &Supervisor) {
+fn start_control_plane(config: &config::Server, pki: &Arc<pki::Server>, api: &ApiServer, supervisor: &Supervisor) {
     let settings = controllers::Config {
         cluster_cidrs: config.cluster.cluster_cidrs.clone(),
         advertise_address: config.advertise_address,
         api_port: config.port,
         kubernetes_service_ips: config.cluster.kubernetes_service_ips(),
+        service_cidrs: config.cluster.service_cidrs.clone(),
         root_ca_pem: pki.server_authority().to_owned(),
         own_node: config.with_agent.then(|| config.node.name.clone()),
     };
     let informers = Informers::new(client(api, User::component(CONTROLLER_MANAGER)), supervisor.clone());
     let acting = api.clone();
-    let context = controllers::Context::new(informers.clone(), settings, client(api, masters()), move |account| {
-        client(&acting, service_account(account))
-    });
-    controllers::start(&context);
+    let keys = Arc::new(ServerKeys(pki.clone()));
+    let context =
+        controllers::Context::new(informers.clone(), settings, keys, client(api, masters()), move |account| {
+            client(&acting, service_account(account))
+        });
+    let started = controllers::start(&context);
     let scheduler = informers.with_client(client(api, User::component(SCHEDULER)));
     supervisor.spawn("scheduler", scheduler::run(scheduler));
     supervisor.spawn("flow control defaults", bootstrap::flow_control::keep(client(api, masters())));
+    for (component, tasks) in [("controller-manager", started), ("scheduler", vec!["scheduler"])] {
+        api.health().component(component, Arc::new(works(tasks, supervisor)));
+    }
     supervisor.spawn("role aggregation", bootstrap::aggregation::keep_reconciled(client(api, masters())));
+}
+
+/// Whether none of a component's tasks has failed.
+fn works(tasks: Vec<&'static str>, supervisor: &Supervisor) -> impl Fn() -> Result<(), String> + use<> {
+    let supervisor = supervisor.clone();
+    move || match tasks.iter().find(|task| supervisor.has_failed(task)) {
+        Some(task) => Err(format!("the task {task:?} has failed")),
+        None => Ok(()),
+    }
 }
 
 fn write_kubeconfig(config: &config::Server, pki: &pki::Server) -> anyhow::Result<()> {
@@ -221,3 +281,6 @@ fn service_account(name: &str) -> User {
         ..User::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,18 @@ use std::sync::Arc;
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 use kube::Client;
 
-use crate::client::{events::Recorder, informer::Informers};
+use crate::{
+    base::task::Supervisor,
+    client::{events::Recorder, informer::Informers},
+};
 
+mod account_tokens;
+mod bootstrap_token;
+mod certificates;
 mod deployment;
 mod endpoints;
 mod garbage;
+pub mod keys;
 mod kubernetes_service;
 mod namespace;
 mod node_ipam;
@@ -21,10 +28,12 @@ mod node_secret;
 mod owner;
 mod pod_gc;
 mod pods;
+mod policy_status;
 mod replicas;
 mod resource_quota;
 mod root_ca;
 mod service_account;
+mod service_addresses;
 mod storage_protection;
 mod taint_eviction;
 
@@ -39,6 +48,8 @@ pub struct Config {
     pub api_port: u16,
     /// First address of the service network, one per family: that of the `kubernetes` Service.
     pub kubernetes_service_ips: Vec<std::net::IpAddr>,
+    /// Networks that services get their addresses from, one per address family.
+    pub service_cidrs: Vec<ipnet::IpNet>,
     /// Certificate authority of the API server, PEM: what pods verify it with.
     pub root_ca_pem: String,
     /// The node that runs in the server's own process, if one does.
@@ -52,6 +63,8 @@ pub struct Context {
     pub informers: Informers,
     /// The cluster.
     pub config: Arc<Config>,
+    /// What signs certificates and tokens.
+    pub keys: Arc<dyn keys::Keys>,
     /// A client that may do everything, for the objects that are the server's own.
     pub own_client: Client,
     client_as: Arc<dyn Fn(&str) -> Client + Send + Sync>,
@@ -63,10 +76,11 @@ impl Context {
     pub fn new(
         informers: Informers,
         config: Config,
+        keys: Arc<dyn keys::Keys>,
         own_client: Client,
         client_as: impl Fn(&str) -> Client + Send + Sync + 'static,
     ) -> Self {
-        Self { informers, config: Arc::new(config), own_client, client_as: Arc::new(client_as) }
+        Self { informers, config: Arc::new(config), keys, own_client, client_as: Arc::new(client_as) }
     }
 
     /// A client that acts as the service account `kube-system/<controller>`.
@@ -80,10 +94,11 @@ impl Context {
     }
 }
 
-/// Starts all controllers.
-pub fn start(context: &Context) {
-    let supervisor = context.informers.supervisor();
+/// Starts all controllers; gives the names of their tasks.
+pub fn start(context: &Context) -> Vec<&'static str> {
+    let mut supervisor = Starting { supervisor: context.informers.supervisor(), names: Vec::new() };
     supervisor.spawn("kubernetes service", kubernetes_service::run(context.clone()));
+    supervisor.spawn("service addresses", service_addresses::run(context.clone()));
     supervisor.spawn("service account controller", service_account::run(context.clone()));
     supervisor.spawn("root CA publisher", root_ca::run(context.clone()));
     supervisor.spawn("node IPAM controller", node_ipam::run(context.clone()));
@@ -100,8 +115,29 @@ pub fn start(context: &Context) {
     supervisor.spawn("garbage collector", garbage::run(context.clone()));
     supervisor.spawn("pod garbage collector", pod_gc::run(context.clone()));
     supervisor.spawn("resource quota controller", resource_quota::run(context.clone()));
+    supervisor.spawn("CSR signing controller", certificates::signer::run(context.clone()));
+    supervisor.spawn("CSR approving controller", certificates::approver::run(context.clone()));
+    supervisor.spawn("CSR cleaner", certificates::cleaner::run(context.clone()));
+    supervisor.spawn("service account tokens", account_tokens::run(context.clone()));
+    supervisor.spawn("token cleaner", bootstrap_token::cleaner::run(context.clone()));
+    supervisor.spawn("bootstrap signer", bootstrap_token::signer::run(context.clone()));
+    supervisor.spawn("admission policy status controller", policy_status::run(context.clone()));
     supervisor.spawn("PVC protection controller", storage_protection::claims::run(context.clone()));
     supervisor.spawn("PV protection controller", storage_protection::volumes::run(context.clone()));
+    supervisor.names
+}
+
+/// Starts tasks and remembers their names.
+struct Starting<'a> {
+    supervisor: &'a Supervisor,
+    names: Vec<&'static str>,
+}
+
+impl Starting<'_> {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.names.push(name);
+        self.supervisor.spawn(name, task);
+    }
 }
 
 /// Whether an error says that the object is not there, which whoever deletes or looks is fine with.

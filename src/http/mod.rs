@@ -10,6 +10,8 @@ mod greeting;
 pub mod identity;
 pub mod join;
 mod peers;
+pub mod remote_user;
+pub mod roots;
 pub mod server;
 pub mod spdy;
 pub mod tunnel;

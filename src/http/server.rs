@@ -80,6 +80,8 @@ pub struct RemoteAddress(pub SocketAddr);
 pub enum PeerCertificate {
     /// Signed by an authority that the listener believes.
     Verified(Arc<Identity>),
+    /// Signed by the authority of proxies, which speak for others ([`crate::http::remote_user`]).
+    Proxy(Arc<Identity>),
     /// Not to be believed: the request must be refused, not treated as anonymous.
     Rejected,
 }
@@ -92,15 +94,37 @@ impl PeerCertificate {
             _ => None,
         }
     }
+
+    /// The identity of a proxy, likewise.
+    pub fn proxy(&self) -> Option<&Identity> {
+        match self {
+            Self::Proxy(identity) if identity.not_after > authority::seconds_now() => Some(identity),
+            _ => None,
+        }
+    }
+}
+
+/// Whose certificates are believed.
+pub struct Verifiers {
+    /// Clients, who speak for themselves.
+    pub clients: ClientVerifier,
+    /// Proxies, if there can be any.
+    pub proxies: Option<ClientVerifier>,
+}
+
+impl From<ClientVerifier> for Verifiers {
+    fn from(clients: ClientVerifier) -> Self {
+        Self { clients, proxies: None }
+    }
 }
 
 /// Serves `listener` until shutdown, then drains. Every request's extensions carry a
-/// [`RemoteAddress`] and, if the client showed a certificate, a [`PeerCertificate`] as `verifier`
-/// judged it. The configuration comes from [`crate::pki::tls::server`].
+/// [`RemoteAddress`] and, if the client showed a certificate, a [`PeerCertificate`] as `verifiers`
+/// judge it. The configuration comes from [`crate::pki::tls::server`].
 pub fn serve<S, F>(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
-    verifier: ClientVerifier,
+    verifiers: impl Into<Verifiers>,
     service: S,
     supervisor: &Supervisor,
     limits: Limits,
@@ -110,7 +134,7 @@ pub fn serve<S, F>(
 {
     let permits = Arc::new(Semaphore::new(limits.connections));
     let peers = Peers::new(limits.connections_per_peer);
-    let shared = Arc::new(Shared { acceptor: TlsAcceptor::from(tls), verifier, service, limits });
+    let shared = Arc::new(Shared { acceptor: TlsAcceptor::from(tls), verifiers: verifiers.into(), service, limits });
     let token = supervisor.token();
     let connections = supervisor.clone();
     supervisor.spawn("listener", async move {
@@ -144,7 +168,7 @@ async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
 
 struct Shared<S> {
     acceptor: TlsAcceptor,
-    verifier: ClientVerifier,
+    verifiers: Verifiers,
     service: S,
     limits: Limits,
 }
@@ -172,7 +196,7 @@ where
                 Err(_) => return tracing::debug!(%remote, "TLS handshake took too long"),
             },
         };
-        let peer = judge(&stream, &self.verifier);
+        let peer = judge(&stream, &self.verifiers);
         self.serve_http(stream, remote, peer, shutdown).await;
     }
 
@@ -217,12 +241,17 @@ fn prepare(request: Request<Incoming>, remote: SocketAddr, peer: Option<PeerCert
 }
 
 /// Judged once per connection: a chain costs two signature checks, requests are many.
-fn judge(stream: &TlsStream<TcpStream>, verifier: &ClientVerifier) -> Option<PeerCertificate> {
+fn judge(stream: &TlsStream<TcpStream>, verifiers: &Verifiers) -> Option<PeerCertificate> {
     let (leaf, intermediates) = stream.get_ref().1.peer_certificates()?.split_first()?;
-    let verified = verifier.verify_client_cert(leaf, intermediates, UnixTime::now());
-    Some(match verified.ok().and_then(|_| Identity::from_der(leaf).ok()) {
-        Some(identity) => PeerCertificate::Verified(Arc::new(identity)),
-        None => PeerCertificate::Rejected,
+    let is_believed =
+        |verifier: &ClientVerifier| verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).is_ok();
+    let Ok(identity) = Identity::from_der(leaf).map(Arc::new) else { return Some(PeerCertificate::Rejected) };
+    Some(if is_believed(&verifiers.clients) {
+        PeerCertificate::Verified(identity)
+    } else if verifiers.proxies.as_ref().is_some_and(is_believed) {
+        PeerCertificate::Proxy(identity)
+    } else {
+        PeerCertificate::Rejected
     })
 }
 
@@ -269,8 +298,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let supervisor = Supervisor::new();
-        let (tls, verifier) = (pki.api_tls().unwrap(), pki.client_verifier().unwrap());
-        serve(listener, tls, verifier, whoami, &supervisor, limits);
+        let (tls, verifiers) = (
+            pki.api_tls().unwrap(),
+            Verifiers { clients: pki.client_verifier().unwrap(), proxies: Some(pki.proxy_verifier().unwrap()) },
+        );
+        serve(listener, tls, verifiers, whoami, &supervisor, limits);
         Fixture { _directory: directory, pki, address, supervisor }
     }
 
@@ -279,6 +311,7 @@ mod tests {
             None => "nobody".to_owned(),
             Some(PeerCertificate::Rejected) => "rejected".to_owned(),
             Some(PeerCertificate::Verified(identity)) => identity.common_name.clone(),
+            Some(PeerCertificate::Proxy(identity)) => format!("proxy {}", identity.common_name),
         };
         Response::new(body::full(text))
     }
@@ -296,6 +329,7 @@ mod tests {
         let fixture = fixture().await;
         assert_eq!(ask(&fixture, None).await, "nobody");
         assert_eq!(ask(&fixture, Some(&fixture.pki.admin().unwrap())).await, "system:admin");
+        assert_eq!(ask(&fixture, Some(&fixture.pki.proxy_identity())).await, "proxy system:auth-proxy");
     }
 
     #[tokio::test]

@@ -90,6 +90,11 @@ impl Authority {
         &self.der
     }
 
+    /// The authority's key.
+    pub(super) fn key(&self) -> &KeyPair {
+        self.issuer.key()
+    }
+
     /// Makes a new key and a certificate for it.
     pub fn issue(&self, profile: Profile<'_>) -> Result<Issued, Error> {
         let failed = |source| Error::Certificate { what: profile.common_name.to_owned(), source };

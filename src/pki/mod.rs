@@ -11,8 +11,11 @@ use std::path::PathBuf;
 
 pub mod agent;
 pub mod authority;
+pub mod certify;
+mod der;
 pub mod identity;
 pub mod join;
+pub mod jwt;
 pub mod kubeconfig;
 pub mod server;
 pub mod serving;
@@ -45,6 +48,15 @@ pub enum Error {
         #[source]
         source: rcgen::Error,
     },
+    /// A signing request was not signed with the key it is for.
+    #[error("unable to verify certificate request signature")]
+    RequestSignature,
+    /// An authority cannot sign any more.
+    #[error("the signer has expired")]
+    AuthorityExpired,
+    /// Usages of a certificate that nobody knows.
+    #[error("unrecognized usage values: {0:?}")]
+    Usages(Vec<String>),
     /// A certificate could not be parsed.
     #[error("parse {0}")]
     Parse(&'static str),

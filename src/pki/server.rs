@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     pki::{
         Error,
         authority::{Authority, Issued, Profile, Usage},
+        certify::{self, Usages},
         join::{ClusterSettings, JoinRequest, JoinResponse},
         kubeconfig,
         serving::{Kept, Serving},
@@ -29,6 +31,9 @@ use crate::{
 const RENEWAL_INTERVAL: Duration = Duration::from_hours(24);
 /// Most names a node may ask its serving certificate to carry.
 const NODE_NAMES_LIMIT: usize = 32;
+
+/// The name in certificates of proxies that are believed about whom they speak for.
+pub const PROXY_USER: &str = "system:auth-proxy";
 
 /// What the serving certificate must be valid for, and the token if one is prescribed.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +60,7 @@ pub struct Server {
     request_header_authority: Authority,
     names: Vec<String>,
     serving: Arc<Serving>,
+    proxy: ArcSwap<Issued>,
     signing: SigningKey,
     token: JoinToken,
 }
@@ -68,9 +74,12 @@ impl Server {
         let server_authority = Authority::open(&tls_directory, "server-ca")?;
         let names = serving_names(options);
         let (issued, _) = Kept::new(&tls_directory, SERVING).obtain(&server_authority, serving_profile(&names))?;
+        let request_header_authority = Authority::open(&tls_directory, "request-header-ca")?;
+        let (proxy, _) = Kept::new(&tls_directory, PROXYING).obtain(&request_header_authority, PROXY_PROFILE)?;
         Ok(Self {
             client_authority: Authority::open(&tls_directory, "client-ca")?,
-            request_header_authority: Authority::open(&tls_directory, "request-header-ca")?,
+            request_header_authority,
+            proxy: ArcSwap::from_pointee(proxy),
             serving: Arc::new(Serving::new(&issued)?),
             signing: SigningKey::open(&tls_directory.join("service.key"))?,
             token: JoinToken::open(&directory.join("token"), options.token.as_deref(), server_authority.pem())?,
@@ -110,9 +119,22 @@ impl Server {
         tls::client_verifier(self.client_authority.pem())
     }
 
-    /// TLS of the API listener. Connections made after a renewal show the new certificate.
+    /// Verifies certificates of proxies, which speak for others.
+    pub fn proxy_verifier(&self) -> Result<tls::ClientVerifier, Error> {
+        tls::client_verifier(self.request_header_authority.pem())
+    }
+
+    /// What this server shows to the servers behind it: by it, they believe whom it speaks for. It
+    /// changes when it is renewed.
+    pub fn proxy_identity(&self) -> Arc<Issued> {
+        self.proxy.load_full()
+    }
+
+    /// TLS of the API listener. Connections made after a renewal show the new certificate. Clients are
+    /// told both authorities whose certificates may be shown.
     pub fn api_tls(&self) -> Result<Arc<ServerConfig>, Error> {
-        tls::server(self.serving.clone(), &self.client_verifier()?, tls::API_PROTOCOLS)
+        let authorities = [self.client_authority.pem(), self.request_header_authority.pem()].concat();
+        tls::server(self.serving.clone(), &tls::client_verifier(&authorities)?, tls::API_PROTOCOLS)
     }
 
     /// TLS with which the API server calls kubelets that have no tunnel.
@@ -155,27 +177,46 @@ impl Server {
         })
     }
 
-    /// Issues the serving certificate anew if it is due, and shows it at once. Blocks on files.
-    pub fn renew(&self) -> Result<bool, Error> {
-        let kept = Kept::new(&self.directory, SERVING);
-        let (issued, new) = kept.obtain(&self.server_authority, serving_profile(&self.names))?;
-        if new {
-            self.serving.replace(&issued)?;
-        }
-        Ok(new)
+    /// Signs what a PEM signing request asks for (see [`certify::certify`]), as a client of the API or
+    /// as anything else.
+    pub fn certify(
+        &self,
+        request_pem: &[u8],
+        usages: &Usages,
+        lifetime_seconds: i64,
+        is_client: bool,
+    ) -> Result<String, Error> {
+        let authority = if is_client { &self.client_authority } else { &self.server_authority };
+        certify::certify(authority, request_pem, usages, lifetime_seconds)
     }
 
-    /// Looks once a day whether the serving certificate is due, for as long as the server runs.
+    /// Issues the serving certificate and the one of the proxy anew if they are due, and shows them at
+    /// once; whether any was. Blocks on files.
+    pub fn renew(&self) -> Result<bool, Error> {
+        let kept = Kept::new(&self.directory, SERVING);
+        let (serving, new_serving) = kept.obtain(&self.server_authority, serving_profile(&self.names))?;
+        if new_serving {
+            self.serving.replace(&serving)?;
+        }
+        let kept = Kept::new(&self.directory, PROXYING);
+        let (proxy, new_proxy) = kept.obtain(&self.request_header_authority, PROXY_PROFILE)?;
+        if new_proxy {
+            self.proxy.store(Arc::new(proxy));
+        }
+        Ok(new_serving || new_proxy)
+    }
+
+    /// Looks once a day whether these certificates are due, for as long as the server runs.
     pub async fn keep_fresh(self: Arc<Self>, lane: Lane) {
         loop {
             tokio::time::sleep(RENEWAL_INTERVAL).await;
             let server = self.clone();
             match lane.run(move || server.renew()).await {
-                Ok(true) => tracing::info!("issued a new serving certificate"),
+                Ok(true) => tracing::info!("issued new certificates of the server"),
                 Ok(false) => {}
                 Err(error) => {
                     let error = log::chain(&error);
-                    tracing::error!(error, "the serving certificate could not be renewed");
+                    tracing::error!(error, "the certificates of the server could not be renewed");
                 }
             }
         }
@@ -188,6 +229,9 @@ impl Server {
 }
 
 const SERVING: &str = "serving-kube-apiserver";
+const PROXYING: &str = "client-auth-proxy";
+const PROXY_PROFILE: Profile<'static> =
+    Profile { common_name: PROXY_USER, organization: None, names: &[], usage: Usage::Client };
 
 fn serving_profile(names: &[String]) -> Profile<'_> {
     Profile { common_name: "nauplius", organization: None, names, usage: Usage::Server }

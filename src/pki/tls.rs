@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
-    client::danger::HandshakeSignatureValid,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::{WantsClientCert, danger::HandshakeSignatureValid},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
     server::{
@@ -82,6 +83,15 @@ pub fn client(
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authorities_pem)?);
+    client_of(builder, identity, protocols)
+}
+
+/// A client that knows already whom it believes, and shows `identity` if it has one.
+pub fn client_of(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<&Issued>,
+    protocols: &[&[u8]],
+) -> Result<Arc<ClientConfig>, Error> {
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(issued) => {
@@ -91,6 +101,30 @@ pub fn client(
     };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
+}
+
+/// A client of servers outside the cluster: it believes the authorities of a PEM text, or without one
+/// those that the machine trusts. A machine that has none installed trusts Mozilla's. Blocks on files.
+pub fn outside_client(authorities_pem: Option<&str>, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, Error> {
+    let roots = match authorities_pem {
+        Some(pem) => roots(pem)?,
+        None => public_roots(),
+    };
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+fn public_roots() -> Arc<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if store.is_empty() {
+        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    Arc::new(store)
 }
 
 /// Checks in the handshake only that the client holds the key of the certificate it shows.

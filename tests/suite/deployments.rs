@@ -114,5 +114,8 @@ fn a_replication_controller_keeps_its_pods() {
     kubectl.run("scale rc/old --replicas=1");
     kubectl.run("wait rc/old --for=jsonpath={.status.replicas}=1 --timeout=60s");
     kubectl.run("delete rc/old");
-    eventually("its pods go with it", PATIENCE, || kubectl.get("pods")["items"].as_array().unwrap().is_empty());
+    eventually("its pods go with it", PATIENCE, || {
+        let pods = kubectl.run("get pods -o name");
+        if pods.trim().is_empty() { Ok(()) } else { Err(pods) }
+    });
 }

@@ -81,6 +81,11 @@ impl Shape {
         self.kind == Type::Dyn && self.most.is_some()
     }
 
+    /// The fewest bytes that a value takes as JSON.
+    pub fn least_bytes(&self) -> u64 {
+        self.least_bytes
+    }
+
     /// The shape of items or values.
     pub fn items(&self) -> Option<&Self> {
         self.items.as_deref()

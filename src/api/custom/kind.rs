@@ -7,12 +7,22 @@ use std::{
 };
 
 use bytes::Bytes;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::WebhookConversion;
 use serde_json::Value;
 
-use super::{defaults, json_path::JsonPath, prune, schema, structural::Structural, validate};
+use super::{
+    defaults,
+    json_path::JsonPath,
+    prune,
+    rules::{self, Rules},
+    schema,
+    structural::Structural,
+    validate,
+};
 use crate::api::{
     Status,
     decoded::Decoded,
+    field::{self, Path},
     kind::{Name, NameRule, Scope, Strategy, TableColumn},
     meta,
     schema::Schema,
@@ -30,12 +40,20 @@ pub struct CustomKind {
     pub api_version: Box<str>,
     /// The API version in which objects are stored.
     pub stored_version: Box<str>,
+    /// All versions that are served, this one among them: `v1`, `v1beta1`.
+    pub versions: Arc<[Box<str>]>,
+    /// Who converts objects between versions; if nobody, these differ in nothing but their name.
+    pub conversion: Option<Arc<WebhookConversion>>,
     /// `Foo`
     pub kind: Box<str>,
     /// Where objects live.
     pub scope: Scope,
     /// What objects look like.
-    pub structural: Structural,
+    pub structural: Arc<Structural>,
+    /// What they look like in the version in which they are stored.
+    pub stored_structural: Arc<Structural>,
+    /// The revision of the definition.
+    pub revision: u64,
     /// Whether status is written apart from the rest.
     pub has_status: bool,
     /// Where a Scale is in an object, if it has one.
@@ -52,7 +70,12 @@ pub struct CustomKind {
     pub tag: Box<str>,
     pub(super) decoding: OnceLock<Arc<Schema>>,
     pub(super) merging: OnceLock<Arc<Schema>>,
+    pub(super) rules: OnceLock<Option<Rules>>,
 }
+
+/// Problems after which rules could not be evaluated soundly.
+const BLOCKING: [&str; 5] =
+    ["FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"];
 
 /// Where the parts of a Scale are in an object (`CustomResourceSubresourceScale`).
 #[derive(Debug, Clone)]
@@ -117,6 +140,34 @@ impl CustomKind {
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         let dropped = prune::prune(object, &self.structural);
         dropped.into_iter().map(|path| format!("unknown field \"{path}\"")).collect()
+    }
+
+    /// A stored object as the definition has it by now, which may have changed since; `None` if that is
+    /// what it is.
+    pub fn refreshed(&self, stored: &Value) -> Option<Value> {
+        let mut object = stored.clone();
+        prune::prune(&mut object, &self.stored_structural);
+        defaults::fill_in(&mut object, &self.stored_structural);
+        (object != *stored).then_some(object)
+    }
+
+    /// The validation rules, compiled when the first object is written.
+    fn rules(&self) -> Option<&Rules> {
+        self.rules.get_or_init(|| Rules::compile(&self.structural, true)).as_ref()
+    }
+
+    /// Adds what the schema and its rules find wrong. `old` is what the object was before.
+    fn check(&self, object: &Value, old: Option<&Value>, mut causes: Vec<Cause>) -> Vec<Cause> {
+        causes.extend(validate::validate(object, old, &self.structural));
+        let Some(rules) = self.rules() else { return causes };
+        if causes.iter().any(|cause| BLOCKING.contains(&&*cause.reason)) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing \
+                          errors to complete validation";
+            causes.push(field::invalid(&Path::new("<nil>"), Value::Null, detail));
+        } else {
+            causes.extend(rules::validate(object, old, &self.structural, rules));
+        }
+        causes
     }
 
     /// `com.example.v1.Foo`: the group's parts reversed.
@@ -209,9 +260,7 @@ impl Strategy for CustomKind {
     }
 
     fn validate(&self, object: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata::validate(object, self.scope, NameRule::Subdomain);
-        causes.extend(validate::validate(object, None, &self.structural));
-        causes
+        self.check(object, None, metadata::validate(object, self.scope, NameRule::Subdomain))
     }
 
     fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
@@ -221,14 +270,11 @@ impl Strategy for CustomKind {
     fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         let mut causes = metadata::validate(new, self.scope, NameRule::Subdomain);
         causes.extend(metadata::validate_update(new, old));
-        causes.extend(validate::validate(new, Some(old), &self.structural));
-        causes
+        self.check(new, Some(old), causes)
     }
 
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata::validate_update(new, old);
-        causes.extend(validate::validate(new, Some(old), &self.structural));
-        causes
+        self.check(new, Some(old), metadata::validate_update(new, old))
     }
 
     fn selectable_fields(&self, object: &Decoded) -> Vec<(Name, String)> {

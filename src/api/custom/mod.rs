@@ -1,13 +1,15 @@
 //! Custom resources: from a CustomResourceDefinition to kinds that are served like built-in ones.
-//! [`structural`] is what a definition's schema is parsed into; [`prune`], [`defaults`] and
-//! [`validate`] go by it; [`kind`] is the strategy made of them.
+//! [`structural`] is what a definition's schema is parsed into; [`prune`], [`defaults`], [`validate`] and
+//! [`rules`] go by it; [`kind`] is the strategy made of them.
 
+pub mod correlate;
 pub mod defaults;
 pub mod formats;
 pub mod json_path;
 pub mod kind;
 mod openapi;
 pub mod prune;
+pub mod rules;
 pub mod schema;
 pub mod structural;
 pub mod validate;
@@ -17,7 +19,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionVersion,
+    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionSpec,
+    CustomResourceDefinitionVersion, WebhookConversion,
 };
 use serde_json::Value;
 
@@ -43,7 +46,7 @@ const ENDING: &[&str] = &["delete", "deletecollection", "get", "list", "patch", 
 /// first. Empty for what is no definition.
 pub fn kinds(definition: &Bytes) -> Vec<Descriptor> {
     let Ok(parsed) = serde_json::from_slice::<CustomResourceDefinition>(definition) else { return Vec::new() };
-    let schemas: Value = serde_json::from_slice(definition).unwrap_or_default();
+    let schemas = structurals(&serde_json::from_slice(definition).unwrap_or_default());
     let accepted = parsed.status.as_ref().and_then(|status| status.accepted_names.as_ref());
     let names = accepted.filter(|names| !names.plural.is_empty()).unwrap_or(&parsed.spec.names);
     let versions = parsed.spec.versions.iter().enumerate().filter(|(_, version)| version.served);
@@ -86,24 +89,39 @@ fn descriptor(group: &str, version: &str, names: &CustomResourceDefinitionNames,
     }
 }
 
+/// The schemas of all versions. A version without one may have anything.
+fn structurals(definition: &Value) -> Vec<Arc<Structural>> {
+    let versions = definition.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
+    let read = |version: &Value| match version.pointer("/schema/openAPIV3Schema") {
+        Some(schema) => Structural::read(schema),
+        None => Structural { preserves_unknown: true, ..Structural::default() },
+    };
+    versions.map(|version| Arc::new(read(version))).collect()
+}
+
 fn custom_kind(
     definition: &CustomResourceDefinition,
-    schemas: &Value,
+    schemas: &[Arc<Structural>],
     version: &CustomResourceDefinitionVersion,
     source: (Bytes, usize),
 ) -> CustomKind {
     let spec = &definition.spec;
     let stored = spec.versions.iter().find(|version| version.storage).unwrap_or(version);
-    let pointer = format!("/spec/versions/{}/schema/openAPIV3Schema", source.1);
-    let open = || Structural { preserves_unknown: true, ..Structural::default() };
+    let served = spec.versions.iter().filter(|version| version.served);
+    let stored_at = spec.versions.iter().position(|version| version.storage).unwrap_or(source.1);
     let subresources = version.subresources.as_ref();
-    let (uid, generation) = (definition.metadata.uid.as_deref(), definition.metadata.generation);
+    let metadata = &definition.metadata;
+    let (uid, generation) = (metadata.uid.as_deref(), metadata.generation);
     CustomKind {
         api_version: format!("{}/{}", spec.group, version.name).into(),
         stored_version: format!("{}/{}", spec.group, stored.name).into(),
+        conversion: webhook(spec).map(Arc::new),
+        versions: served.map(|version| version.name.as_str().into()).collect(),
         kind: spec.names.kind.as_str().into(),
         scope: if spec.scope == "Cluster" { Scope::Cluster } else { Scope::Namespaced },
-        structural: schemas.pointer(&pointer).map_or_else(open, Structural::read),
+        structural: schemas[source.1].clone(),
+        stored_structural: schemas[stored_at].clone(),
+        revision: metadata.resource_version.as_deref().and_then(|revision| revision.parse().ok()).unwrap_or_default(),
         has_status: subresources.is_some_and(|all| all.status.is_some()),
         scale: subresources.and_then(|all| scale(all.scale.as_ref()?)),
         columns: columns(version),
@@ -113,7 +131,13 @@ fn custom_kind(
         tag: format!("{} {}", uid.unwrap_or_default(), generation.unwrap_or_default()).into(),
         decoding: OnceLock::new(),
         merging: OnceLock::new(),
+        rules: OnceLock::new(),
     }
+}
+
+fn webhook(spec: &CustomResourceDefinitionSpec) -> Option<WebhookConversion> {
+    let conversion = spec.conversion.as_ref().filter(|conversion| conversion.strategy == "Webhook")?;
+    conversion.webhook.clone()
 }
 
 fn scale(
@@ -191,7 +215,7 @@ pub(crate) mod tests {
     pub(crate) fn served(definition: &Value, index: usize) -> CustomKind {
         let parsed: CustomResourceDefinition = serde_json::from_value(definition.clone()).unwrap();
         let source = (definition.to_string().into(), index);
-        custom_kind(&parsed, definition, &parsed.spec.versions[index], source)
+        custom_kind(&parsed, &structurals(definition), &parsed.spec.versions[index], source)
     }
 
     #[test]

@@ -40,7 +40,8 @@ fn document(kind: &CustomKind, metadata: Value) -> Value {
 fn declare_identity(schema: &mut Map<String, Value>, metadata: &Value) {
     let properties = schema.entry("properties").or_insert_with(|| json!({}));
     properties["apiVersion"] = json!({"type": "string", "description": "APIVersion defines the schema of this object: its group and version."});
-    properties["kind"] = json!({"type": "string", "description": "Kind names the resource that this object is of, in CamelCase."});
+    properties["kind"] =
+        json!({"type": "string", "description": "Kind names the resource that this object is of, in CamelCase."});
     properties["metadata"] = metadata.clone();
 }
 

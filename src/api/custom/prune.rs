@@ -17,6 +17,13 @@ pub fn prune(object: &mut Value, schema: &Structural) -> Vec<String> {
     dropped
 }
 
+/// Likewise from a value that is no whole object.
+pub fn prune_value(value: &mut Value, schema: &Structural) -> Vec<String> {
+    let mut dropped = Vec::new();
+    walk(value, schema, "", false, &mut dropped);
+    dropped
+}
+
 fn walk(value: &mut Value, schema: &Structural, path: &str, is_object: bool, dropped: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {

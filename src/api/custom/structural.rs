@@ -4,9 +4,12 @@
 
 use std::sync::OnceLock;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
 use regex::{Regex, RegexBuilder};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
+const VALIDATIONS: &str = "x-kubernetes-validations";
 /// Memory that one compiled pattern may take.
 const PATTERN_LIMIT_BYTES: usize = 1 << 20;
 
@@ -30,6 +33,21 @@ pub enum Kind {
     Boolean,
     /// A whole number or text (`x-kubernetes-int-or-string`).
     IntOrString,
+}
+
+impl Kind {
+    /// The `type` in the schema, which is empty where none is given.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Any | Self::IntOrString => "",
+            Self::Object => "object",
+            Self::Array => "array",
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+        }
+    }
 }
 
 /// How a list is shared and checked (`x-kubernetes-list-type`).
@@ -102,6 +120,8 @@ pub struct Rules {
     pub one_of: Box<[Structural]>,
     /// This does not hold.
     pub not: Option<Box<Structural>>,
+    /// Rules in CEL (`x-kubernetes-validations`); [`super::rules`] evaluates them.
+    pub validations: Box<[ValidationRule]>,
 }
 
 /// A bound of numbers.
@@ -163,6 +183,11 @@ impl Structural {
         Some(&self.properties[at].1)
     }
 
+    /// Rules in CEL of this value itself.
+    pub fn validations(&self) -> &[ValidationRule] {
+        self.rules.as_ref().map(|rules| &*rules.validations).unwrap_or_default()
+    }
+
     /// The schema of a field, declared or not.
     pub fn field(&self, name: &str) -> Option<&Self> {
         self.property(name).or(self.additional.as_deref())
@@ -172,7 +197,7 @@ impl Structural {
 impl Rules {
     /// `None` if nothing but the type matters.
     fn read(schema: &Value) -> Option<Self> {
-        const KEYWORDS: [&str; 18] = [
+        const KEYWORDS: [&str; 19] = [
             "required",
             "enum",
             "pattern",
@@ -191,6 +216,7 @@ impl Rules {
             "oneOf",
             "not",
             "uniqueItems",
+            VALIDATIONS,
         ];
         if !KEYWORDS.iter().any(|keyword| schema.get(keyword).is_some()) {
             return None;
@@ -212,6 +238,10 @@ impl Rules {
             any_of: junction("anyOf"),
             one_of: junction("oneOf"),
             not: schema.get("not").map(|not| Box::new(Structural::read(not))),
+            validations: array(schema, VALIDATIONS)
+                .iter()
+                .filter_map(|rule| ValidationRule::deserialize(rule).ok())
+                .collect(),
         })
     }
 }

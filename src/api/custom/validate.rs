@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{
+    correlate::{counterpart, is_unchanged, key_of},
     formats,
     structural::{Bounds, Kind, Limit, ListKind, Rules, Structural},
 };
@@ -17,8 +18,13 @@ const REPORTED: usize = 100;
 
 /// Every problem of an object; `old` is what it was before.
 pub fn validate(object: &Value, old: Option<&Value>, schema: &Structural) -> Vec<Cause> {
+    validate_at(object, old, schema, &Path::default())
+}
+
+/// Every problem of a value, told of as being at `path`.
+pub fn validate_at(value: &Value, old: Option<&Value>, schema: &Structural, path: &Path) -> Vec<Cause> {
     let mut walk = Walk { causes: Vec::new() };
-    walk.value(object, old, schema, &Path::new(""));
+    walk.value(value, old, schema, path);
     walk.causes
 }
 
@@ -28,7 +34,7 @@ struct Walk {
 
 impl Walk {
     fn value(&mut self, value: &Value, old: Option<&Value>, schema: &Structural, path: &Path) {
-        if old == Some(value) || self.causes.len() >= REPORTED {
+        if old.is_some_and(|old| is_unchanged(value, old, schema)) || self.causes.len() >= REPORTED {
             return;
         }
         if !has_kind(value, schema) {
@@ -224,13 +230,8 @@ fn has_kind(value: &Value, schema: &Structural) -> bool {
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Any => "any",
-        Kind::Object => "object",
-        Kind::Array => "array",
-        Kind::String => "string",
-        Kind::Integer => "integer",
-        Kind::Number => "number",
-        Kind::Boolean => "boolean",
         Kind::IntOrString => "integer,string",
+        kind => kind.name(),
     }
 }
 
@@ -262,18 +263,6 @@ fn equal(a: &Value, b: &Value) -> bool {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
         _ => a == b,
     }
-}
-
-/// The item that stood for the same thing before.
-fn counterpart<'o>(item: &Value, before: &'o [Value], list: &ListKind) -> Option<&'o Value> {
-    let ListKind::Map(keys) = list else { return None };
-    let key = key_of(item, keys);
-    before.iter().find(|old| key_of(old, keys) == key)
-}
-
-fn key_of(item: &Value, keys: &[Box<str>]) -> Value {
-    let present = keys.iter().filter_map(|key| Some((key.to_string(), item.get(&**key)?.clone())));
-    Value::Object(present.collect())
 }
 
 /// Of several failed alternatives the one that came closest is told.

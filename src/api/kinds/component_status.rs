@@ -1,5 +1,5 @@
-//! Component statuses: an old list of the control plane's parts that clients may still ask for. All
-//! parts are one process here, which answers or does not: the list is empty.
+//! Component statuses: an old list of the control plane's parts that clients may still ask for. None is
+//! stored: the API server makes them of its health checks.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ComponentStatus;

@@ -17,6 +17,7 @@ pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
+pub mod equivalent;
 pub mod event;
 pub mod flow_control;
 pub mod horizontal_pod_autoscaler;
@@ -63,27 +64,37 @@ use crate::api::{
     kind::{Descriptor, GroupResource, descriptor},
 };
 
-/// How a resource is kept that has no objects of its own: it is another shape of a stored one.
+/// How a kind is kept that has no objects of its own: it is another shape of a stored one, in another
+/// group or in another version of the same resource.
 #[derive(Clone, Copy)]
 pub struct SharedStorage {
     /// The resource whose objects are stored.
     pub stored: GroupResource<'static>,
-    /// From this resource's shape to the stored one.
+    /// From this kind's shape to the stored one.
     pub to_stored: fn(Value) -> Result<Value, Status>,
-    /// From the stored shape to this resource's.
+    /// From the stored shape to this kind's.
     pub from_stored: fn(Value) -> Result<Value, Status>,
 }
 
-/// How `resource` is stored when not as itself; `None` for nearly all.
-pub fn shared_storage(resource: GroupResource<'_>) -> Option<SharedStorage> {
-    (resource == GroupResource { group: "events.k8s.io", resource: "events" }).then_some(SharedStorage {
-        stored: GroupResource { group: "", resource: "events" },
-        to_stored: event::convert::value_to_core,
-        from_stored: event::convert::value_from_core,
-    })
+/// How `kind` is stored when not as itself; `None` for nearly all.
+pub fn shared_storage(kind: &Descriptor) -> Option<SharedStorage> {
+    match (&*kind.group, &*kind.version, &*kind.plural) {
+        ("events.k8s.io", "v1", "events") => Some(SharedStorage {
+            stored: GroupResource { group: "", resource: "events" },
+            to_stored: event::convert::value_to_core,
+            from_stored: event::convert::value_from_core,
+        }),
+        ("autoscaling", "v1", "horizontalpodautoscalers") => Some(SharedStorage {
+            stored: GroupResource { group: "autoscaling", resource: "horizontalpodautoscalers" },
+            to_stored: horizontal_pod_autoscaler::convert::value_to_v2,
+            from_stored: horizontal_pod_autoscaler::convert::value_from_v2,
+        }),
+        _ => None,
+    }
 }
 
-/// Every built-in kind, in the order in which discovery lists them.
+/// Every built-in kind, in the order in which discovery lists them: of a resource with several versions,
+/// the stored one first.
 pub fn all() -> Vec<Descriptor> {
     vec![
         descriptor::<review::BindingKind>(),
@@ -122,7 +133,8 @@ pub fn all() -> Vec<Descriptor> {
         descriptor::<review::SelfSubjectAccessReviewKind>(),
         descriptor::<review::SelfSubjectRulesReviewKind>(),
         descriptor::<review::SubjectAccessReviewKind>(),
-        descriptor::<horizontal_pod_autoscaler::HorizontalPodAutoscalerKind>(),
+        descriptor::<horizontal_pod_autoscaler::v2::HorizontalPodAutoscalerKind>(),
+        descriptor::<horizontal_pod_autoscaler::v1::HorizontalPodAutoscalerKind>(),
         descriptor::<cron_job::CronJobKind>(),
         descriptor::<job::JobKind>(),
         descriptor::<certificate_signing_request::CertificateSigningRequestKind>(),

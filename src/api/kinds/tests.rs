@@ -146,10 +146,10 @@ fn every_selectable_field_has_a_value() {
 #[test]
 fn names_are_distinct_and_well_formed() {
     let kinds = all();
-    let resources: BTreeSet<(&str, &str)> = kinds.iter().map(|kind| (&*kind.group, &*kind.plural)).collect();
+    let resources: BTreeSet<(String, &str)> = kinds.iter().map(|kind| (kind.api_version(), &*kind.plural)).collect();
     assert_eq!(resources.len(), kinds.len());
     let mut short = BTreeSet::new();
-    for kind in kinds.iter().filter(|kind| kind.group != "events.k8s.io") {
+    for kind in kinds.iter().filter(|kind| shared_storage(kind).is_none()) {
         assert_eq!(kind.singular, kind.kind.to_lowercase(), "{}", kind.plural);
         assert!(kind.verbs.iter().all(|verb| STORED.contains(verb)), "{}", kind.plural);
         for name in kind.short_names.iter() {
@@ -170,11 +170,11 @@ fn primary_columns_hold_the_name() {
 
 #[test]
 fn events_of_both_groups_are_stored_as_one() {
-    let shared = shared_storage(GroupResource { group: "events.k8s.io", resource: "events" }).unwrap();
+    let shared = shared_storage(&descriptor::<event::regarding::EventKind>()).unwrap();
     assert_eq!(shared.stored.group, "");
     let event = json!({"metadata": {"name": "a", "namespace": "b"}, "note": "hello", "regarding": {"name": "p"}});
     let stored = (shared.to_stored)(event).unwrap();
     assert_eq!((&stored["apiVersion"], &stored["message"]), (&json!("v1"), &json!("hello")));
     assert_eq!((shared.from_stored)(stored).unwrap()["note"], "hello");
-    assert!(shared_storage(GroupResource { group: "", resource: "pods" }).is_none());
+    assert!(shared_storage(&descriptor::<pod::PodKind>()).is_none());
 }

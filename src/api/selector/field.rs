@@ -32,6 +32,11 @@ impl FieldSelector {
         Ok(Self { terms })
     }
 
+    /// Fields that must have these values.
+    pub fn exactly(values: impl Iterator<Item = (String, String)>) -> Self {
+        Self { terms: values.map(|(field, value)| Term { field, value, equal: true }).collect() }
+    }
+
     /// The conditions.
     pub fn terms(&self) -> &[Term] {
         &self.terms

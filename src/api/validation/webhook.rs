@@ -1,6 +1,10 @@
 //! Where a webhook is called: a URL or a service, with the messages of apiserver's `util/webhook`.
 //! Admission and the conversion of custom resources call webhooks by the same rules.
 
+use k8s_openapi::{
+    api::admissionregistration::v1 as admission, apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions,
+};
+
 use super::{name, network};
 use crate::api::{
     field::{self, Path},
@@ -24,8 +28,48 @@ pub struct Service<'a> {
     pub port: Option<i32>,
 }
 
+impl Service<'_> {
+    /// Its port, or the one that stands for none.
+    pub fn port(&self) -> i32 {
+        self.port.unwrap_or(DEFAULT_PORT)
+    }
+}
+
+/// A client configuration, of admission or of conversion.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    /// The URL that is called.
+    pub url: Option<&'a str>,
+    /// The service that is called.
+    pub service: Option<Service<'a>>,
+    /// The authorities of its certificate, in PEM; empty for those of the machine.
+    pub ca_bundle: &'a [u8],
+}
+
+/// The two types of a client configuration have the same fields.
+macro_rules! from_configuration {
+    ($configuration:ty) => {
+        impl<'a> From<&'a $configuration> for Client<'a> {
+            fn from(client: &'a $configuration) -> Self {
+                let service = client.service.as_ref().map(|service| Service {
+                    name: &service.name,
+                    namespace: &service.namespace,
+                    path: service.path.as_deref(),
+                    port: service.port,
+                });
+                let ca_bundle = client.ca_bundle.as_ref().map(|bundle| bundle.0.as_slice()).unwrap_or_default();
+                Self { url: client.url.as_deref(), service, ca_bundle }
+            }
+        }
+    };
+}
+
+from_configuration!(admission::WebhookClientConfig);
+from_configuration!(extensions::WebhookClientConfig);
+
 /// Problems of a client configuration: exactly one of URL and service, which must be well-formed.
-pub fn client(url: Option<&str>, called: Option<Service<'_>>, path: &Path) -> Vec<Cause> {
+pub fn client<'a>(client: impl Into<Client<'a>>, path: &Path) -> Vec<Cause> {
+    let Client { url, service: called, .. } = client.into();
     match (url, called) {
         (Some(text), None) => https(text, &path.child("url")),
         (None, Some(called)) => service(called, &path.child("service")),
@@ -85,7 +129,7 @@ fn service(called: Service<'_>, path: &Path) -> Vec<Cause> {
     if called.namespace.is_empty() {
         causes.push(field::required(&path.child("namespace"), "service namespace is required"));
     }
-    let port = called.port.unwrap_or(DEFAULT_PORT);
+    let port = called.port();
     let problems = network::port(port.into());
     if !problems.is_empty() {
         let detail = format!("port is not valid: {}", problems.join(", "));
@@ -145,11 +189,15 @@ mod tests {
         causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
     }
 
+    fn at<'a>(url: Option<&'a str>, service: Option<Service<'a>>) -> Client<'a> {
+        Client { url, service, ca_bundle: b"" }
+    }
+
     #[test]
     fn exactly_one_way_is_named() {
-        assert!(client(Some("https://example.com:8443/x"), None, &Path::new("c")).is_empty());
+        assert!(client(at(Some("https://example.com:8443/x"), None), &Path::new("c")).is_empty());
         assert_eq!(
-            messages(client(None, None, &Path::new("c"))),
+            messages(client(at(None, None), &Path::new("c"))),
             ["c: Required value: exactly one of url or service is required"]
         );
     }
@@ -157,7 +205,7 @@ mod tests {
     #[test]
     fn urls_are_bare_and_encrypted() {
         assert_eq!(
-            messages(client(Some("http://u@example.com/x?a=b#c"), None, &Path::new("c"))),
+            messages(client(at(Some("http://u@example.com/x?a=b#c"), None), &Path::new("c"))),
             [
                 "c.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]",
                 "c.url: Invalid value: \"u\": user information is not permitted in the URL",
@@ -171,7 +219,7 @@ mod tests {
     fn services_have_names_and_sound_paths() {
         let called = Service { name: "", namespace: "b", path: Some("a//b"), port: Some(0) };
         assert_eq!(
-            messages(client(None, Some(called), &Path::new("c"))),
+            messages(client(at(None, Some(called)), &Path::new("c"))),
             [
                 "c.service.name: Required value: service name is required",
                 "c.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive",

@@ -1,6 +1,7 @@
 //! Admission: what may still change or refuse a write after it was authorized and decoded. An
-//! ordered list of plugins, one file each, in upstream's order; all may first change the object,
-//! and then, defaulted and validated, all may refuse it.
+//! ordered list of plugins, one file each, in upstream's order, after them the policies that users put
+//! into force, and then webhooks; all may first change the object, and then, defaulted and validated, all
+//! may refuse it.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -10,10 +11,14 @@ use serde_json::Value;
 use crate::{
     api::{
         Status,
-        kind::{Descriptor, GroupResource},
+        kind::{Descriptor, GroupResource, Subresource},
         meta,
+        schema::FieldValidation,
     },
-    apiserver::{attributes::Attributes, authz::Authorizer, reader::Reader},
+    apiserver::{
+        attributes::Attributes, authz::Authorizer, conversion::Converter, outbound::Outbound, reader::Reader,
+        registry::delete::DeleteOptions,
+    },
 };
 
 mod certificates;
@@ -21,10 +26,14 @@ mod claim_resize;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+pub mod describe;
+pub mod expressions;
 mod limit_ranger;
+pub mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
+pub mod policies;
 mod priority;
 mod rbac_escalation;
 mod resource_quota;
@@ -32,6 +41,10 @@ mod runtime_class;
 mod service_account;
 mod storage_in_use;
 mod taint_nodes;
+mod webhooks;
+
+use policies::{Policies, Rounds};
+use webhooks::{Asked, Webhooks};
 
 /// Warnings for the client, each of which becomes a `Warning` header.
 pub type Warnings = Vec<String>;
@@ -52,6 +65,18 @@ pub enum Operation {
     Connect,
 }
 
+impl Operation {
+    /// As rules and reviews name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
 /// A write under review.
 pub struct Request<'a> {
     /// Who asks for what.
@@ -64,6 +89,19 @@ pub struct Request<'a> {
     pub old: Option<&'a Value>,
     /// Nothing will be stored.
     pub dry_run: bool,
+    /// What else is asked for.
+    pub options: Options<'a>,
+}
+
+/// What a request asks for beside the object (`CreateOptions` and its like).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Who writes, as owners of fields are named.
+    pub manager: &'a str,
+    /// What to do about unknown fields.
+    pub field_validation: FieldValidation,
+    /// How to delete.
+    pub delete: Option<&'a DeleteOptions>,
 }
 
 impl Request<'_> {
@@ -77,6 +115,28 @@ impl Request<'_> {
     /// Whether an object of `resource` itself is created or updated.
     fn writes(&self, group: &str, resource: &str) -> bool {
         matches!(self.operation, Operation::Create | Operation::Update) && self.is_for(group, resource)
+    }
+
+    /// Whether the object under review is one of [`Request::kind`]: subresources that are no part of
+    /// theirs have kinds of their own.
+    pub fn shows_its_kind(&self) -> bool {
+        let subresource = self.attributes.subresource.as_str();
+        subresource.is_empty()
+            || self.kind.subresources.iter().any(|known| match known {
+                Subresource::Status => subresource == "status",
+                Subresource::Part(name) => subresource == *name,
+                Subresource::Scale | Subresource::Custom(_) => false,
+            })
+    }
+
+    /// The namespace that the request is made in: a Namespace is in itself.
+    pub fn namespace(&self) -> &str {
+        let attributes = self.attributes;
+        if self.is_for_namespace_itself() { &attributes.name } else { &attributes.namespace }
+    }
+
+    fn is_for_namespace_itself(&self) -> bool {
+        self.attributes.group.is_empty() && self.attributes.resource == "namespaces"
     }
 
     /// 403 `pods "web" is forbidden: …`. An object without a name yet goes by what it will begin with.
@@ -113,20 +173,30 @@ trait Plugin: Send + Sync {
     }
 }
 
-/// All plugins.
+/// All plugins, the policies that users put into force, and webhooks.
 pub struct Admission {
     plugins: Vec<Box<dyn Plugin>>,
+    policies: Policies,
+    webhooks: Webhooks,
 }
 
 impl Admission {
-    /// Plugins that look things up in `reader` and ask `authorizer` what the user may.
-    pub fn new(reader: Arc<dyn Reader>, authorizer: Arc<Authorizer>) -> Self {
+    /// Plugins that look things up in `reader` and ask `authorizer` what the user may. Webhooks are
+    /// called through `outbound`.
+    pub fn new(
+        reader: Arc<dyn Reader>,
+        authorizer: Arc<Authorizer>,
+        outbound: Outbound,
+        converter: Arc<Converter>,
+    ) -> Self {
         Self {
+            webhooks: Webhooks::new(reader.clone(), authorizer.clone(), outbound, converter),
+            policies: Policies::new(reader.clone(), authorizer.clone()),
             plugins: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle::new(reader.clone())),
                 Box::new(limit_ranger::LimitRanger::new(reader.clone())),
                 Box::new(service_account::ServiceAccount::new(reader.clone())),
-                Box::new(node_restriction::NodeRestriction::new(reader.clone())),
+                Box::new(node_restriction::NodeRestriction::new(reader.clone(), authorizer.clone())),
                 Box::new(taint_nodes::TaintNodesByCondition),
                 Box::new(pod_security::PodSecurity::new(reader.clone())),
                 Box::new(priority::Priority::new(reader.clone())),
@@ -143,24 +213,55 @@ impl Admission {
         }
     }
 
-    /// Lets every plugin change `object`. Called for creates, updates and connects, before defaults
-    /// and validation.
+    /// Lets every plugin, policy and webhook change `object`, and some of them once more if others did
+    /// after them. Called for creates, updates and connects, before defaults and validation.
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<Warnings, Status> {
+        let (mut rounds, mut asked) = (Rounds::default(), Asked::default());
+        let mut warnings = self.mutate_once(request, object, &mut rounds, &mut asked).await?;
+        if rounds.need_another() {
+            rounds.repeat();
+            let repeated = self.mutate_once(request, object, &mut rounds, &mut asked).await?;
+            warnings.extend(repeated.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
+        }
+        Ok(warnings)
+    }
+
+    async fn mutate_once(
+        &self,
+        request: &Request<'_>,
+        object: &mut Value,
+        rounds: &mut Rounds,
+        asked: &mut Asked,
+    ) -> Result<Warnings, Status> {
         let mut warnings = Warnings::new();
         for plugin in &self.plugins {
             plugin.wait(request, object).await;
             warnings.extend(plugin.mutate(request, object)?);
         }
+        self.policies.mutate(request, object, rounds)?;
+        let mut shown = Some(std::mem::take(object));
+        let said = self.webhooks.mutate(request, &mut shown, rounds, asked).await;
+        *object = shown.unwrap_or_default();
+        warnings.extend(said?);
         Ok(warnings)
     }
 
-    /// Lets every plugin refuse `object`. Called for every write, after validation; for a deletion
-    /// `object` is the stored object.
+    /// Lets every plugin, policy and webhook refuse `object`. Called for every write, after validation;
+    /// for a deletion `object` is the stored object, and mutating webhooks, which have nothing to change
+    /// then, are asked here as well.
     pub async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<Warnings, Status> {
         let mut warnings = Warnings::new();
+        let is_deletion = request.operation == Operation::Delete;
+        if is_deletion {
+            let (mut rounds, mut asked) = (Rounds::default(), Asked::default());
+            warnings.extend(self.webhooks.mutate(request, &mut None, &mut rounds, &mut asked).await?);
+        }
         for plugin in &self.plugins {
             warnings.extend(plugin.validate(request, object)?);
         }
+        warnings.extend(self.policies.validate(request, object)?);
+        let new = Some(object).filter(|_| !is_deletion);
+        warnings.extend(self.webhooks.validate(request, new).await?);
         Ok(warnings)
     }
 
@@ -228,7 +329,7 @@ mod fixture {
         kind: &'a Descriptor,
         old: Option<&'a Value>,
     ) -> Request<'a> {
-        Request { attributes, operation, kind, old, dry_run: false }
+        Request { attributes, operation, kind, old, dry_run: false, options: Options::default() }
     }
 
     pub fn any_kind() -> Descriptor {

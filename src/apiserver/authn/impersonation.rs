@@ -27,6 +27,11 @@ pub fn apply(user: User, request: &Parts, authorizer: &Authorizer) -> Result<Use
     Ok(target)
 }
 
+/// Whether a request is made on behalf of somebody else.
+pub fn is_asked_for(headers: &HeaderMap) -> bool {
+    headers.contains_key(USER)
+}
+
 fn requested(headers: &HeaderMap) -> Result<Option<User>, Status> {
     let text = |value: &http::HeaderValue| {
         value.to_str().map(str::to_owned).map_err(|_| Status::bad_request("impersonation header is not text"))

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::{header, request::Parts};
 
 use crate::{
@@ -11,46 +12,71 @@ use crate::{
     apiserver::{authz::Authorizer, reader::Reader},
     http::{
         identity::{AUTHENTICATED, UNAUTHENTICATED, User},
+        remote_user,
         server::PeerCertificate,
     },
     pki::{
         self,
         identity::Identity,
         join::{AUTHORITY_PATH, JOIN_PATH},
+        server::PROXY_USER,
     },
 };
 
+pub mod bearer;
+pub mod bootstrap_token;
 pub mod impersonation;
+pub mod legacy_token;
+pub mod oidc;
 pub mod service_account;
 
+pub use bearer::Bearers;
+pub use bootstrap_token::BootstrapTokens;
+pub use oidc::Issuers;
 pub use service_account::Tokens;
 
 /// Name of who shows nothing.
 pub const ANONYMOUS: &str = "system:anonymous";
-/// What nobody in particular may ask for; whether they get it is up to RBAC, except for the last
-/// two, which prove their callers themselves.
-const ANONYMOUS_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", AUTHORITY_PATH, JOIN_PATH];
+/// What nobody in particular may ask for unless the operator decides otherwise; whether they get it is up to RBAC.
+const HEALTH_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
+/// What machines ask for that join, which prove themselves there.
+const JOIN_PATHS: [&str; 2] = [AUTHORITY_PATH, JOIN_PATH];
 
 /// Finds out who makes a request.
 pub struct Authenticator {
-    tokens: Arc<Tokens>,
+    bearers: Arc<Bearers>,
     authorizer: Arc<Authorizer>,
 }
 
 impl Authenticator {
-    /// Verifies service-account tokens with the server's key; `issuer` names it in them.
+    /// Verifies service-account tokens with the server's key; `issuer` names it in them. Tokens of
+    /// `issuers` are accepted as well.
     pub fn new(
         reader: Arc<dyn Reader>,
         pki: Arc<pki::Server>,
         issuer: impl Into<String>,
+        issuers: Arc<Issuers>,
         authorizer: Arc<Authorizer>,
     ) -> Self {
-        Self { tokens: Arc::new(Tokens::new(reader, pki, issuer.into())), authorizer }
+        Self { bearers: Arc::new(Bearers::new(pki, issuer.into(), reader, issuers)), authorizer }
     }
 
     /// The verifier and issuer of service-account tokens.
     pub fn tokens(&self) -> &Arc<Tokens> {
-        &self.tokens
+        self.bearers.tokens()
+    }
+
+    /// The verifier of bearer tokens.
+    pub fn bearers(&self) -> &Arc<Bearers> {
+        &self.bearers
+    }
+
+    /// What must be waited for before it can be said who makes a request, if anything.
+    pub fn prepare(&self, request: &Parts) -> Option<BoxFuture<'static, ()>> {
+        if request.extensions.get::<User>().is_some() || request.uri.path() == JOIN_PATH {
+            return None;
+        }
+        self.bearers.prepare(bearer(request)?)
     }
 
     /// The user on whose behalf the request is made. 401 for wrong credentials, or for none where
@@ -60,23 +86,45 @@ impl Authenticator {
         impersonation::apply(user, request, &self.authorizer)
     }
 
+    /// Who makes the request, when it is made on behalf of somebody else.
+    pub fn impersonator(&self, request: &Parts) -> Option<User> {
+        if !impersonation::is_asked_for(&request.headers) {
+            return None;
+        }
+        self.authenticate_peer(request).ok()
+    }
+
     fn authenticate_peer(&self, request: &Parts) -> Result<User, Status> {
         if let Some(user) = request.extensions.get::<User>() {
             return Ok(user.clone());
         }
         let peer = request.extensions.get::<PeerCertificate>();
+        if let Some(user) = peer.and_then(PeerCertificate::proxy).and_then(|proxy| from_proxy(proxy, request)) {
+            return Ok(user);
+        }
         if let Some(identity) = peer.and_then(PeerCertificate::current) {
             return from_certificate(identity);
         }
         if let Some(token) = bearer(request) {
             // The join endpoint's bearer is the join token, which that endpoint checks itself.
             if request.uri.path() != JOIN_PATH {
-                return self.tokens.authenticate(token).map_err(|_| unauthorized());
+                return self.bearers.authenticate(token).map_err(|why| {
+                    tracing::debug!(why, "a bearer token is not accepted");
+                    unauthorized()
+                });
             }
         }
         match peer {
-            None if is_public(request.uri.path()) => Ok(anonymous()),
+            None if self.is_public(request.uri.path()) => Ok(anonymous()),
             _ => Err(unauthorized()),
+        }
+    }
+
+    /// Whether nobody in particular may ask for `path`. Machines that join are always heard.
+    fn is_public(&self, path: &str) -> bool {
+        match self.bearers.issuers().allows_anonymous(path) {
+            Some(allowed) => allowed || is_below(path, &JOIN_PATHS),
+            None => is_below(path, &HEALTH_PATHS) || is_below(path, &JOIN_PATHS),
         }
     }
 }
@@ -102,12 +150,21 @@ fn from_certificate(identity: &Identity) -> Result<User, Status> {
     Ok(User { name: identity.common_name.clone(), groups, ..User::default() })
 }
 
+/// The user that a proxy speaks for, if it may and names one.
+fn from_proxy(proxy: &Identity, request: &Parts) -> Option<User> {
+    let mut user = remote_user::read(&request.headers).filter(|_| proxy.common_name == PROXY_USER)?;
+    if user.name != ANONYMOUS && !user.is_in(AUTHENTICATED) && !user.is_in(UNAUTHENTICATED) {
+        user.groups.push(AUTHENTICATED.into());
+    }
+    Some(user)
+}
+
 fn anonymous() -> User {
     User { name: ANONYMOUS.into(), groups: vec![UNAUTHENTICATED.into()], ..User::default() }
 }
 
-fn is_public(path: &str) -> bool {
-    ANONYMOUS_PATHS.iter().any(|public| match path.strip_prefix(public) {
+fn is_below(path: &str, paths: &[&str]) -> bool {
+    paths.iter().any(|public| match path.strip_prefix(public) {
         Some(rest) => rest.is_empty() || rest.starts_with('/'),
         None => false,
     })
@@ -125,7 +182,9 @@ mod tests {
         let pki = Arc::new(pki::Server::open(directory.path(), &pki::server::Options::default()).unwrap());
         let reader: Arc<dyn Reader> = Arc::new(FakeReader::default());
         let authorizer = Arc::new(Authorizer::new(reader.clone()));
-        (directory, Authenticator::new(reader, pki, "https://kubernetes.default.svc", authorizer))
+        let issuer = "https://kubernetes.default.svc";
+        let issuers = Arc::new(Issuers::new(issuer, crate::base::task::Supervisor::new()));
+        (directory, Authenticator::new(reader, pki, issuer, issuers, authorizer))
     }
 
     fn request(path: &str) -> Parts {
@@ -170,5 +229,31 @@ mod tests {
         identity.not_after = pki::authority::seconds_now() - 1;
         parts.extensions.insert(PeerCertificate::Verified(Arc::new(identity)));
         assert_eq!(authenticator.authenticate(&parts).unwrap_err().code(), 401);
+    }
+
+    #[test]
+    fn a_proxy_speaks_for_others_and_nobody_else_does() {
+        let (_directory, authenticator) = authenticator();
+        let ask = |name: &str, proxy: bool, user: &str| {
+            let not_after = pki::authority::seconds_now() + 60;
+            let identity = Arc::new(Identity {
+                common_name: name.into(),
+                organizations: Vec::new(),
+                names: Vec::new(),
+                not_after,
+            });
+            let mut parts = request("/api");
+            parts.headers.insert("x-remote-user", user.parse().unwrap());
+            parts.headers.insert("x-remote-group", "devs".parse().unwrap());
+            let peer = if proxy { PeerCertificate::Proxy(identity) } else { PeerCertificate::Verified(identity) };
+            parts.extensions.insert(peer);
+            authenticator.authenticate(&parts).map_err(|status| status.code())
+        };
+        let user = ask(PROXY_USER, true, "jane").unwrap();
+        assert_eq!((user.name.as_str(), user.groups), ("jane", vec!["devs".to_owned(), AUTHENTICATED.into()]));
+        assert_eq!(ask("other-proxy", true, "jane"), Err(401));
+        assert_eq!(ask(PROXY_USER, true, ""), Err(401));
+        let user = ask("joe", false, "jane").unwrap();
+        assert_eq!((user.name.as_str(), user.groups), ("joe", vec![AUTHENTICATED.to_owned()]));
     }
 }

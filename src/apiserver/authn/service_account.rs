@@ -16,6 +16,8 @@ use crate::{
 
 /// Group of all service accounts.
 pub const ALL_SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
+/// How long a token outlives the end of the grace period of what it is bound to.
+const DELETION_LEEWAY_SECONDS: i64 = 60;
 /// Verified tokens that are remembered.
 const CACHE_ENTRIES: usize = 4096;
 
@@ -200,7 +202,7 @@ impl Tokens {
         let object = self.reader.get(GroupResource { group: "", resource }, namespace, &wanted.name);
         let found = object.and_then(|object| serde_json::from_slice::<Found>(&object).ok());
         match found {
-            Some(found) if found.metadata.uid == wanted.uid => Ok(()),
+            Some(found) if found.metadata.uid == wanted.uid && !found.metadata.is_long_deleted() => Ok(()),
             _ => Err(Error::Gone(format!("{resource} \"{}\"", wanted.name))),
         }
     }
@@ -221,15 +223,17 @@ fn user(claims: &Claims) -> User {
         add("node-name", &node.name);
         add("node-uid", &node.uid);
     }
+    let account = account(&binding.namespace, &binding.serviceaccount.name, &binding.serviceaccount.uid);
+    User { extra, ..account }
+}
+
+/// A service account as a user.
+pub fn account(namespace: &str, name: &str, uid: &str) -> User {
     User {
-        name: claims.sub.clone(),
-        uid: binding.serviceaccount.uid.clone(),
-        groups: vec![
-            ALL_SERVICE_ACCOUNTS.into(),
-            format!("{ALL_SERVICE_ACCOUNTS}:{}", binding.namespace),
-            AUTHENTICATED.into(),
-        ],
-        extra,
+        name: format!("system:serviceaccount:{namespace}:{name}"),
+        uid: uid.to_owned(),
+        groups: vec![ALL_SERVICE_ACCOUNTS.into(), format!("{ALL_SERVICE_ACCOUNTS}:{namespace}"), AUTHENTICATED.into()],
+        extra: BTreeMap::new(),
     }
 }
 
@@ -239,8 +243,17 @@ struct Found {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct FoundMetadata {
     uid: String,
+    deletion_timestamp: Option<jiff::Timestamp>,
+}
+
+impl FoundMetadata {
+    /// Whether the time has passed in which what is being deleted may still say goodbye.
+    fn is_long_deleted(&self) -> bool {
+        self.deletion_timestamp.is_some_and(|end| end.as_second() + DELETION_LEEWAY_SECONDS < seconds_now())
+    }
 }
 
 #[cfg(test)]
@@ -326,6 +339,19 @@ mod tests {
         assert!(fixture.tokens.authenticate(&token).is_ok());
         fixture.reader.put("", "pods", json!({"metadata": {"namespace": "a", "name": "web", "uid": "3"}}));
         assert!(matches!(fixture.tokens.authenticate(&token), Err(Error::Gone(_))));
+    }
+
+    #[test]
+    fn a_token_outlives_the_deletion_of_its_pod_by_a_minute_at_most() {
+        let fixture = fixture();
+        let token = fixture.tokens.sign(&claims()).unwrap();
+        let deleted = |seconds_ago: i64| {
+            let end = jiff::Timestamp::from_second(seconds_now() - seconds_ago).unwrap().to_string();
+            let metadata = json!({"namespace": "a", "name": "web", "uid": "2", "deletionTimestamp": end});
+            fixture.reader.put("", "pods", json!({"metadata": metadata}));
+            fixture.tokens.authenticate(&token).is_ok()
+        };
+        assert_eq!([deleted(-30), deleted(30), deleted(90)], [true, true, false]);
     }
 
     #[test]

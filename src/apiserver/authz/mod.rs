@@ -42,6 +42,14 @@ impl Authorizer {
         attributes.user.is_in(MASTERS) || self.node.allows(attributes) || self.rbac.allows(attributes)
     }
 
+    /// Why the request is allowed, as far as there is something to say.
+    pub fn reason(&self, attributes: &Attributes) -> String {
+        if attributes.user.is_in(MASTERS) || self.node.allows(attributes) {
+            return String::new();
+        }
+        self.rbac.reason(attributes)
+    }
+
     /// Every RBAC rule that `user` has in `namespace` (cluster-wide ones alone if it is empty).
     pub fn rules(&self, user: &User, namespace: &str) -> Vec<Rule> {
         self.rbac.rules(user, namespace)

@@ -49,6 +49,13 @@ impl NodeAuthorizer {
             (CORE, "persistentvolumeclaims/status") => {
                 is_one_of(attributes, &["get", "update", "patch"]) && self.uses(node, attributes)
             }
+            (CORE, "pods") => self.pods(node, attributes),
+            ("resource.k8s.io", "resourceclaims") => is_one_of(attributes, &["get"]) && self.uses(node, attributes),
+            ("resource.k8s.io", "resourceslices") => self.slices(node, attributes),
+            (CORE, "persistentvolumes") => is_one_of(attributes, &["get"]) && self.mounts(node, attributes),
+            ("storage.k8s.io", "volumeattachments") => {
+                is_one_of(attributes, &["get"]) && self.is_of_node(node, attributes)
+            }
             (CORE, "serviceaccounts/token") => is_one_of(attributes, &["create"]) && self.uses(node, attributes),
             (CORE, "serviceaccounts") => is_one_of(attributes, &["get"]) && self.uses(node, attributes),
             ("coordination.k8s.io", "leases") => leases(node, attributes),
@@ -59,6 +66,60 @@ impl NodeAuthorizer {
                 .iter()
                 .any(|rule| rule.group == group && rule.resources.contains(&path) && is_one_of(attributes, rule.verbs)),
         }
+    }
+
+    /// The pods of `node`. NodeRestriction looks at what is created and deleted. A pod that is gone may be
+    /// asked for: that it is gone is what its node wants to know.
+    fn pods(&self, node: &str, attributes: &Attributes) -> bool {
+        let is_own = || {
+            let pods = GroupResource { group: CORE, resource: "pods" };
+            let pod = self.reader.get(pods, &attributes.namespace, &attributes.name);
+            pod.is_none_or(|pod| serde_json::from_slice::<Pod>(&pod).is_ok_and(|pod| pod.spec.node_name == node))
+        };
+        match attributes.verb.as_str() {
+            "create" | "delete" => true,
+            "get" => is_own(),
+            "list" | "watch" if attributes.fields.exact("spec.nodeName") == Some(node) => true,
+            "list" | "watch" => !attributes.name.is_empty() && is_own(),
+            _ => false,
+        }
+    }
+
+    /// What a driver on `node` publishes of its devices. NodeRestriction looks at what is created, and at
+    /// each of those that are deleted together.
+    fn slices(&self, node: &str, attributes: &Attributes) -> bool {
+        match attributes.verb.as_str() {
+            "create" => true,
+            "list" | "watch" | "deletecollection" => attributes.fields.exact("spec.nodeName") == Some(node),
+            "get" | "update" | "patch" | "delete" => self.is_of_node(node, attributes),
+            _ => false,
+        }
+    }
+
+    /// Whether the object says that it is of `node`.
+    fn is_of_node(&self, node: &str, attributes: &Attributes) -> bool {
+        let resource = GroupResource { group: &attributes.group, resource: &attributes.resource };
+        let object = self.reader.get(resource, "", &attributes.name);
+        let object = object.and_then(|object| serde_json::from_slice::<serde_json::Value>(&object).ok());
+        object.is_some_and(|object| object["spec"]["nodeName"] == node)
+    }
+
+    /// Whether a pod bound to `node` uses the claim that the volume is bound to.
+    fn mounts(&self, node: &str, attributes: &Attributes) -> bool {
+        let volumes = GroupResource { group: CORE, resource: "persistentvolumes" };
+        let volume = self.reader.get(volumes, "", &attributes.name);
+        let Some(volume) = volume.and_then(|volume| serde_json::from_slice::<serde_json::Value>(&volume).ok()) else {
+            return false;
+        };
+        let claim = &volume["spec"]["claimRef"];
+        let text = |field: &str| claim[field].as_str().unwrap_or_default().to_owned();
+        let asked = Attributes {
+            resource: "persistentvolumeclaims".into(),
+            namespace: text("namespace"),
+            name: text("name"),
+            ..attributes.clone()
+        };
+        self.uses(node, &asked)
     }
 
     /// Whether a pod bound to `node` refers to the object the request names.
@@ -75,7 +136,9 @@ impl NodeAuthorizer {
                 // An ephemeral volume's claim is named after pod and volume, not in one piece.
                 && (resource == "persistentvolumeclaims" || mentions(name))
                 && serde_json::from_slice::<Pod>(pod).is_ok_and(|pod| {
-                    pod.spec.node_name == node && pod.spec.refers_to(resource, name, &pod.metadata.name)
+                    pod.spec.node_name == node
+                        && (pod.spec.refers_to(resource, name, &pod.metadata.name)
+                            || (resource == "resourceclaims" && pod.claims_device(name)))
                 })
         })
     }
@@ -111,11 +174,9 @@ const READ: &[&str] = &["get", "list", "watch"];
 const RULES: &[Allowed] = &[
     Allowed { group: CORE, resources: &["nodes"], verbs: &["create", "get", "list", "watch", "update", "patch"] },
     Allowed { group: CORE, resources: &["nodes/status"], verbs: &["update", "patch"] },
-    Allowed { group: CORE, resources: &["pods"], verbs: &["get", "list", "watch", "create", "delete"] },
     Allowed { group: CORE, resources: &["pods/status"], verbs: &["update", "patch"] },
     Allowed { group: CORE, resources: &["pods/eviction"], verbs: &["create"] },
     Allowed { group: CORE, resources: &["services"], verbs: READ },
-    Allowed { group: CORE, resources: &["persistentvolumes"], verbs: &["get"] },
     Allowed { group: CORE, resources: &["events"], verbs: &["create", "update", "patch"] },
     Allowed { group: "events.k8s.io", resources: &["events"], verbs: &["create", "update", "patch"] },
     Allowed { group: "authentication.k8s.io", resources: &["tokenreviews"], verbs: &["create"] },
@@ -129,7 +190,6 @@ const RULES: &[Allowed] = &[
         resources: &["certificatesigningrequests"],
         verbs: &["create", "get", "list", "watch"],
     },
-    Allowed { group: "storage.k8s.io", resources: &["volumeattachments"], verbs: &["get"] },
     Allowed { group: "storage.k8s.io", resources: &["csidrivers"], verbs: READ },
     Allowed { group: "node.k8s.io", resources: &["runtimeclasses"], verbs: READ },
 ];
@@ -139,6 +199,24 @@ struct Pod {
     #[serde(default)]
     metadata: Metadata,
     spec: Spec,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct PodStatus {
+    resource_claim_statuses: Vec<serde_json::Value>,
+    extended_resource_claim_status: serde_json::Value,
+}
+
+impl Pod {
+    /// Whether the pod uses this resource claim: one that it names, or one that was made for it.
+    fn claims_device(&self, name: &str) -> bool {
+        self.spec.resource_claims.iter().any(|claim| claim["resourceClaimName"] == name)
+            || self.status.resource_claim_statuses.iter().any(|claim| claim["resourceClaimName"] == name)
+            || self.status.extended_resource_claim_status["resourceClaimName"] == name
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -156,6 +234,8 @@ struct Spec {
     service_account_name: String,
     #[serde(default)]
     image_pull_secrets: Vec<Reference>,
+    #[serde(default)]
+    resource_claims: Vec<serde_json::Value>,
     #[serde(default)]
     volumes: Vec<serde_json::Value>,
     #[serde(default)]
@@ -286,7 +366,11 @@ mod tests {
             ("edge1", "get", "secrets", "other", false),
             ("edge1", "list", "secrets", "", false),
             ("edge1", "delete", "secrets", "tls", false),
-            ("edge1", "list", "pods", "", true),
+            ("edge1", "list", "pods", "", false),
+            ("edge1", "get", "pods", "web", true),
+            ("edge2", "get", "pods", "web", false),
+            ("edge2", "watch", "pods", "web", false),
+            ("edge2", "get", "pods", "gone", true),
             ("edge1", "deletecollection", "pods", "", false),
         ];
         for (node, verb, resource, name, expected) in table {
@@ -296,6 +380,46 @@ mod tests {
                 "{node} {verb} {resource} {name}"
             );
         }
+    }
+
+    #[test]
+    fn a_node_lists_its_own_pods_only() {
+        let authorizer = authorizer();
+        let lists = |selector: &str| {
+            let fields = crate::api::selector::FieldSelector::parse(selector).unwrap();
+            authorizer.allows(&Attributes { fields, ..asks("edge1", "list", "pods", "") })
+        };
+        assert!(lists("spec.nodeName=edge1") && lists("status.phase=Running,spec.nodeName=edge1"));
+        assert!(!lists("spec.nodeName=edge2") && !lists("spec.nodeName!=edge1") && !lists(""));
+    }
+
+    #[test]
+    fn a_node_gets_what_hangs_on_its_pods_claims() {
+        let reader = FakeReader::default();
+        let pod = json!({
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {
+                "nodeName": "edge1", "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "t"}],
+                "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "disk"}}],
+            },
+            "status": {"resourceClaimStatuses": [{"name": "gpu", "resourceClaimName": "web-gpu"}]},
+        });
+        reader.put(CORE, "pods", pod);
+        let claim = json!({"namespace": "default", "name": "disk"});
+        reader.put(CORE, "persistentvolumes", json!({"metadata": {"name": "v"}, "spec": {"claimRef": claim}}));
+        let slice = json!({"metadata": {"name": "s"}, "spec": {"nodeName": "edge1"}});
+        reader.put("resource.k8s.io", "resourceslices", slice);
+        let authorizer = NodeAuthorizer::new(Arc::new(reader));
+        let allows = |node: &str, verb: &str, group: &str, resource: &str, name: &str| {
+            authorizer.allows(&Attributes { group: group.into(), ..asks(node, verb, resource, name) })
+        };
+        for (node, expected) in [("edge1", true), ("edge2", false)] {
+            assert_eq!(allows(node, "get", "", "persistentvolumes", "v"), expected);
+            assert_eq!(allows(node, "get", "resource.k8s.io", "resourceclaims", "web-gpu"), expected);
+            assert_eq!(allows(node, "update", "resource.k8s.io", "resourceslices", "s"), expected);
+        }
+        assert!(allows("edge2", "create", "resource.k8s.io", "resourceslices", ""));
+        assert!(!allows("edge1", "get", "storage.k8s.io", "volumeattachments", "none"));
     }
 
     #[test]

@@ -34,14 +34,20 @@ impl Rbac {
 
     /// Whether any rule bound to the user allows the request.
     pub fn allows(&self, attributes: &Attributes) -> bool {
-        self.current()
-            .bound_to(&attributes.user, &attributes.namespace)
-            .any(|rules| rules.iter().any(|rule| rule.allows(attributes)))
+        self.current().bound_to(&attributes.user, &attributes.namespace).any(|grant| grant.allows(attributes))
+    }
+
+    /// By which binding the request is allowed, in upstream's words; empty if it is not.
+    pub fn reason(&self, attributes: &Attributes) -> String {
+        let current = self.current();
+        let mut grants = current.bound_to(&attributes.user, &attributes.namespace);
+        let grant = grants.find(|grant| grant.allows(attributes));
+        grant.map(|grant| format!("RBAC: allowed by {}", grant.origin)).unwrap_or_default()
     }
 
     /// Every rule bound to `user` that is effective in `namespace`.
     pub fn rules(&self, user: &User, namespace: &str) -> Vec<Rule> {
-        self.current().bound_to(user, namespace).flat_map(|rules| rules.iter().cloned()).collect()
+        self.current().bound_to(user, namespace).flat_map(|grant| grant.rules.iter().cloned()).collect()
     }
 
     /// The rules of the role that a `roleRef` in `namespace` names.
@@ -64,7 +70,20 @@ impl Rbac {
 }
 
 type Rules = Arc<[Rule]>;
-type Bound = HashMap<Subject, Vec<Rules>>;
+type Bound = HashMap<Subject, Vec<Grant>>;
+
+/// What a binding gives to one of its subjects.
+struct Grant {
+    rules: Rules,
+    /// `RoleBinding "reads/default" of ClusterRole "view" to User "jane"`
+    origin: Box<str>,
+}
+
+impl Grant {
+    fn allows(&self, attributes: &Attributes) -> bool {
+        self.rules.iter().any(|rule| rule.allows(attributes))
+    }
+}
 
 #[derive(Default)]
 struct Compiled {
@@ -101,6 +120,7 @@ impl Compiled {
     }
 
     fn bind(&mut self, binding: Binding) {
+        let origin = binding.describe();
         let namespace = binding.metadata.namespace;
         let Some(rules) = self.role(&binding.role_ref, &namespace) else { return };
         let bound = match namespace.as_str() {
@@ -108,8 +128,9 @@ impl Compiled {
             _ => self.by_namespace.entry(namespace.clone()).or_default(),
         };
         for subject in binding.subjects {
+            let origin = format!("{origin} to {}", subject.describe(&namespace)).into();
             if let Some(subject) = subject.resolve(&namespace) {
-                bound.entry(subject).or_default().push(rules.clone());
+                bound.entry(subject).or_default().push(Grant { rules: rules.clone(), origin });
             }
         }
     }
@@ -122,7 +143,7 @@ impl Compiled {
         }
     }
 
-    fn bound_to<'a>(&'a self, user: &User, namespace: &str) -> impl Iterator<Item = &'a Rules> {
+    fn bound_to<'a>(&'a self, user: &User, namespace: &str) -> impl Iterator<Item = &'a Grant> {
         let subjects: Vec<Subject> = std::iter::once(Subject::User(user.name.clone()))
             .chain(user.groups.iter().cloned().map(Subject::Group))
             .collect();
@@ -244,6 +265,18 @@ struct Binding {
     role_ref: RoleRef,
 }
 
+impl Binding {
+    /// `ClusterRoleBinding "admins" of ClusterRole "admin"`
+    fn describe(&self) -> String {
+        let Metadata { name, namespace, .. } = &self.metadata;
+        let RoleRef { kind, name: role } = &self.role_ref;
+        match namespace.as_str() {
+            "" => format!("ClusterRoleBinding {name:?} of {kind} {role:?}"),
+            namespace => format!("RoleBinding \"{name}/{namespace}\" of {kind} {role:?}"),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct RoleRef {
     kind: String,
@@ -259,6 +292,16 @@ struct BindingSubject {
 }
 
 impl BindingSubject {
+    /// `User "jane"`
+    fn describe(&self, binding_namespace: &str) -> String {
+        let Self { kind, name, namespace } = self;
+        match (kind.as_str(), namespace.as_str()) {
+            ("ServiceAccount", "") => format!("{kind} \"{name}/{binding_namespace}\""),
+            ("ServiceAccount", namespace) => format!("{kind} \"{name}/{namespace}\""),
+            _ => format!("{kind} {name:?}"),
+        }
+    }
+
     fn resolve(self, binding_namespace: &str) -> Option<Subject> {
         match self.kind.as_str() {
             "User" => Some(Subject::User(self.name)),

@@ -7,36 +7,12 @@ use serde_json::{Value, json};
 
 use crate::{
     api::kind::Descriptor,
-    apiserver::{authz::rbac::GROUP, bootstrap::Authorities},
+    apiserver::{aggregator::registration, authz::rbac::GROUP, bootstrap::Authorities, discovery::priority},
+    pki::server::PROXY_USER,
 };
 
 /// Name prefix of the roles that controllers have.
 const CONTROLLER_PREFIX: &str = "system:controller:";
-
-/// The order in which clients prefer groups, highest first (the aggregator's list upstream).
-const GROUP_PRIORITIES: &[(&str, i32)] = &[
-    ("", 18_000),
-    ("apps", 17_800),
-    ("events.k8s.io", 17_750),
-    ("authentication.k8s.io", 17_700),
-    ("authorization.k8s.io", 17_600),
-    ("autoscaling", 17_500),
-    ("batch", 17_400),
-    ("certificates.k8s.io", 17_300),
-    ("networking.k8s.io", 17_200),
-    ("policy", 17_100),
-    ("rbac.authorization.k8s.io", 17_000),
-    ("storage.k8s.io", 16_800),
-    ("apiextensions.k8s.io", 16_700),
-    ("admissionregistration.k8s.io", 16_700),
-    ("scheduling.k8s.io", 16_600),
-    ("coordination.k8s.io", 16_500),
-    ("node.k8s.io", 16_300),
-    ("discovery.k8s.io", 16_200),
-    ("flowcontrol.apiserver.k8s.io", 16_100),
-];
-/// The priority of groups that are not in that list.
-const OTHER_GROUP_PRIORITY: i32 = 15_900;
 
 const NAMESPACES: &str = include_str!("../../../embedded/bootstrap/namespaces.yaml");
 const CLUSTER_ROLES: &str = include_str!("../../../embedded/bootstrap/cluster-roles.yaml");
@@ -82,30 +58,8 @@ pub fn flow_schemas() -> Vec<Value> {
 /// `kubectl get apiservices` lists, and what clients order groups by.
 pub fn api_services(kinds: &[Descriptor]) -> Vec<Value> {
     let served: BTreeSet<(&str, &str)> = kinds.iter().map(|kind| (&*kind.group, &*kind.version)).collect();
-    served.into_iter().map(|(group, version)| api_service(group, version)).collect()
-}
-
-fn api_service(group: &str, version: &str) -> Value {
-    let listed = GROUP_PRIORITIES.iter().find(|(name, _)| *name == group);
-    let group_priority = listed.map_or(OTHER_GROUP_PRIORITY, |(_, priority)| *priority);
-    let version_priority = match (group, version) {
-        ("", _) => 1,
-        ("autoscaling", "v2") => 30,
-        ("flowcontrol.apiserver.k8s.io", _) => 21,
-        _ => 15,
-    };
-    json!({
-        "apiVersion": "apiregistration.k8s.io/v1",
-        "kind": "APIService",
-        "metadata": {
-            "name": format!("{version}.{group}"),
-            "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"},
-        },
-        "spec": {
-            "group": group, "version": version,
-            "groupPriorityMinimum": group_priority, "versionPriority": version_priority,
-        },
-    })
+    let served = served.into_iter().filter(|(group, _)| *group != priority::REGISTRATION_GROUP);
+    served.map(|(group, version)| registration::local(group, version, registration::ON_START)).collect()
 }
 
 /// `kube-system/extension-apiserver-authentication`: how an aggregated API server verifies clients
@@ -118,7 +72,7 @@ pub fn extension_authentication(authorities: Authorities<'_>) -> Value {
         "data": {
             "client-ca-file": authorities.client,
             "requestheader-client-ca-file": authorities.request_header,
-            "requestheader-allowed-names": r#"["system:auth-proxy"]"#,
+            "requestheader-allowed-names": format!("[{PROXY_USER:?}]"),
             "requestheader-extra-headers-prefix": r#"["X-Remote-Extra-"]"#,
             "requestheader-group-headers": r#"["X-Remote-Group"]"#,
             "requestheader-uid-headers": r#"["X-Remote-Uid"]"#,
@@ -170,8 +124,10 @@ mod tests {
     fn embedded_objects_are_complete_and_unique() {
         for objects in [namespaces(), cluster_roles(), cluster_role_bindings(), roles(), role_bindings()] {
             assert!(!objects.is_empty());
-            let mut names: Vec<&str> =
-                objects.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
+            let names = objects.iter().map(|object| &object["metadata"]);
+            let mut names: Vec<(&str, &str)> = names
+                .map(|names| (names["namespace"].as_str().unwrap_or_default(), names["name"].as_str().unwrap()))
+                .collect();
             let count = names.len();
             names.sort_unstable();
             names.dedup();

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::apiserver::{
+    aggregator::registration::{MANAGED_LABEL, ON_START},
     authz::{Rule, coverage, rbac::GROUP},
     bootstrap::set,
 };
@@ -25,6 +26,9 @@ pub enum Step {
 /// The step for an object that should be `wanted`; `None` if all is well.
 pub fn plan(wanted: &Value, found: Option<&Value>) -> Option<Step> {
     let Some(found) = found else { return Some(Step::Create) };
+    if wanted["kind"] == "APIService" {
+        return changed_service(wanted, found);
+    }
     let is_rbac = wanted["apiVersion"].as_str().is_some_and(|version| version.starts_with(GROUP));
     if !is_rbac {
         return changed_data(wanted, found);
@@ -41,6 +45,20 @@ pub fn plan(wanted: &Value, found: Option<&Value>) -> Option<Step> {
 fn changed_data(wanted: &Value, found: &Value) -> Option<Step> {
     (wanted["data"].is_object() && wanted["data"] != found["data"])
         .then(|| Step::Merge(set("data", wanted["data"].clone())))
+}
+
+/// An API service that the server keeps leads to the server; one that an operator has taken over, to
+/// wherever it leads.
+fn changed_service(wanted: &Value, found: &Value) -> Option<Step> {
+    let kept = found["metadata"]["labels"][MANAGED_LABEL] == ON_START;
+    if !kept || wanted["spec"] == found["spec"] {
+        return None;
+    }
+    let mut spec = wanted["spec"].clone();
+    for elsewhere in ["service", "caBundle", "insecureSkipTLSVerify"] {
+        spec[elsewhere] = Value::Null;
+    }
+    Some(Step::Merge(set("spec", spec)))
 }
 
 /// Missing rules are added; labels, too, because aggregation goes by them.
@@ -144,6 +162,19 @@ mod tests {
         wanted["aggregationRule"] = json!({"clusterRoleSelectors": []});
         let mut found = role(&["get"]);
         found["aggregationRule"] = wanted["aggregationRule"].clone();
+        assert_eq!(plan(&wanted, Some(&found)), None);
+    }
+
+    #[test]
+    fn a_kept_api_service_leads_back_to_the_server() {
+        let wanted = json!({"kind": "APIService", "metadata": {"labels": {MANAGED_LABEL: ON_START}},
+                            "spec": {"group": "apps"}});
+        assert_eq!(plan(&wanted, Some(&wanted)), None);
+        let mut found = wanted.clone();
+        found["spec"]["service"] = json!({"name": "s"});
+        let Some(Step::Merge(changes)) = plan(&wanted, Some(&found)) else { panic!("nothing is done") };
+        assert_eq!((&changes["spec"]["service"], &changes["spec"]["group"]), (&Value::Null, &json!("apps")));
+        found["metadata"] = json!({});
         assert_eq!(plan(&wanted, Some(&found)), None);
     }
 }

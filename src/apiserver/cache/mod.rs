@@ -40,16 +40,18 @@ use selectable::{Selectable, Selector};
 pub struct Caches {
     /// By `/registry/<group>/<plural>/`.
     resources: RwLock<HashMap<Box<str>, Arc<ResourceCache>>>,
-    /// Caches of resources that are another shape of a stored one, by the stored one's prefix.
-    views: RwLock<HashMap<Box<str>, View>>,
+    /// Caches of kinds that are another shape of a stored one, by the stored one's prefix.
+    views: RwLock<HashMap<Box<str>, Vec<View>>>,
     /// All caches are complete up to this revision.
     revision: AtomicU64,
     /// What is known of values that are being committed, by the address of their bytes.
     staged: Mutex<HashMap<usize, Arc<Selectable>>>,
 }
 
-/// A resource whose objects are made of another one's.
+/// A kind whose objects are made of another one's.
 struct View {
+    /// Such as `events.k8s.io/v1`.
+    api_version: String,
     cache: Arc<ResourceCache>,
     from_stored: fn(Value) -> Result<Value, Status>,
 }
@@ -82,7 +84,15 @@ impl Caches {
         Ok(caches)
     }
 
-    /// The cache of a resource.
+    /// The cache of a kind, whose objects have that kind's shape.
+    pub fn of_kind(&self, kind: &Descriptor) -> Option<Arc<ResourceCache>> {
+        let Some(shared) = kinds::shared_storage(kind) else { return self.of(kind.group_resource()) };
+        let (views, api_version) = (self.views.read(), kind.api_version());
+        let views = views.get(&*prefix(shared.stored.group, shared.stored.resource))?;
+        views.iter().find(|view| view.api_version == api_version).map(|view| view.cache.clone())
+    }
+
+    /// The cache of a resource, in the version that is stored if it has several.
     pub fn of(&self, resource: GroupResource<'_>) -> Option<Arc<ResourceCache>> {
         self.resources.read().get(&*prefix(resource.group, resource.resource)).cloned()
     }
@@ -111,7 +121,10 @@ impl Caches {
         let floor = self.revision();
         let mut wanted: HashMap<String, &Descriptor> = HashMap::new();
         for kind in custom {
-            wanted.entry(prefix(&kind.group, &kind.plural)).or_insert(kind);
+            let wanted = wanted.entry(prefix(&kind.group, &kind.plural)).or_insert(kind);
+            if is_stored(kind) {
+                *wanted = kind;
+            }
         }
         self.resources.write().retain(|prefix, cache| {
             let kept = cache.kind().strategy.custom().is_none() || wanted.contains_key(&**prefix);
@@ -137,6 +150,9 @@ impl Caches {
             for event in events.remove(&prefix(&kind.group, &kind.plural)).unwrap_or_default() {
                 self.committed(&[event]);
             }
+            if let Some(cache) = self.of(kind.group_resource()) {
+                cache.refresh();
+            }
         }
     }
 
@@ -150,12 +166,16 @@ impl Caches {
             return;
         }
         let own = prefix(&kind.group, &kind.plural);
-        let shared = kinds::shared_storage(kind.group_resource());
+        let shared = kinds::shared_storage(kind);
         let stored = shared.map_or_else(|| own.clone(), |shared| prefix(shared.stored.group, shared.stored.resource));
         let cache = Arc::new(ResourceCache::new(kind.clone(), &stored, floor));
-        self.resources.write().entry(own.into()).or_insert_with(|| cache.clone());
+        let known = self.resources.write().entry(own.into()).or_insert_with(|| cache.clone()).clone();
+        if is_stored(kind) {
+            known.redefine(kind.clone());
+        }
         if let Some(shared) = shared {
-            self.views.write().insert(stored.into(), View { cache, from_stored: shared.from_stored });
+            let view = View { api_version: kind.api_version(), cache, from_stored: shared.from_stored };
+            self.views.write().entry(stored.into()).or_default().push(view);
         }
     }
 
@@ -175,7 +195,7 @@ impl Observer for Caches {
         }
         let resources = self.resources.read();
         for (prefix, events) in by_resource {
-            if let Some(view) = self.views.read().get(prefix) {
+            for view in self.views.read().get(prefix).into_iter().flatten() {
                 view.apply(&events);
             }
             if let Some(cache) = resources.get(prefix) {
@@ -229,6 +249,11 @@ impl Drop for Staged<'_> {
     fn drop(&mut self) {
         self.caches.staged.lock().remove(&self.address);
     }
+}
+
+/// Whether a custom resource is stored in this version: the one that its cache should know.
+fn is_stored(kind: &Descriptor) -> bool {
+    kind.strategy.custom().is_some_and(|custom| custom.api_version == custom.stored_version)
 }
 
 /// `/registry/<group>/<plural>/` of a key.

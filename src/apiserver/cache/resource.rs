@@ -97,7 +97,27 @@ impl ResourceCache {
 
     /// The kind's definition has changed.
     pub fn redefine(&self, kind: Descriptor) {
-        self.kind.store(Arc::new(kind));
+        let tag = |kind: &Descriptor| kind.strategy.custom().map(|custom| custom.tag.clone());
+        let same = tag(&kind) == tag(&self.kind.swap(Arc::new(kind.clone())));
+        if !same {
+            self.refresh();
+        }
+    }
+
+    /// Shows objects that were stored before the last change of their definition as that has them now.
+    pub fn refresh(&self) {
+        let kind = self.kind();
+        let Some(custom) = kind.strategy.custom() else { return };
+        let all = self.state.read().objects.values().filter(|one| one.revision < custom.revision).cloned().collect();
+        // Objects are decoded without the lock.
+        let changed: Vec<(Arc<Object>, Arc<Object>)> =
+            Vec::into_iter(all).filter_map(|object: Arc<Object>| Some((object.refreshed(custom)?, object))).collect();
+        let mut state = self.state.write();
+        for (refreshed, object) in changed {
+            if let Some(current) = state.objects.get_mut(&object.key).filter(|current| Arc::ptr_eq(current, &object)) {
+                *current = refreshed;
+            }
+        }
     }
 
     /// The kind is no longer served: all watches end.

@@ -15,15 +15,17 @@ use crate::{
         custom::{CLEANUP_FINALIZER, DEFINITIONS, GROUP},
         kind::{Descriptor, GroupResource},
         meta,
-        schema::FieldValidation,
     },
     apiserver::{
-        attributes::Attributes,
         cache::{ResourceCache, object::Object, resource::Slice, selectable::Selector},
         kinds::Kinds,
-        registry::{Call, Registry, Warnings, delete::DeleteOptions, update::Endpoint},
+        registry::{
+            Registry, Warnings,
+            delete::DeleteOptions,
+            own::{attributes, call},
+            update::Endpoint,
+        },
     },
-    http::identity::{MASTERS, User},
     store::Revision,
 };
 
@@ -56,7 +58,7 @@ impl Definitions {
         for object in definitions(&cache) {
             let kinds = match built.remove(object.name()) {
                 Some((revision, kinds)) if revision == object.revision => kinds,
-                _ => established(&object),
+                _ => kinds_of(&object),
             };
             kept.insert(object.name().to_owned(), (object.revision, kinds));
         }
@@ -179,26 +181,13 @@ fn definitions(cache: &ResourceCache) -> Vec<Arc<Object>> {
     cache.list(&Slice { namespace: None, after: None, limit: 0, selector: &selector }, 0).objects
 }
 
-fn established(object: &Object) -> Vec<Descriptor> {
+fn kinds_of(object: &Object) -> Vec<Descriptor> {
     let json = object.json();
-    let status: Value = serde_json::from_slice::<Value>(&json).unwrap_or_default()["status"].take();
-    if plan::is_true(&status, "Established") { crate::api::custom::kinds(&json) } else { Vec::new() }
+    let definition: Value = serde_json::from_slice(&json).unwrap_or_default();
+    if established(&definition) { crate::api::custom::kinds(&json) } else { Vec::new() }
 }
 
-/// What the server asks of the registry on its own behalf.
-pub(super) fn attributes(kind: &Descriptor, namespace: &str, name: &str) -> Attributes {
-    Attributes {
-        user: User { name: "system:apiserver".into(), groups: vec![MASTERS.into()], ..User::default() },
-        group: kind.group.to_string(),
-        version: kind.version.to_string(),
-        resource: kind.plural.to_string(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        ..Attributes::default()
-    }
-}
-
-/// The call for it.
-pub(super) fn call<'a>(attributes: &'a Attributes, kind: &'a Descriptor, warnings: &'a Warnings) -> Call<'a> {
-    Call { attributes, kind, dry_run: false, field_validation: FieldValidation::Ignore, warnings, manager: "" }
+/// Whether a definition is served.
+pub fn established(definition: &Value) -> bool {
+    plan::is_true(&definition["status"], "Established")
 }

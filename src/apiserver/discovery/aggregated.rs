@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Document,
-    classic::{named_groups, versions},
+    catalog::{Catalog, Group, Source, Version},
     subresource,
 };
 use crate::api::kind::{Descriptor, Scope};
@@ -32,13 +32,13 @@ pub fn is_preferred(accept: &str) -> bool {
 }
 
 /// `/api` in aggregated form: the core group.
-pub fn core(kinds: &[Descriptor]) -> Document {
-    list(vec![group(kinds, "")])
+pub fn core(catalog: &Catalog<'_>) -> Document {
+    list(catalog.group("").map(group).into_iter().collect())
 }
 
 /// `/apis` in aggregated form: all named groups.
-pub fn groups(kinds: &[Descriptor]) -> Document {
-    list(named_groups(kinds).into_iter().map(|name| group(kinds, name)).collect())
+pub fn groups(catalog: &Catalog<'_>) -> Document {
+    list(catalog.named_groups().map(group).collect())
 }
 
 fn list(items: Vec<Value>) -> Document {
@@ -47,20 +47,25 @@ fn list(items: Vec<Value>) -> Document {
     }))
 }
 
-fn group(kinds: &[Descriptor], name: &str) -> Value {
+fn group(group: &Group<'_>) -> Value {
     let mut metadata = json!({"creationTimestamp": null});
-    if !name.is_empty() {
-        metadata["name"] = name.into();
+    if !group.name.is_empty() {
+        metadata["name"] = group.name.into();
     }
-    let versions: Vec<Value> = versions(kinds, name)
-        .into_iter()
-        .map(|version| {
-            let served = kinds.iter().filter(|kind| kind.group == name && kind.version == version);
-            let resources: Vec<Value> = served.map(resource).collect();
-            json!({"version": version, "freshness": "Current", "resources": resources})
-        })
-        .collect();
+    let versions: Vec<Value> = group.versions.iter().map(version).collect();
     json!({"metadata": metadata, "versions": versions})
+}
+
+fn version(version: &Version<'_>) -> Value {
+    let (resources, is_current) = match &version.source {
+        Source::Local(kinds) => (kinds.iter().map(|kind| resource(kind)).collect(), true),
+        Source::Remote(remote) => (remote.resources.clone(), remote.is_current),
+    };
+    let mut value = json!({"version": version.name, "freshness": if is_current { "Current" } else { "Stale" }});
+    if !resources.is_empty() {
+        value["resources"] = resources.into();
+    }
+    value
 }
 
 fn resource(kind: &Descriptor) -> Value {
@@ -107,10 +112,12 @@ mod tests {
 
     #[test]
     fn all_groups_are_in_one_document() {
-        let document: Value = serde_json::from_slice(&groups(&kinds::all()).body).unwrap();
+        let kinds = kinds::all();
+        let catalog = Catalog::new(&kinds, &[]);
+        let document: Value = serde_json::from_slice(&groups(&catalog).body).unwrap();
         let lease = &document["items"][0]["versions"][0]["resources"][0];
         assert!(lease["responseKind"]["kind"].is_string());
-        let document: Value = serde_json::from_slice(&core(&kinds::all()).body).unwrap();
+        let document: Value = serde_json::from_slice(&core(&catalog).body).unwrap();
         assert!(document["items"][0]["metadata"].get("name").is_none());
         assert_eq!(document["items"][0]["versions"][0]["version"], "v1");
     }

@@ -3,68 +3,43 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Document, subresource};
+use super::{
+    Document,
+    catalog::{Catalog, Group},
+    subresource,
+};
 use crate::api::kind::{Descriptor, Scope};
 
 /// `/api`: versions of the core group. `address` is where clients reach the server, `host:port`.
-pub fn core_versions(kinds: &[Descriptor], address: &str) -> Document {
+pub fn core_versions(catalog: &Catalog<'_>, address: &str) -> Document {
+    let versions: Vec<&str> =
+        catalog.group("").iter().flat_map(|group| &group.versions).map(|version| version.name).collect();
     Document::new(&json!({
         "kind": "APIVersions",
-        "versions": versions(kinds, ""),
+        "versions": versions,
         "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
     }))
 }
 
 /// `/apis`: all named groups.
-pub fn groups(kinds: &[Descriptor]) -> Document {
-    let groups: Vec<Value> = named_groups(kinds).into_iter().map(|name| group_value(kinds, name)).collect();
+pub fn groups(catalog: &Catalog<'_>) -> Document {
+    let groups: Vec<Value> = catalog.named_groups().map(group_value).collect();
     Document::new(&json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
 }
 
-/// `/apis/<group>`; `None` if there is no such group.
-pub fn group(kinds: &[Descriptor], name: &str) -> Option<Document> {
-    if name.is_empty() || versions(kinds, name).is_empty() {
-        return None;
-    }
-    let mut value = group_value(kinds, name);
+/// `/apis/<group>`.
+pub fn group(group: &Group<'_>) -> Document {
+    let mut value = group_value(group);
     value["kind"] = "APIGroup".into();
     value["apiVersion"] = "v1".into();
-    Some(Document::new(&value))
+    Document::new(&value)
 }
 
-/// `/api/<version>` (with an empty group) or `/apis/<group>/<version>`; `None` if there is none.
-pub fn resources(kinds: &[Descriptor], group: &str, version: &str) -> Option<Document> {
-    let served = kinds.iter().filter(|kind| kind.group == group && kind.version == version);
-    let list: Vec<Value> = served.flat_map(resource_values).collect();
-    if list.is_empty() {
-        return None;
-    }
+/// `/api/<version>` (of the group without a name) or `/apis/<group>/<version>`, of kinds of this server.
+pub fn resources(group: &str, version: &str, kinds: &[&Descriptor]) -> Document {
+    let list: Vec<Value> = kinds.iter().flat_map(|kind| resource_values(kind)).collect();
     let name = group_version(group, version);
-    Some(Document::new(
-        &json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": list}),
-    ))
-}
-
-/// Named groups in the order of the kinds.
-pub(crate) fn named_groups(kinds: &[Descriptor]) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for kind in kinds {
-        if !kind.group.is_empty() && !names.contains(&&*kind.group) {
-            names.push(&kind.group);
-        }
-    }
-    names
-}
-
-/// Versions of a group in the order of the kinds; the first is the preferred one.
-pub(crate) fn versions<'k>(kinds: &'k [Descriptor], group: &str) -> Vec<&'k str> {
-    let mut names: Vec<&str> = Vec::new();
-    for kind in kinds {
-        if kind.group == group && !names.contains(&&*kind.version) {
-            names.push(&kind.version);
-        }
-    }
-    names
+    Document::new(&json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": list}))
 }
 
 /// `apps/v1`, or `v1` for core.
@@ -72,13 +47,11 @@ pub(crate) fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
-fn group_value(kinds: &[Descriptor], name: &str) -> Value {
-    let versions: Vec<Value> = versions(kinds, name)
-        .into_iter()
-        .map(|version| json!({"groupVersion": group_version(name, version), "version": version}))
-        .collect();
+fn group_value(group: &Group<'_>) -> Value {
+    let version = |name: &str| json!({"groupVersion": group_version(group.name, name), "version": name});
+    let versions: Vec<Value> = group.versions.iter().map(|one| version(one.name)).collect();
     let preferred = versions.first().cloned().unwrap_or_default();
-    json!({"name": name, "versions": versions, "preferredVersion": preferred})
+    json!({"name": group.name, "versions": versions, "preferredVersion": preferred})
 }
 
 fn resource_values(kind: &Descriptor) -> Vec<Value> {
@@ -115,13 +88,15 @@ mod tests {
     use super::*;
     use crate::api::kinds;
 
-    fn parsed(document: Option<Document>) -> Value {
-        serde_json::from_slice(&document.unwrap().body).unwrap()
+    fn parsed(document: &Document) -> Value {
+        serde_json::from_slice(&document.body).unwrap()
     }
 
     #[test]
     fn pods_are_listed_with_their_subresources() {
-        let list = parsed(resources(&kinds::all(), "", "v1"));
+        let kinds = kinds::all();
+        let core: Vec<&Descriptor> = kinds.iter().filter(|kind| kind.group.is_empty()).collect();
+        let list = parsed(&resources("", "v1", &core));
         assert_eq!(list["groupVersion"], "v1");
         let resources = list["resources"].as_array().unwrap();
         let named = |name: &str| resources.iter().find(|resource| resource["name"] == name).unwrap();
@@ -134,12 +109,12 @@ mod tests {
 
     #[test]
     fn groups_have_a_preferred_version() {
-        let all = parsed(Some(groups(&kinds::all())));
+        let kinds = kinds::all();
+        let catalog = Catalog::new(&kinds, &[]);
+        let all = parsed(&groups(&catalog));
         let names: Vec<_> = all["groups"].as_array().unwrap().iter().map(|group| &group["name"]).collect();
-        assert!(names.contains(&&json!("coordination.k8s.io")));
-        let one = parsed(group(&kinds::all(), "coordination.k8s.io"));
+        assert_eq!(names[..2], [&json!("apiregistration.k8s.io"), &json!("apps")]);
+        let one = parsed(&group(catalog.group("coordination.k8s.io").unwrap()));
         assert_eq!(one["preferredVersion"]["groupVersion"], "coordination.k8s.io/v1");
-        assert!(group(&kinds::all(), "nothing.example.com").is_none());
-        assert!(resources(&kinds::all(), "", "v2").is_none());
     }
 }

@@ -10,13 +10,6 @@ use crate::api::{
     kinds,
 };
 
-/// What is not served yet, and why.
-const GAPS: &[&str] = &[
-    // Another shape of the v2 object in the same resource: the registry tells resources apart by group
-    // and name, without a version.
-    "autoscaling/v1 horizontalpodautoscalers",
-];
-
 const SERVED: &str = "
 v1 bindings namespaced create
 v1 componentstatuses cluster get,list
@@ -105,21 +98,9 @@ fn nothing_is_served_that_the_table_does_not_know() {
     }
 }
 
-#[test]
-fn the_list_of_gaps_has_only_gaps() {
-    let kinds = kinds::all();
-    for gap in GAPS {
-        assert!(find(&kinds, gap).is_none(), "{gap} is served: take it off the list");
-        assert!(SERVED.lines().any(|line| line.starts_with(gap)), "{gap} is no resource");
-    }
-}
-
 /// What is missing of one line of the table.
 fn missing(kinds: &[Descriptor], line: &str) -> Vec<String> {
     let name = resource(line);
-    if GAPS.contains(&name.as_str()) {
-        return Vec::new();
-    }
     let Some(kind) = find(kinds, &name) else { return vec![name] };
     let mut words = line.split(' ').skip(2);
     let scope = if words.next() == Some("namespaced") { Scope::Namespaced } else { Scope::Cluster };

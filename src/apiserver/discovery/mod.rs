@@ -1,10 +1,12 @@
 //! Discovery: which groups, versions and resources there are. [`classic`] has the documents that
 //! every client knows, [`aggregated`] the single one that newer clients ask for with an `Accept`
-//! header (KEP-3352). All are pure functions of the served kinds: build them once and keep them
-//! until the kinds change.
+//! header (KEP-3352). All are pure functions of the [`catalog`] of what is served: build them once and
+//! keep them until that changes.
 
 pub mod aggregated;
+pub mod catalog;
 pub mod classic;
+pub mod priority;
 pub mod subresource;
 
 use bytes::Bytes;

@@ -12,8 +12,7 @@ use crate::{
     api::{Status, kind::Descriptor, meta, time},
     apiserver::{
         cache::ResourceCache,
-        definitions,
-        registry::{Call, Registry, Warnings, update::Endpoint},
+        registry::{Call, Registry, Warnings, own, update::Endpoint},
     },
 };
 
@@ -86,9 +85,9 @@ fn is_told(schema: &FlowSchema, wanted: &Value) -> bool {
 }
 
 async fn write(registry: &Registry, kind: &Descriptor, name: &str, wanted: &Value) -> Result<(), Status> {
-    let attributes = definitions::attributes(kind, "", name);
+    let attributes = own::attributes(kind, "", name);
     let warnings = Warnings::default();
-    let call = Call { manager: MANAGER, ..definitions::call(&attributes, kind, &warnings) };
+    let call = Call { manager: MANAGER, ..own::call(&attributes, kind, &warnings) };
     let change = |schema: &Value| {
         let mut schema = schema.clone();
         let mut wanted = wanted.clone();

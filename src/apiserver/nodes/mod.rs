@@ -29,6 +29,7 @@ use crate::{
     },
 };
 
+pub mod endpoints;
 pub mod join;
 pub mod pods;
 pub mod proxy;

@@ -1,10 +1,7 @@
 //! The `proxy` subresources of pods, services and nodes: the rest of the path, whatever the method,
 //! goes to the pod's port, to an endpoint of the service, or to the node's kubelet.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -13,11 +10,15 @@ use serde_json::Value;
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    api::{Status, kind::GroupResource, meta, status::Reason},
+    api::{Status, kind::GroupResource, status::Reason},
     apiserver::{
         attributes::Attributes,
         handler::Handler,
-        nodes::{Dialer, pass_on},
+        nodes::{
+            Dialer,
+            endpoints::{self, Backend, number},
+            pass_on,
+        },
         reader::Reader,
     },
     base::task::Supervisor,
@@ -28,9 +29,6 @@ use crate::{
         tunnel::Target,
     },
 };
-
-const SLICES: GroupResource<'static> = GroupResource { group: "discovery.k8s.io", resource: "endpointslices" };
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// Serves `pods/proxy`, `services/proxy` and `nodes/proxy`.
 pub struct Proxy {
@@ -45,12 +43,6 @@ struct Name<'a> {
     is_https: bool,
     name: &'a str,
     port: &'a str,
-}
-
-/// Where a request goes.
-struct Backend {
-    node: String,
-    address: SocketAddr,
 }
 
 impl Proxy {
@@ -119,17 +111,7 @@ impl Proxy {
         let unavailable = |why: String| Status::new(Reason::ServiceUnavailable, why);
         let port_name = service_port(&service, name.port)
             .ok_or_else(|| unavailable(format!("no service port {:?} found for service {:?}", name.port, name.name)))?;
-        let slices = self.reader.list(SLICES, Some(&attributes.namespace));
-        let backends: Vec<Backend> = slices
-            .iter()
-            .filter_map(|slice| serde_json::from_slice::<Value>(slice).ok())
-            .filter(|slice| meta::label(slice, SERVICE_NAME_LABEL) == Some(name.name))
-            .flat_map(|slice| ready_backends(&slice, &port_name))
-            .collect();
-        let chosen = rand::random_range(0..backends.len().max(1));
-        backends
-            .into_iter()
-            .nth(chosen)
+        endpoints::choose(&*self.reader, &service, &port_name)
             .ok_or_else(|| unavailable(format!("no endpoints available for service {:?}", attributes.name)))
     }
 }
@@ -181,10 +163,6 @@ fn parse_name(text: &str) -> Option<Name<'_>> {
     })
 }
 
-fn number(value: &Value) -> Option<u16> {
-    value.as_u64().and_then(|port| u16::try_from(port).ok())
-}
-
 /// A number, the name of a container's port, or the first port there is; 80 where there is none.
 fn pod_port(pod: &Value, wanted: &str) -> Option<u16> {
     let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
@@ -208,25 +186,6 @@ fn service_port(service: &Value, wanted: &str) -> Option<String> {
         }),
     };
     found.map(|port| port["name"].as_str().unwrap_or_default().to_owned())
-}
-
-fn ready_backends(slice: &Value, port_name: &str) -> Vec<Backend> {
-    let ports = slice["ports"].as_array();
-    let port = ports
-        .into_iter()
-        .flatten()
-        .find(|port| port["name"].as_str().unwrap_or_default() == port_name)
-        .and_then(|port| number(&port["port"]));
-    let Some(port) = port else { return Vec::new() };
-    let endpoints = slice["endpoints"].as_array().into_iter().flatten();
-    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"].as_bool() != Some(false));
-    ready
-        .filter_map(|endpoint| {
-            let address: IpAddr = endpoint["addresses"][0].as_str()?.parse().ok()?;
-            let node = endpoint["nodeName"].as_str().unwrap_or_default().to_owned();
-            Some(Backend { node, address: (address, port).into() })
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -265,20 +224,5 @@ mod tests {
         let service = json!({"spec": {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]}});
         assert_eq!(service_port(&service, "81"), Some("b".into()));
         assert_eq!(service_port(&service, ""), None);
-    }
-
-    #[test]
-    fn only_ready_endpoints_with_the_port_are_asked() {
-        let slice = json!({
-            "ports": [{"name": "a", "port": 8080}],
-            "endpoints": [
-                {"addresses": ["10.42.0.5"], "nodeName": "edge1", "conditions": {"ready": true}},
-                {"addresses": ["10.42.0.6"], "conditions": {"ready": false}},
-            ],
-        });
-        let backends = ready_backends(&slice, "a");
-        assert_eq!(backends.len(), 1);
-        assert_eq!((backends[0].node.as_str(), backends[0].address), ("edge1", ([10, 42, 0, 5], 8080).into()));
-        assert!(ready_backends(&slice, "b").is_empty());
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
-use super::{Compressed, OpenApi, is_acceptable, protobuf};
+use super::{Compressed, OpenApi, is_acceptable, protobuf, remote::RemoteDocument};
 use crate::{
     api::{
         Status,
@@ -47,6 +47,14 @@ impl OpenApiHandler {
     /// Serves the documents of `kinds` from now on; those that did not change are kept.
     pub fn serve(&self, kinds: Vec<Descriptor>) {
         self.documents.store(Arc::new(self.documents.load().with_kinds(kinds)));
+    }
+
+    /// Shows documents of servers behind this one, in the place of those that were shown before.
+    pub fn aggregate(&self, documents: Vec<RemoteDocument>) {
+        let current = self.documents.load();
+        if current.remotes() != documents {
+            self.documents.store(Arc::new(current.with_remotes(documents)));
+        }
     }
 
     async fn answer(&self, path: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {

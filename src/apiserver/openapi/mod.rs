@@ -11,6 +11,7 @@ mod operation;
 mod parameters;
 mod paths;
 pub mod protobuf;
+pub mod remote;
 
 use std::{
     io::{Read, Write},
@@ -20,6 +21,8 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::{Map, Value, json};
+
+use remote::RemoteDocument;
 
 use super::discovery::{Document, classic::group_version, digest};
 use crate::api::{encode::encode, kind::Descriptor};
@@ -48,6 +51,7 @@ impl Dialect {
 /// The OpenAPI documents of a set of kinds.
 pub struct OpenApi {
     kinds: Vec<Descriptor>,
+    remotes: Vec<RemoteDocument>,
     version: String,
     /// By path below `/openapi/v3/`.
     v3: Vec<(String, OnceLock<Compressed>)>,
@@ -65,7 +69,8 @@ pub struct Compressed {
 }
 
 impl Compressed {
-    fn new(document: &[u8], etag: String) -> Self {
+    /// Compresses a document.
+    pub fn new(document: &[u8], etag: String) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(document).expect("memory is always written to");
         Self { gzip: encoder.finish().expect("memory is always written to").into(), etag }
@@ -99,20 +104,44 @@ impl OpenApi {
                 v3.push((path, OnceLock::new()));
             }
         }
-        Self { kinds, version: version.into(), v3, v2: OnceLock::new(), v2_protobuf: OnceLock::new() }
+        Self {
+            kinds,
+            remotes: Vec::new(),
+            version: version.into(),
+            v3,
+            v2: OnceLock::new(),
+            v2_protobuf: OnceLock::new(),
+        }
     }
 
     /// Documents of other kinds. Those that stay as they were are not built again.
     pub fn with_kinds(&self, kinds: Vec<Descriptor>) -> Self {
-        let mut documents = Self::new(kinds, self.version.clone());
-        for (path, cell) in &mut documents.v3 {
-            let built = self.v3.iter().find(|(known, _)| known == path).and_then(|(_, cell)| cell.get());
-            if let Some(built) =
-                built.filter(|built| built.etag == format!("\"{}\"", hash(&self.version, path, &documents.kinds)))
-            {
+        self.changed(kinds, self.remotes.clone())
+    }
+
+    /// Documents with those of other servers behind this one, likewise.
+    pub fn with_remotes(&self, remotes: Vec<RemoteDocument>) -> Self {
+        self.changed(self.kinds.clone(), remotes)
+    }
+
+    /// The documents of servers behind this one.
+    pub fn remotes(&self) -> &[RemoteDocument] {
+        &self.remotes
+    }
+
+    fn changed(&self, kinds: Vec<Descriptor>, remotes: Vec<RemoteDocument>) -> Self {
+        let documents = Self { remotes, ..Self::new(kinds, self.version.clone()) };
+        let keep = |cell: &OnceLock<Compressed>, built: Option<&Compressed>, hash: String| {
+            if let Some(built) = built.filter(|built| built.etag == format!("\"{hash}\"")) {
                 _ = cell.set(built.clone());
             }
+        };
+        for (path, cell) in &documents.v3 {
+            let built = self.v3.iter().find(|(known, _)| known == path).and_then(|(_, cell)| cell.get());
+            keep(cell, built, documents.hash(path));
         }
+        keep(&documents.v2, self.v2.get(), documents.hash("v2"));
+        keep(&documents.v2_protobuf, self.v2_protobuf.get(), documents.hash("v2 protobuf"));
         documents
     }
 
@@ -123,7 +152,9 @@ impl OpenApi {
             let url = format!("/openapi/v3/{path}?hash={}", self.hash(path));
             (path.clone(), json!({"serverRelativeURL": url}))
         };
-        let paths: Map<String, Value> = self.v3.iter().map(entry).collect();
+        let mut paths: Map<String, Value> = self.v3.iter().map(entry).collect();
+        let others = self.remotes.iter().filter_map(|remote| Some((&remote.path, remote.v3_url.as_ref()?)));
+        paths.extend(others.map(|(path, url)| (path.clone(), json!({"serverRelativeURL": url}))));
         let value = json!({"paths": paths});
         Document { body: encode(&value), etag: format!("\"{}\"", digest(&encode(&value))) }
     }
@@ -158,30 +189,32 @@ impl OpenApi {
 
     fn v2_value(&self) -> Value {
         let kinds: Vec<&Descriptor> = self.kinds.iter().collect();
-        json!({
+        let mut document = json!({
             "swagger": "2.0",
             "info": {"title": "Kubernetes", "version": self.version},
             "paths": paths::all(&kinds, Dialect::V2),
             "definitions": definitions::all(&kinds, Dialect::V2),
-        })
+        });
+        self.remotes.iter().for_each(|remote| remote::merge(&mut document, remote));
+        document
     }
 
-    /// What a document depends on: this program, and the kinds in it.
+    /// What a document depends on: this program, and the kinds in it. Version 3 has a document per
+    /// group-version, version 2 one for all, those of other servers included.
     fn hash(&self, path: &str) -> String {
-        hash(&self.version, path, &self.kinds)
+        let mut text = format!("{} {} {path}", env!("CARGO_PKG_VERSION"), self.version);
+        let whole = path.starts_with("v2");
+        for kind in self.kinds.iter().filter(|kind| whole || path_of(&kind.group, &kind.version) == path) {
+            let subresources: Vec<&str> = kind.subresources.iter().map(|subresource| subresource.name()).collect();
+            let tag = kind.strategy.custom().map_or("", |custom| &*custom.tag);
+            text.push_str(&format!(" {}/{}/{}/{subresources:?}/{tag}", kind.group, kind.version, kind.kind));
+        }
+        let remotes = self.remotes.iter().filter(|_| whole);
+        for (remote, v2) in remotes.filter_map(|remote| Some((remote, remote.v2.as_ref()?))) {
+            text.push_str(&format!(" {} {}", remote.path, digest(&v2.gzip)));
+        }
+        digest(text.as_bytes())
     }
-}
-
-/// Version 3 has a document per group-version, which depends on the kinds in it alone.
-fn hash(version: &str, path: &str, kinds: &[Descriptor]) -> String {
-    let mut text = format!("{} {version} {path}", env!("CARGO_PKG_VERSION"));
-    let whole = path.starts_with("v2");
-    for kind in kinds.iter().filter(|kind| whole || path_of(&kind.group, &kind.version) == path) {
-        let subresources: Vec<&str> = kind.subresources.iter().map(|subresource| subresource.name()).collect();
-        let tag = kind.strategy.custom().map_or("", |custom| &*custom.tag);
-        text.push_str(&format!(" {}/{}/{}/{subresources:?}/{tag}", kind.group, kind.version, kind.kind));
-    }
-    digest(text.as_bytes())
 }
 
 /// `api/v1` or `apis/apps/v1`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::{
-    api::{Status, status::Cause},
+    api::{Status, selector::FieldSelector, status::Cause},
     apiserver::{attributes::Attributes, authz::Rule},
     http::identity::User,
 };
@@ -39,6 +39,7 @@ pub fn attributes(user: User, spec: &Value) -> Result<Attributes, Status> {
             subresource: text(resource, "subresource"),
             namespace: text(resource, "namespace"),
             name: text(resource, "name"),
+            fields: fields(&resource["fieldSelector"]),
             ..Attributes::default()
         }),
         (false, true) => {
@@ -49,6 +50,20 @@ pub fn attributes(user: User, spec: &Value) -> Result<Attributes, Status> {
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         )),
     }
+}
+
+/// The limits of a list that is asked about, as far as they name one value each.
+fn fields(selector: &Value) -> FieldSelector {
+    let raw = selector["rawSelector"].as_str().and_then(|text| FieldSelector::parse(text).ok());
+    let requirements = selector["requirements"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let exact = requirements.iter().filter_map(|requirement| {
+        let value = match requirement["values"].as_array().map(Vec::as_slice)? {
+            [one] if requirement["operator"] == "In" => one.as_str()?,
+            _ => return None,
+        };
+        Some((requirement["key"].as_str()?.to_owned(), value.to_owned()))
+    });
+    raw.unwrap_or_else(|| FieldSelector::exactly(exact))
 }
 
 /// The rules of whoever may do everything.

@@ -11,8 +11,12 @@ use serde_json::{Value, json};
 use crate::{
     api::Status,
     apiserver::{
-        attributes::Attributes, authn::Tokens, authz::Authorizer, handler::Handler, handlers::Handlers, negotiate,
-        payload, respond,
+        attributes::Attributes,
+        authn::Bearers,
+        authz::{Authorizer, node::node_name},
+        handler::Handler,
+        handlers::Handlers,
+        negotiate, payload, respond,
     },
     http::{
         body::Body,
@@ -26,7 +30,7 @@ const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 
 /// Puts a handler for every kind of review into `handlers`.
-pub fn register(handlers: &mut Handlers, authorizer: &Arc<Authorizer>, tokens: &Arc<Tokens>) {
+pub fn register(handlers: &mut Handlers, authorizer: &Arc<Authorizer>, bearers: &Arc<Bearers>) {
     let questions = [
         (AUTHENTICATION, "tokenreviews", Question::Token),
         (AUTHENTICATION, "selfsubjectreviews", Question::Identity),
@@ -36,7 +40,7 @@ pub fn register(handlers: &mut Handlers, authorizer: &Arc<Authorizer>, tokens: &
         (AUTHORIZATION, "selfsubjectrulesreviews", Question::OwnRules),
     ];
     for (group, resource, question) in questions {
-        let review = Review { question, authorizer: authorizer.clone(), tokens: tokens.clone() };
+        let review = Review { question, authorizer: authorizer.clone(), bearers: bearers.clone() };
         handlers.resource(group, resource, "", Arc::new(review));
     }
 }
@@ -55,7 +59,7 @@ enum Question {
 struct Review {
     question: Question,
     authorizer: Arc<Authorizer>,
-    tokens: Arc<Tokens>,
+    bearers: Arc<Bearers>,
 }
 
 impl Review {
@@ -64,6 +68,14 @@ impl Review {
         let mut object = payload::parse(&payload::read(body).await?, payload::format(&parts.headers)?)?;
         if !object.is_object() {
             return Err(Status::bad_request("the review must be an object"));
+        }
+        if self.question == Question::Token {
+            let token = object["spec"]["token"].as_str().filter(|token| !token.is_empty());
+            let token =
+                token.ok_or_else(|| Status::bad_request("token is required for TokenReview in authentication"))?;
+            if let Some(prepared) = self.bearers.prepare(token) {
+                prepared.await;
+            }
         }
         object["status"] = self.status(attributes, &object)?;
         if !object["metadata"].is_object() {
@@ -100,21 +112,27 @@ impl Review {
 
     fn token(&self, spec: &Value) -> Value {
         let audiences: Vec<String> = serde_json::from_value(spec["audiences"].clone()).unwrap_or_default();
-        let wanted = if audiences.is_empty() { vec![self.tokens.issuer().to_owned()] } else { audiences };
-        match self.tokens.review(spec["token"].as_str().unwrap_or_default(), &wanted) {
+        let own = || vec![self.bearers.tokens().issuer().to_owned()];
+        let wanted = if audiences.is_empty() { own() } else { audiences };
+        match self.bearers.review(spec["token"].as_str().unwrap_or_default(), &wanted) {
             Ok((user, audiences)) => {
                 json!({"authenticated": true, "user": user_info(&user), "audiences": audiences})
             }
             Err(error) => {
-                // The token itself is in no error, so the whole chain may be told.
-                json!({"user": {}, "error": format!("[invalid bearer token, {}]", crate::base::log::chain(&error))})
+                // The token itself is in no error, so the whole of it may be told.
+                json!({"user": {}, "error": format!("[invalid bearer token, {error}]")})
             }
         }
     }
 
     fn access(&self, user: User, object: &Value) -> Result<Value, Status> {
         let attributes = access::attributes(user, &object["spec"])?;
-        Ok(json!({"allowed": self.authorizer.allows(&attributes)}))
+        let mut status = json!({"allowed": self.authorizer.allows(&attributes)});
+        let reason = self.authorizer.reason(&attributes);
+        if !reason.is_empty() {
+            status["reason"] = reason.into();
+        }
+        Ok(status)
     }
 
     fn rules(&self, user: &User, namespace: &str) -> Value {
@@ -124,7 +142,12 @@ impl Review {
         }
         let (paths, resources): (Vec<_>, Vec<_>) =
             rules.into_iter().partition(|rule| !rule.non_resource_urls.is_empty());
-        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+        let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+        if node_name(user).is_some() {
+            status["incomplete"] = true.into();
+            status["evaluationError"] = "node authorizer does not support user rule resolution".into();
+        }
+        status
     }
 }
 
@@ -161,9 +184,11 @@ mod tests {
     use super::*;
     use crate::{
         apiserver::{
+            authn::Issuers,
             authz::rbac::GROUP,
             reader::{Reader, fake::FakeReader},
         },
+        base::task::Supervisor,
         http::body,
         pki,
     };
@@ -182,10 +207,11 @@ mod tests {
             "subjects": [{"kind": "User", "name": "jane"}]}),
         );
         let reader: Arc<dyn Reader> = Arc::new(reader);
+        let issuers = Arc::new(Issuers::new("https://issuer", Supervisor::new()));
         let review = Review {
             question,
             authorizer: Arc::new(Authorizer::new(reader.clone())),
-            tokens: Arc::new(Tokens::new(reader, pki, "https://issuer".into())),
+            bearers: Arc::new(Bearers::new(pki, "https://issuer".into(), reader, issuers)),
         };
         let attributes = Attributes { user, verb: "create".into(), namespace: "a".into(), ..Attributes::default() };
         let request = Request::post("/").body(body::full(object.to_string())).unwrap();

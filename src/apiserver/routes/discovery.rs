@@ -7,7 +7,11 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use crate::{
     api::kind::Descriptor,
     apiserver::{
-        discovery::{Document, aggregated, classic},
+        discovery::{
+            Document, aggregated,
+            catalog::{Catalog, Remote, Source},
+            classic,
+        },
         negotiate::{self, Accept, accept::Encoding},
         respond,
     },
@@ -25,25 +29,30 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// Documents for `kinds`; `address` is where clients reach the server, `host:port`.
-    pub fn new(kinds: &[Descriptor], address: &str) -> Self {
+    /// Documents for `kinds`, and for what is served behind this server; `address` is where clients
+    /// reach the server, `host:port`.
+    pub fn new(kinds: &[Descriptor], remotes: &[Remote], address: &str) -> Self {
+        let catalog = Catalog::new(kinds, remotes);
         let mut documents = HashMap::new();
-        documents.insert("/api".to_owned(), classic::core_versions(kinds, address));
-        documents.insert("/apis".to_owned(), classic::groups(kinds));
-        for kind in kinds {
-            let (group, version) = (&*kind.group, &*kind.version);
-            let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-            if let Some(resources) = classic::resources(kinds, group, version) {
-                documents.entry(path).or_insert(resources);
+        documents.insert("/api".to_owned(), classic::core_versions(&catalog, address));
+        documents.insert("/apis".to_owned(), classic::groups(&catalog));
+        for group in &catalog.groups {
+            let prefix = if group.name.is_empty() { "/api".to_owned() } else { format!("/apis/{}", group.name) };
+            for version in &group.versions {
+                // Of others, the resources are asked for where they are served.
+                if let Source::Local(kinds) = &version.source {
+                    let resources = classic::resources(group.name, version.name, kinds);
+                    documents.insert(format!("{prefix}/{}", version.name), resources);
+                }
             }
-            if let Some(document) = classic::group(kinds, group) {
-                documents.entry(format!("/apis/{group}")).or_insert(document);
+            if !group.name.is_empty() {
+                documents.insert(prefix, classic::group(group));
             }
         }
         let mut paths: Vec<&str> = documents.keys().map(String::as_str).chain(OTHER_PATHS).collect();
         paths.sort_unstable();
         let index = serde_json::json!({"paths": paths}).to_string();
-        let aggregated = [("/api", aggregated::core(kinds)), ("/apis", aggregated::groups(kinds))];
+        let aggregated = [("/api", aggregated::core(&catalog)), ("/apis", aggregated::groups(&catalog))];
         Self { classic: documents, aggregated: HashMap::from(aggregated), index }
     }
 

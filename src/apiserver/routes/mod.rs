@@ -6,6 +6,7 @@ use http::{Method, Request, Response, StatusCode, request::Parts};
 use crate::{
     api::{Status, kind::Descriptor},
     apiserver::{
+        aggregator,
         attributes::Attributes,
         fairness::dump,
         field_manager, payload,
@@ -18,6 +19,7 @@ use crate::{
     http::body::Body,
 };
 
+mod connect;
 pub mod discovery;
 mod objects;
 mod patch;
@@ -31,7 +33,11 @@ pub(super) async fn route(
     request: Request<Body>,
     warnings: &Warnings,
 ) -> Result<Response<Body>, Status> {
+    if let Some(target) = server.aggregator.target(attributes) {
+        return Ok(aggregator::proxy::pass_on(server.aggregator.way(), &target, attributes, request).await);
+    }
     if let Some(handler) = server.handlers.find(attributes) {
+        connect::admit(server, attributes, query, warnings).await?;
         return handler.handle(attributes, request).await;
     }
     if !attributes.is_resource() {

@@ -45,7 +45,7 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
     let accepted = accept.objects(call.kind, query)?;
     let registry = &server.registry;
     let (code, stored) = match verb {
-        "get" => (StatusCode::OK, registry.get(call)?),
+        "get" => (StatusCode::OK, registry.get(call).await?),
         "create" => {
             let object = body_object(exchange, request).await?;
             (StatusCode::CREATED, registry.create(call, object).await?)

@@ -1,5 +1,7 @@
 //! Tests of the server as clients see it: requests in, responses out, over a store on disk.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture};
 use http::{Method, StatusCode, header, request::Parts};
@@ -9,16 +11,28 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::kinds,
-    apiserver::admission,
+    apiserver::{
+        admission::{self, Admission},
+        authz::Authorizer,
+        outbound::{Outbound, fixture::Peers},
+    },
     http::{body, identity::User},
+    pki::authority::{Authority, Issued, Profile, Usage},
     store::{Options, Store},
 };
 
+mod aggregation;
 mod apply;
+mod audit;
+mod conversion;
 mod custom;
 mod encodings;
 mod fairness;
+mod policies;
+mod rules;
+mod versions;
 mod watches;
+mod webhooks;
 
 /// Lets everybody be anybody and do anything.
 struct Open;
@@ -26,6 +40,10 @@ struct Open;
 impl Authenticate for Open {
     fn authenticate(&self, request: &Parts) -> Result<User, Status> {
         Ok(request.extensions.get().cloned().unwrap_or_else(|| User::component("tester")))
+    }
+
+    fn impersonator(&self, request: &Parts) -> Option<User> {
+        request.headers.contains_key("impersonate-user").then(|| User::component("admin"))
     }
 }
 
@@ -65,6 +83,7 @@ struct Fixture {
     server: ApiServer,
     directory: tempfile::TempDir,
     store: Store,
+    peers: Peers,
 }
 
 impl Fixture {
@@ -73,30 +92,58 @@ impl Fixture {
     }
 
     fn open(directory: tempfile::TempDir) -> Self {
-        Self::with(directory, Handlers::default())
+        Self::open_with(directory, None)
+    }
+
+    fn open_with(directory: tempfile::TempDir, auditor: Option<Auditor>) -> Self {
+        Self::made_of(directory, Handlers::default(), auditor, |_, _, _| Arc::new(Open))
     }
 
     fn with(directory: tempfile::TempDir, handlers: Handlers) -> Self {
+        Self::made_of(directory, handlers, None, |_, _, _| Arc::new(Open))
+    }
+
+    /// A server with all of admission.
+    fn with_admission() -> Self {
+        Self::made_of(tempfile::tempdir().unwrap(), Handlers::default(), None, |caches, outbound, converter| {
+            let authorizer = Arc::new(Authorizer::new(caches.clone()));
+            Arc::new(Admission::new(caches, authorizer, outbound, converter))
+        })
+    }
+
+    /// A server whose admission is made over its caches.
+    fn made_of(
+        directory: tempfile::TempDir,
+        handlers: Handlers,
+        auditor: Option<Auditor>,
+        admission: impl FnOnce(Arc<Caches>, Outbound, Arc<Converter>) -> Arc<dyn Admit>,
+    ) -> Self {
         let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
         let kinds = kinds::all();
+        let caches = Caches::load(&store, &kinds).unwrap();
+        let peers = Peers::new(caches.clone());
+        let converter = Arc::new(Converter::new(peers.outbound.clone()));
         let server = ApiServer::new(Components {
             store: store.clone(),
-            caches: Caches::load(&store, &kinds).unwrap(),
+            way: way(peers.outbound.clone()),
+            admission: admission(caches.clone(), peers.outbound.clone(), converter.clone()),
+            caches,
             kinds,
             authenticator: Arc::new(Open),
             authorizer: Arc::new(Open),
-            admission: Arc::new(Open),
+            auditor,
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers,
+            converter,
             address: "127.0.0.1:6443".into(),
         });
-        Self { server, directory, store }
+        Self { server, directory, store, peers }
     }
 
     async fn restart(self) -> Self {
         self.store.close().await;
-        let Self { server, directory, store } = self;
-        drop((server, store));
+        let Self { server, directory, store, peers } = self;
+        drop((server, store, peers));
         Self::open(directory)
     }
 
@@ -141,6 +188,19 @@ impl Fixture {
         assert_eq!(response.status(), 200);
         Events { body: BodyStream::new(response.into_body()), buffer: Vec::new() }
     }
+}
+
+/// The authority of the proxy in front of other servers, PEM, and the proxy's certificate.
+static PROXY: LazyLock<(String, Arc<Issued>)> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::open(directory.path(), "request-header-ca").unwrap();
+    let profile = Profile { common_name: "proxy", organization: None, names: &[], usage: Usage::Client };
+    (authority.pem().to_owned(), Arc::new(authority.issue(profile).unwrap()))
+});
+
+/// Calls services as `outbound` does.
+fn way(outbound: Outbound) -> Way {
+    Way { outbound, identity: Arc::new(|| PROXY.1.clone()), supervisor: Supervisor::new() }
 }
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";

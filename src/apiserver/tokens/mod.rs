@@ -17,6 +17,7 @@ use crate::{
     apiserver::{
         admission::{self, Admission, Operation},
         attributes::Attributes,
+        audit,
         authn::service_account::{Binding, Claims, ObjectReference, Tokens},
         handler::Handler,
         handlers::Handlers,
@@ -91,11 +92,13 @@ impl TokenRequests {
             kind: &self.kind,
             old: None,
             dry_run: false,
+            options: admission::Options::default(),
         };
         self.admission.validate(&review, &object).await?;
         let wish = read(&object, self.tokens.issuer(), &attributes.name)?;
         let claims = self.claims(attributes, &wish)?;
         let token = self.tokens.sign(&claims).map_err(Status::internal)?;
+        audit::annotate("authentication.kubernetes.io/issued-credential-id", || format!("JTI={}", claims.jti));
         let expires = jiff::Timestamp::from_second(claims.iat + wish.seconds).map_err(Status::internal)?;
         object["apiVersion"] = "authentication.k8s.io/v1".into();
         object["kind"] = "TokenRequest".into();
@@ -246,7 +249,7 @@ fn timestamp(seconds: i64) -> String {
 mod tests {
     use super::*;
     use crate::{
-        apiserver::{authz::Authorizer, reader::fake::FakeReader},
+        apiserver::{authz::Authorizer, conversion::Converter, outbound::fixture::Peers, reader::fake::FakeReader},
         http::body,
         pki,
     };
@@ -274,7 +277,9 @@ mod tests {
         );
         let tokens = Arc::new(Tokens::new(reader.clone(), pki, ISSUER.into()));
         let authorizer = Arc::new(Authorizer::new(reader.clone()));
-        let admission = Arc::new(Admission::new(reader.clone(), authorizer));
+        let outbound = Peers::new(reader.clone()).outbound;
+        let converter = Arc::new(Converter::new(outbound.clone()));
+        let admission = Arc::new(Admission::new(reader.clone(), authorizer, outbound, converter));
         let handler = TokenRequests::new(reader, tokens.clone(), admission);
         Fixture { _directory: directory, tokens, handler }
     }

@@ -1,6 +1,7 @@
 //! The garbage collector: deletes objects whose owners are gone, and carries out foreground and
 //! orphaning deletions (API concepts, "Garbage collection"). It watches the metadata of everything
-//! the API lets it delete, kinds that come and go with their definitions included; Events, which own nothing and are many, are left out.
+//! the API lets it delete, kinds that come and go included; Events, which own nothing and are many, are
+//! left out. Kinds that are served behind the API server are watched on while they cannot be discovered.
 
 mod graph;
 
@@ -16,7 +17,6 @@ use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
     core::PartialObjectMeta,
-    discovery::{Discovery, Scope, verbs},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -29,7 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     base::{backoff::Backoff, task::Supervisor},
-    client::queue::{Outcome, WorkQueue},
+    client::{
+        discovery::Served,
+        queue::{Outcome, WorkQueue},
+    },
     controllers::{
         Context,
         garbage::graph::{FOREGROUND, Graph, Node, ORPHAN},
@@ -38,10 +41,14 @@ use crate::{
 };
 
 const NAME: &str = "generic-garbage-collector";
-/// Group and kind of definitions.
-const DEFINITION: [&str; 2] = ["apiextensions.k8s.io", "CustomResourceDefinition"];
-/// Definitions come in bursts, and are served a moment after they say so.
+/// Groups and kinds of what decides which kinds there are.
+const DECIDING: [(&str, &str); 2] =
+    [("apiextensions.k8s.io", "CustomResourceDefinition"), ("apiregistration.k8s.io", "APIService")];
+/// These come in bursts, and what they bring is served a moment after they say so.
 const SETTLE: Duration = Duration::from_millis(500);
+/// How long until what could not be discovered is looked for again: when its server answers, nothing need
+/// change that is watched.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Objects worked on at once.
 const WIDTH: usize = 16;
 
@@ -68,41 +75,36 @@ pub(super) async fn run(context: Context) {
         client,
         graph: Mutex::default(),
         queue: WorkQueue::new(),
-        definitions_changed: Notify::new(),
+        kinds_changed: Notify::new(),
     });
     let supervisor = context.informers.supervisor();
     let served = discover(&collector.client).await;
-    collector.watch_exactly(supervisor, served);
-    supervisor.spawn("garbage collector discovery", collector.clone().follow_definitions(supervisor.clone()));
+    let is_complete = served.unknown.is_empty();
+    collector.watch_exactly(supervisor, &served);
+    supervisor.spawn("garbage collector discovery", collector.clone().follow_kinds(supervisor.clone(), is_complete));
     collector.queue.run(NAME, WIDTH, |uid| collector.reconcile(uid)).await;
 }
 
-/// Everything the API serves that can be watched and deleted.
-async fn discover(client: &Client) -> Vec<Watched> {
+/// What the API serves.
+async fn discover(client: &Client) -> Served {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
     loop {
-        match Discovery::new(client.clone()).run().await {
-            Ok(discovery) => return deletable(&discovery),
+        match Served::discover(client).await {
+            Ok(served) => return served,
             Err(error) => tracing::debug!(error = %error, "discovery failed, trying again"),
         }
         tokio::time::sleep(backoff.next_delay()).await;
     }
 }
 
-fn deletable(discovery: &Discovery) -> Vec<Watched> {
-    discovery
-        .groups()
-        .flat_map(|group| group.recommended_resources())
-        .filter(|(resource, capabilities)| {
-            [verbs::LIST, verbs::WATCH, verbs::DELETE].iter().all(|verb| capabilities.supports_operation(verb))
-                && resource.kind != "Event"
-        })
-        .map(|(resource, capabilities)| Watched {
-            resource,
-            namespaced: capabilities.scope == Scope::Namespaced,
-            ended: CancellationToken::new(),
-        })
-        .collect()
+/// Everything among it that can be watched and deleted.
+fn deletable(served: &Served) -> impl Iterator<Item = Watched> {
+    let wanted = served.resources.iter().filter(|one| one.supports(&["list", "watch", "delete"]));
+    wanted.filter(|one| one.resource.kind != "Event").map(|one| Watched {
+        resource: one.resource.clone(),
+        namespaced: one.is_namespaced,
+        ended: CancellationToken::new(),
+    })
 }
 
 fn kind_of(resource: &ApiResource) -> (String, String) {
@@ -114,7 +116,7 @@ struct Collector {
     client: Client,
     graph: Mutex<Graph>,
     queue: WorkQueue<String>,
-    definitions_changed: Notify,
+    kinds_changed: Notify,
 }
 
 /// What becomes of an object's references to its owners.
@@ -129,31 +131,38 @@ struct Owners {
 }
 
 impl Collector {
-    /// Looks again for what is served whenever a definition has changed.
-    async fn follow_definitions(self: Arc<Self>, supervisor: Supervisor) {
+    /// Looks again for what is served whenever that may have changed.
+    async fn follow_kinds(self: Arc<Self>, supervisor: Supervisor, mut is_complete: bool) {
         loop {
-            self.definitions_changed.notified().await;
+            let changed = self.kinds_changed.notified();
+            if is_complete {
+                changed.await;
+            } else {
+                _ = tokio::time::timeout(LOOK_AGAIN, changed).await;
+            }
             tokio::time::sleep(SETTLE).await;
             let served = discover(&self.client).await;
-            self.watch_exactly(&supervisor, served);
+            is_complete = served.unknown.is_empty();
+            self.watch_exactly(&supervisor, &served);
         }
     }
 
     /// Begins to watch what is new among `served`, and forgets what is no longer there.
-    fn watch_exactly(self: &Arc<Self>, supervisor: &Supervisor, served: Vec<Watched>) {
-        let names: HashSet<(String, String)> = served.iter().map(|kind| kind_of(&kind.resource)).collect();
+    fn watch_exactly(self: &Arc<Self>, supervisor: &Supervisor, served: &Served) {
+        let found: Vec<Watched> = deletable(served).collect();
+        let names: HashSet<(String, String)> = found.iter().map(|kind| kind_of(&kind.resource)).collect();
         let (mut gone, mut new) = (Vec::new(), Vec::new());
         {
             let mut guard = self.kinds.write();
             let kinds = &mut *guard;
             kinds.by_kind.retain(|name, index| {
-                let kept = names.contains(name);
+                let kept = names.contains(name) || served.is_group_unknown(&name.0);
                 if !kept {
                     gone.push(*index);
                 }
                 kept
             });
-            for kind in served {
+            for kind in found {
                 let (name, index) = (kind_of(&kind.resource), kinds.watched.len());
                 if let Entry::Vacant(entry) = kinds.by_kind.entry(name) {
                     entry.insert(index);
@@ -172,14 +181,14 @@ impl Collector {
     fn watch(self: Arc<Self>, supervisor: &Supervisor, index: usize) {
         let Watched { resource, ended, .. } = self.kinds.read().watched[index].clone();
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), &resource);
-        let defines = kind_of(&resource) == DEFINITION.map(str::to_owned).into();
+        let decides = DECIDING.contains(&(&*resource.group, &*resource.kind));
         supervisor.spawn("garbage collector watch", async move {
             let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
             let mut events = std::pin::pin!(events);
             let mut listed = Vec::new();
             while let Some(Some(event)) = ended.run_until_cancelled(events.next()).await {
-                if defines && matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_))) {
-                    self.definitions_changed.notify_one();
+                if decides && matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_))) {
+                    self.kinds_changed.notify_one();
                 }
                 match event {
                     Ok(Event::Init) => listed.clear(),

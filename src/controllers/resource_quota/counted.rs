@@ -12,7 +12,6 @@ use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject},
     core::PartialObjectMeta,
-    discovery::{Discovery, Scope, verbs},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -25,7 +24,7 @@ use tokio::time::Instant;
 use crate::{
     api::{kind::GroupResource, quota::usage},
     base::task::Supervisor,
-    client::ObjectKey,
+    client::{ObjectKey, discovery::Served},
     controllers::resource_quota::plan::Existing,
 };
 
@@ -65,9 +64,9 @@ impl Counted {
         if wanted.is_empty() || !self.may_look() {
             return;
         }
-        let Ok(discovery) = Discovery::new(self.client.clone()).run().await else { return };
+        let Ok(served) = Served::discover(&self.client).await else { return };
         for kind in wanted {
-            if let Some(resource) = find(&discovery, &kind)
+            if let Some(resource) = find(&served, &kind)
                 && self.watched.lock().insert(kind.clone(), BTreeSet::new()).is_none()
             {
                 self.follow(kind, &resource, nudge.clone());
@@ -156,12 +155,10 @@ fn counted_kind(name: &str) -> Option<Name> {
     (!measured).then(|| (group.to_owned(), resource.to_owned()))
 }
 
-fn find(discovery: &Discovery, (group, plural): &Name) -> Option<ApiResource> {
-    let group = discovery.groups().find(|one| one.name() == group)?;
-    let mut resources = group.recommended_resources().into_iter();
-    let (resource, capabilities) = resources.find(|(resource, _)| resource.plural == *plural)?;
-    let watchable = [verbs::LIST, verbs::WATCH].iter().all(|verb| capabilities.supports_operation(verb));
-    (watchable && capabilities.scope == Scope::Namespaced).then_some(resource)
+fn find(served: &Served, (group, plural): &Name) -> Option<ApiResource> {
+    let is_wanted = |resource: &ApiResource| resource.group == *group && resource.plural == *plural;
+    let found = served.resources.iter().find(|one| is_wanted(&one.resource))?;
+    (found.supports(&["list", "watch"]) && found.is_namespaced).then(|| found.resource.clone())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! TLS towards registries. The machine's own certificate authorities are trusted; a machine that
-//! has none installed, as small boxes often do, trusts Mozilla's, which are compiled in.
+//! TLS towards registries. The machine's own certificate authorities are trusted, and those that the
+//! configuration names.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use rustls::{
 };
 
 use super::config::Tls;
-use crate::http::any_server;
+use crate::http::{any_server, roots};
 
 /// A client configuration for a host with these settings.
 pub fn client_config(settings: &Tls) -> io::Result<Arc<ClientConfig>> {
@@ -23,7 +23,7 @@ pub fn client_config(settings: &Tls) -> io::Result<Arc<ClientConfig>> {
     let builder = if settings.insecure_skip_verify {
         builder.dangerous().with_custom_certificate_verifier(any_server::verifier())
     } else {
-        builder.with_root_certificates(roots(settings.ca_file.as_deref())?)
+        builder.with_root_certificates(trusted(settings.ca_file.as_deref())?)
     };
     let config = match (&settings.cert_file, &settings.key_file) {
         (Some(certificate), Some(key)) => {
@@ -34,12 +34,8 @@ pub fn client_config(settings: &Tls) -> io::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-fn roots(extra: Option<&Path>) -> io::Result<RootCertStore> {
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if store.is_empty() {
-        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
+fn trusted(extra: Option<&Path>) -> io::Result<RootCertStore> {
+    let mut store = roots::of_machine();
     for certificate in extra.map(certificates).transpose()?.into_iter().flatten() {
         store.add(certificate).map_err(io::Error::other)?;
     }

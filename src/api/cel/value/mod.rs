@@ -102,6 +102,11 @@ impl<'a> Value<'a> {
         Self(Kind::Null)
     }
 
+    /// A value that may be none (`optional.of(…)`, `optional.none()`).
+    pub fn optional(value: Option<Self>) -> Self {
+        value.map_or_else(Self::none, Self::some)
+    }
+
     /// The value of the variable `authorizer`.
     pub fn authorizer(authorizer: &'a dyn Authorizer) -> Self {
         Self(Kind::Native(Native::Check(Opaque::Authorizer, Arc::new(Check::new(authorizer, Question::default())))))

@@ -5,7 +5,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
+use super::expressions::Compiler;
 use crate::api::{
+    cel::{CompileError, Program},
     field::{self, Path},
     kinds::label_selector,
     status::Cause,
@@ -13,6 +15,7 @@ use crate::api::{
 };
 
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+const MUTATING_OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "UPDATE"];
 const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
 /// How closely a request has to fit a rule.
 pub const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
@@ -32,29 +35,25 @@ pub struct Rule<'a> {
     scope: Option<&'a str>,
 }
 
-impl<'a> From<&'a RuleWithOperations> for Rule<'a> {
-    fn from(rule: &'a RuleWithOperations) -> Self {
-        Self {
-            groups: rule.api_groups.as_deref().unwrap_or_default(),
-            versions: rule.api_versions.as_deref().unwrap_or_default(),
-            operations: rule.operations.as_deref().unwrap_or_default(),
-            resources: rule.resources.as_deref().unwrap_or_default(),
-            scope: rule.scope.as_deref(),
+/// The two types of rules have these fields under the same names.
+macro_rules! rule_of {
+    ($rule:ty) => {
+        impl<'a> From<&'a $rule> for Rule<'a> {
+            fn from(rule: &'a $rule) -> Self {
+                Self {
+                    groups: rule.api_groups.as_deref().unwrap_or_default(),
+                    versions: rule.api_versions.as_deref().unwrap_or_default(),
+                    operations: rule.operations.as_deref().unwrap_or_default(),
+                    resources: rule.resources.as_deref().unwrap_or_default(),
+                    scope: rule.scope.as_deref(),
+                }
+            }
         }
-    }
+    };
 }
 
-impl<'a> From<&'a NamedRuleWithOperations> for Rule<'a> {
-    fn from(rule: &'a NamedRuleWithOperations) -> Self {
-        Self {
-            groups: rule.api_groups.as_deref().unwrap_or_default(),
-            versions: rule.api_versions.as_deref().unwrap_or_default(),
-            operations: rule.operations.as_deref().unwrap_or_default(),
-            resources: rule.resources.as_deref().unwrap_or_default(),
-            scope: rule.scope.as_deref(),
-        }
-    }
-}
+rule_of!(RuleWithOperations);
+rule_of!(NamedRuleWithOperations);
 
 /// Fills in what a rule leaves open.
 pub fn default_scope(scope: &mut Option<String>) {
@@ -133,17 +132,16 @@ pub fn rule(rule: Rule<'_>, path: &Path) -> Vec<Cause> {
     causes
 }
 
-/// Problems of match conditions.
-pub fn conditions(conditions: &[MatchCondition], path: &Path) -> Vec<Cause> {
+/// Problems of match conditions, which `compiler` understands.
+pub fn conditions(conditions: &[MatchCondition], compiler: &Compiler, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     if conditions.len() > CONDITION_LIMIT {
         causes.push(field::too_many(path, conditions.len(), CONDITION_LIMIT));
     }
     for (index, one) in conditions.iter().enumerate() {
         let (path, text) = (path.index(index), one.name.as_str());
-        if one.expression.trim().is_empty() {
-            causes.push(field::required(&path.child("expression"), ""));
-        }
+        causes
+            .extend(expression(one.expression.trim(), "", &path.child("expression"), |text| compiler.condition(text)));
         match text {
             "" => causes.push(field::required(&path.child("name"), "")),
             text => causes.extend(field::invalid_each(&path.child("name"), text, &name::qualified_name(text))),
@@ -153,6 +151,27 @@ pub fn conditions(conditions: &[MatchCondition], path: &Path) -> Vec<Cause> {
         }
     }
     causes
+}
+
+/// The problem of an expression; `missing` is said of one that is not there.
+pub fn expression(
+    text: &str,
+    missing: &str,
+    path: &Path,
+    compile: impl FnOnce(&str) -> Result<Program, CompileError>,
+) -> Option<Cause> {
+    if text.trim().is_empty() {
+        return Some(field::required(path, missing));
+    }
+    compile(text).err().map(|error| field::invalid(path, text, &error.to_string()))
+}
+
+/// Problems of the operations of a mutating policy, which has no say in deletions.
+pub fn mutating_operations(matched: &MatchResources, path: &Path) -> Vec<Cause> {
+    let path = path.child("resourceRules").child("operations");
+    let operations = matched.resource_rules.iter().flatten().flat_map(|rule| rule.operations.iter().flatten());
+    let other = operations.filter(|operation| !MUTATING_OPERATIONS.contains(&operation.as_str()));
+    other.map(|operation| field::unsupported(&path, operation, MUTATING_OPERATIONS)).collect()
 }
 
 fn list(values: &[String], what: &str, each_required: bool, path: &Path) -> Vec<Cause> {

@@ -1,5 +1,6 @@
 //! Kinds that say who else has a word in admission: webhooks, and policies in CEL.
 
+pub mod expressions;
 pub mod matching;
 pub mod mutating_policy;
 pub mod mutating_webhooks;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{MutatingAdmissionPolicy, MutatingAdmissionPolicySpec, Mutation};
 use serde_json::{Value, json};
 
-use super::{CATEGORIES, GROUP_VERSION, matching, policy};
+use super::{CATEGORIES, GROUP_VERSION, expressions::Compiler, matching, policy};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
@@ -62,36 +62,43 @@ fn validate(spec: &MutatingAdmissionPolicySpec, path: &Path) -> Vec<Cause> {
         conditions: spec.match_conditions.as_deref().unwrap_or_default(),
         variables: spec.variables.as_deref().unwrap_or_default(),
     };
-    let mut causes = policy::validate(&shared, path);
+    let mut compiler = Compiler::new(shared.parameters.is_some()).composing().patching();
+    let mut causes = policy::validate(&shared, &mut compiler, path);
+    let constraints = path.child("matchConstraints");
+    causes.extend(shared.constraints.iter().flat_map(|matched| matching::mutating_operations(matched, &constraints)));
     let mutations = spec.mutations.as_deref().unwrap_or_default();
     if mutations.is_empty() {
         causes.push(field::required(&path.child("mutations"), "mutations must contain at least one item"));
     }
     for (index, one) in mutations.iter().enumerate() {
-        causes.extend(mutation(one, &path.child("mutations").index(index)));
+        causes.extend(mutation(one, &compiler, &path.child("mutations").index(index)));
     }
     let policies = matching::REINVOCATION_POLICIES;
     causes.extend(chosen(spec.reinvocation_policy.as_deref(), policies, &path.child("reinvocationPolicy")));
     causes
 }
 
-fn mutation(mutation: &Mutation, path: &Path) -> Vec<Cause> {
+fn mutation(mutation: &Mutation, compiler: &Compiler, path: &Path) -> Vec<Cause> {
     let kind = mutation.patch_type.as_str();
     let mut causes = chosen(Some(kind), PATCH_TYPES, &path.child("patchType"));
+    if !causes.is_empty() {
+        return causes;
+    }
     let apply = mutation.apply_configuration.as_ref().map(|apply| apply.expression.as_deref().unwrap_or_default());
     let patch = mutation.json_patch.as_ref().map(|patch| patch.expression.as_deref().unwrap_or_default());
-    let variants = [("applyConfiguration", "ApplyConfiguration", apply), ("jsonPatch", "JSONPatch", patch)];
-    for (name, of, given) in variants {
+    for (name, of, given) in [("applyConfiguration", PATCH_TYPES[0], apply), ("jsonPatch", PATCH_TYPES[1], patch)] {
         let path = path.child(name);
+        let compile =
+            |text: &str| if of == PATCH_TYPES[0] { compiler.configuration(text) } else { compiler.patch(text) };
         match given {
             None if kind == of => {
-                causes.push(field::required(&path, &format!("{name} is required when patchType is {of}")));
+                causes.push(field::required(&path, &format!("must be specified when patchType is {kind}")));
             }
             Some(_) if kind != of => {
-                let detail = format!("{name} is forbidden when patchType is not {of}");
-                causes.push(field::forbidden(&path, &detail));
+                let detail = format!("must not be specified when patchType is {kind}");
+                causes.push(field::invalid(&path, format!("{{{name}}}"), &detail));
             }
-            Some(text) => causes.extend(policy::expression(text, &path)),
+            Some(text) => causes.extend(matching::expression(text.trim(), "", &path.child("expression"), compile)),
             None => {}
         }
     }

@@ -2,13 +2,40 @@
 
 use k8s_openapi::api::admissionregistration::v1::{MatchCondition, MatchResources, ParamKind, Variable};
 
-use super::matching;
+use super::{expressions::Compiler, matching};
 use crate::api::{
     field::{self, Path},
     kinds::{cells, pod_template::chosen},
     status::Cause,
     validation::name,
 };
+
+/// Words that CEL keeps for itself.
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+/// What is said of an expression that is not there.
+pub const NOT_SPECIFIED: &str = "expression is not specified";
 
 /// A policy's spec, as far as both kinds have it.
 pub struct Policy<'a> {
@@ -24,8 +51,8 @@ pub struct Policy<'a> {
     pub variables: &'a [Variable],
 }
 
-/// Problems of what both kinds have.
-pub fn validate(policy: &Policy<'_>, path: &Path) -> Vec<Cause> {
+/// Problems of what both kinds have. `compiler` gets to know the policy's variables.
+pub fn validate(policy: &Policy<'_>, compiler: &mut Compiler, path: &Path) -> Vec<Cause> {
     let mut causes = chosen(policy.failure_policy, matching::FAILURE_POLICIES, &path.child("failurePolicy"));
     if let Some(kind) = policy.parameters {
         causes.extend(parameters(kind, &path.child("paramKind")));
@@ -41,14 +68,9 @@ pub fn validate(policy: &Policy<'_>, path: &Path) -> Vec<Cause> {
             }
         }
     }
-    causes.extend(matching::conditions(policy.conditions, &path.child("matchConditions")));
-    causes.extend(variables(policy.variables, &path.child("variables")));
+    causes.extend(matching::conditions(policy.conditions, compiler, &path.child("matchConditions")));
+    causes.extend(variables(policy.variables, compiler, &path.child("variables")));
     causes
-}
-
-/// Whether an expression is there at all.
-pub fn expression(text: &str, path: &Path) -> Option<Cause> {
-    text.trim().is_empty().then(|| field::required(&path.child("expression"), "expression is not specified"))
 }
 
 /// The cell of a policy's kind of parameters.
@@ -88,19 +110,18 @@ fn parameters(kind: &ParamKind, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn variables(variables: &[Variable], path: &Path) -> Vec<Cause> {
+fn variables(variables: &[Variable], compiler: &mut Compiler, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (index, variable) in variables.iter().enumerate() {
         let path = path.index(index);
         let name = variable.name.as_str();
-        if name.is_empty() {
+        if name.trim().is_empty() {
             causes.push(field::required(&path.child("name"), "name is not specified"));
         } else if !is_identifier(name) {
-            causes.push(field::invalid(&path.child("name"), name, "name is not a valid CEL identifier"));
-        } else if variables[..index].iter().any(|other| other.name == name) {
-            causes.push(field::duplicate(&path.child("name"), name));
+            causes.push(field::invalid(&path.child("name"), name, "must be a valid CEL identifier"));
         }
-        causes.extend(expression(&variable.expression, &path));
+        let define = |text: &str| compiler.variable(name, text);
+        causes.extend(matching::expression(&variable.expression, NOT_SPECIFIED, &path.child("expression"), define));
     }
     causes
 }
@@ -108,4 +129,5 @@ fn variables(variables: &[Variable], path: &Path) -> Vec<Cause> {
 fn is_identifier(text: &str) -> bool {
     !text.starts_with(|letter: char| letter.is_ascii_digit())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !RESERVED.contains(&text)
 }

@@ -91,6 +91,8 @@ impl Kind for MutatingAdmissionPolicyBindingKind {
         let mut causes = policy_name(spec.policy_name.as_deref().unwrap_or_default(), &path.child("policyName"));
         causes.extend(parameters(spec.param_ref.as_ref(), &path.child("paramRef")));
         causes.extend(matched(spec.match_resources.as_ref(), &path));
+        let resources = path.child("matchResources");
+        causes.extend(spec.match_resources.iter().flat_map(|one| matching::mutating_operations(one, &resources)));
         causes
     }
 

@@ -89,10 +89,10 @@ fn a_policy_has_rules_for_some_resources() {
             "spec.paramKind.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c",
             "spec.paramKind.kind: Required value",
             "spec.matchConstraints.resourceRules: Required value",
-            "spec.variables[0].name: Invalid value: \"1\": name is not a valid CEL identifier",
+            "spec.variables[0].name: Invalid value: \"1\": must be a valid CEL identifier",
             "spec.variables[0].expression: Required value: expression is not specified",
-            "spec.validations: Required value: validations or auditAnnotations must be specified",
-            "spec.auditAnnotations: Required value: validations or auditAnnotations must be specified",
+            "spec.validations: Required value: validations or auditAnnotations must contain at least one item",
+            "spec.auditAnnotations: Required value: validations or auditAnnotations must contain at least one item",
         ]
     );
 }
@@ -104,9 +104,9 @@ fn a_mutation_is_of_the_type_that_it_says() {
     assert_eq!(
         problems::<mutating_policy::MutatingAdmissionPolicyKind>(spec),
         [
-            "spec.mutations[0].applyConfiguration: Forbidden: applyConfiguration is forbidden when patchType is not \
-             ApplyConfiguration",
-            "spec.mutations[0].jsonPatch: Required value: jsonPatch is required when patchType is JSONPatch",
+            "spec.mutations[0].applyConfiguration: Invalid value: \"{applyConfiguration}\": must not be specified when \
+             patchType is JSONPatch",
+            "spec.mutations[0].jsonPatch: Required value: must be specified when patchType is JSONPatch",
         ]
     );
 }

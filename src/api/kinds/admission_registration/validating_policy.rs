@@ -6,7 +6,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use serde_json::{Value, json};
 
-use super::{CATEGORIES, GROUP_VERSION, matching, policy};
+use super::{CATEGORIES, GROUP_VERSION, expressions::Compiler, matching, policy};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
@@ -17,6 +17,8 @@ use crate::api::{
 
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
 const ANNOTATIONS_LIMIT: usize = 20;
+/// Longest expression of an audit annotation.
+const ANNOTATION_LIMIT_BYTES: usize = 5 * 1024;
 
 /// `admissionregistration.k8s.io/v1.ValidatingAdmissionPolicy`
 pub struct ValidatingAdmissionPolicyKind;
@@ -56,7 +58,8 @@ impl Kind for ValidatingAdmissionPolicyKind {
     }
 
     fn validate(object: &ValidatingAdmissionPolicy) -> Vec<Cause> {
-        validate(&object.spec.clone().unwrap_or_default(), &Path::new("spec"))
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        validate(&object.spec.clone().unwrap_or_default(), name, &Path::new("spec"))
     }
 
     fn cells(object: &ValidatingAdmissionPolicy, now: Timestamp) -> Vec<Value> {
@@ -67,7 +70,7 @@ impl Kind for ValidatingAdmissionPolicyKind {
     }
 }
 
-fn validate(spec: &ValidatingAdmissionPolicySpec, path: &Path) -> Vec<Cause> {
+fn validate(spec: &ValidatingAdmissionPolicySpec, name: &str, path: &Path) -> Vec<Cause> {
     let shared = policy::Policy {
         failure_policy: spec.failure_policy.as_deref(),
         parameters: spec.param_kind.as_ref(),
@@ -75,38 +78,41 @@ fn validate(spec: &ValidatingAdmissionPolicySpec, path: &Path) -> Vec<Cause> {
         conditions: spec.match_conditions.as_deref().unwrap_or_default(),
         variables: spec.variables.as_deref().unwrap_or_default(),
     };
-    let mut causes = policy::validate(&shared, path);
+    let compiler = Compiler::new(shared.parameters.is_some());
+    // Without variables there is nothing called so.
+    let mut compiler = if shared.variables.is_empty() { compiler } else { compiler.composing() };
+    let mut causes = policy::validate(&shared, &mut compiler, path);
     let validations = spec.validations.as_deref().unwrap_or_default();
     let annotations = spec.audit_annotations.as_deref().unwrap_or_default();
     if validations.is_empty() && annotations.is_empty() {
-        let detail = "validations or auditAnnotations must be specified";
+        let detail = "validations or auditAnnotations must contain at least one item";
         causes.push(field::required(&path.child("validations"), detail));
         causes.push(field::required(&path.child("auditAnnotations"), detail));
     }
     for (index, one) in validations.iter().enumerate() {
-        causes.extend(validation(one, &path.child("validations").index(index)));
+        causes.extend(validation(one, &compiler, &path.child("validations").index(index)));
     }
-    causes.extend(audit_annotations(annotations, &path.child("auditAnnotations")));
+    causes.extend(audit_annotations(annotations, name, &compiler, &path.child("auditAnnotations")));
     causes
 }
 
-fn validation(rule: &Validation, path: &Path) -> Vec<Cause> {
-    let mut causes: Vec<Cause> = policy::expression(&rule.expression, path).into_iter().collect();
+fn validation(rule: &Validation, compiler: &Compiler, path: &Path) -> Vec<Cause> {
+    let compile = |text: &str| compiler.validation(text);
+    let written = matching::expression(&rule.expression, policy::NOT_SPECIFIED, &path.child("expression"), compile);
+    let mut causes: Vec<Cause> = written.into_iter().collect();
     let blank = |text: &str| !text.is_empty() && text.trim().is_empty();
     let expression = rule.message_expression.as_deref().unwrap_or_default();
+    let path_of_expression = path.child("messageExpression");
     if blank(expression) {
-        let path = path.child("messageExpression");
-        causes.push(field::invalid(&path, expression, "must be non-empty if specified"));
+        causes.push(field::invalid(&path_of_expression, expression, "must be non-empty if specified"));
+    } else if !expression.is_empty() {
+        causes.extend(matching::expression(expression, "", &path_of_expression, |text| compiler.message(text)));
     }
     let message = rule.message.as_deref().unwrap_or_default();
-    let path_of_message = path.child("message");
     if blank(message) {
-        causes.push(field::invalid(&path_of_message, message, "message must be non-empty if specified"));
-    } else if message.trim().contains('\n') {
-        causes.push(field::invalid(&path_of_message, message, "message must not contain line breaks"));
-    } else if message.is_empty() && rule.expression.trim().contains('\n') {
-        let detail = "message must be specified if expression contains line breaks";
-        causes.push(field::required(&path_of_message, detail));
+        causes.push(field::invalid(&path.child("message"), message, "must be non-empty if specified"));
+    } else if message.trim().contains(['\n', '\r']) {
+        causes.push(field::invalid(&path.child("message"), message, "must not contain line breaks"));
     }
     if let Some(reason) = rule.reason.as_deref().filter(|reason| !REASONS.contains(reason)) {
         causes.push(field::unsupported(&path.child("reason"), reason, REASONS));
@@ -114,21 +120,26 @@ fn validation(rule: &Validation, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn audit_annotations(annotations: &[AuditAnnotation], path: &Path) -> Vec<Cause> {
+fn audit_annotations(annotations: &[AuditAnnotation], policy: &str, compiler: &Compiler, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     if annotations.len() > ANNOTATIONS_LIMIT {
         let detail = format!("must not have more than {ANNOTATIONS_LIMIT} auditAnnotations");
         causes.push(field::invalid(path, annotations, &detail));
     }
     for (index, one) in annotations.iter().enumerate() {
-        let path = path.index(index);
-        causes.extend(field::invalid_each(&path.child("key"), &one.key, &name::qualified_name(&one.key)));
+        let (path, text) = (path.index(index), one.value_expression.trim());
+        let key = format!("{policy}/{}", one.key);
+        causes.extend(field::invalid_each(&path.child("key"), &key, &name::qualified_name(&key)));
+        let at = path.child("valueExpression");
+        if text.len() > ANNOTATION_LIMIT_BYTES {
+            let detail = format!("must not exceed {ANNOTATION_LIMIT_BYTES} bytes in length");
+            causes.push(field::required(&at, &detail));
+        } else {
+            let missing = "valueExpression is not specified";
+            causes.extend(matching::expression(text, missing, &at, |text| compiler.annotation(text)));
+        }
         if annotations[..index].iter().any(|other| other.key == one.key) {
             causes.push(field::duplicate(&path.child("key"), &one.key));
-        }
-        if one.value_expression.trim().is_empty() {
-            let detail = "valueExpression is not specified";
-            causes.push(field::required(&path.child("valueExpression"), detail));
         }
     }
     causes

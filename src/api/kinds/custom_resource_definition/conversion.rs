@@ -1,8 +1,6 @@
 //! Rules of how objects come from one version to another.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceConversion, WebhookClientConfig, WebhookConversion,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceConversion, WebhookConversion};
 
 use crate::api::{
     field::{self, Path},
@@ -36,19 +34,9 @@ fn by_webhook(called: Option<&WebhookConversion>, path: &Path) -> Vec<Cause> {
     let client_path = path.child("webhookClientConfig");
     let mut causes = match called.and_then(|webhook| webhook.client_config.as_ref()) {
         None => vec![field::required(&client_path, "required when strategy is set to Webhook")],
-        Some(config) => client(config, &client_path),
+        Some(config) => webhook::client(config, &client_path),
     };
     let versions = called.map(|webhook| webhook.conversion_review_versions.as_slice()).unwrap_or_default();
     causes.extend(webhook::review_versions(versions, "", &path.child("conversionReviewVersions")));
     causes
-}
-
-fn client(config: &WebhookClientConfig, path: &Path) -> Vec<Cause> {
-    let service = config.service.as_ref().map(|service| webhook::Service {
-        name: &service.name,
-        namespace: &service.namespace,
-        path: service.path.as_deref(),
-        port: service.port,
-    });
-    webhook::client(config.url.as_deref(), service, path)
 }

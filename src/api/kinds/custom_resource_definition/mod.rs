@@ -17,6 +17,8 @@ use crate::api::{
 };
 
 mod conversion;
+mod defaults;
+mod rules;
 mod schema;
 mod spec;
 mod structural;

@@ -1,12 +1,13 @@
 //! What a version's schema may use of OpenAPI v3 (`ValidateCustomResourceDefinitionOpenAPISchema`
-//! upstream). That the schema is structural is checked after that, in [`super::structural`].
+//! upstream). That the schema is structural is checked after that, in [`super::structural`], and then what
+//! its validation rules say, in [`super::rules`].
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, JSONSchemaPropsOrStringArray, ValidationRule,
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, JSONSchemaPropsOrStringArray,
 };
 use serde_json::json;
 
-use super::structural;
+use super::{defaults, rules, structural};
 use crate::api::{
     field::{self, Path},
     status::Cause,
@@ -15,7 +16,6 @@ use crate::api::{
 const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
 const LIST_TYPES: &[&str] = &["atomic", "map", "set"];
 const MAP_TYPES: &[&str] = &["atomic", "granular"];
-const REASONS: &[&str] = &["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 /// What may stand at the root when `/status` is validated by `properties["status"]` alone.
 const STATUS_ROOT: &[&str] = &[
     "description",
@@ -59,6 +59,12 @@ pub fn validate(root: &JSONSchemaProps, has_status: bool, path: &Path) -> Vec<Ca
     causes.extend(openapi(root, &path));
     if causes.is_empty() {
         causes.extend(structural::validate(root, &path));
+    }
+    if causes.is_empty() {
+        causes.extend(defaults::validate(root, &path));
+    }
+    if causes.is_empty() {
+        causes.extend(rules::compiled(root, &path));
     }
     causes
 }
@@ -139,9 +145,7 @@ fn openapi(schema: &JSONSchemaProps, path: &Path) -> Vec<Cause> {
     }
     causes.extend(map_type(schema, path));
     causes.extend(list_type(schema, path));
-    for (index, rule) in schema.x_kubernetes_validations.iter().flatten().enumerate() {
-        causes.extend(validation_rule(rule, &path.child("x-kubernetes-validations").index(index)));
-    }
+    causes.extend(rules::written(schema, path));
     for (child, path) in children(schema, path) {
         causes.extend(openapi(child, &path));
     }
@@ -256,34 +260,6 @@ fn list_map(schema: &JSONSchemaProps, keys: &[String], path: &Path) -> Vec<Cause
             let path = items_path.child("properties").key(key).child("type");
             causes.push(field::invalid(&path, kind, detail));
         }
-    }
-    causes
-}
-
-fn validation_rule(rule: &ValidationRule, path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if rule.rule.trim().is_empty() {
-        causes.push(field::required(&path.child("rule"), "rule is not specified"));
-    }
-    let message = rule.message.as_deref().unwrap_or_default();
-    if !message.is_empty() && message.trim().is_empty() {
-        let path = path.child("message");
-        causes.push(field::invalid(&path, message, "message must be non-empty if specified"));
-    } else if message.trim().contains('\n') {
-        causes.push(field::invalid(&path.child("message"), message, "message must not contain line breaks"));
-    } else if message.is_empty() && rule.rule.trim().contains('\n') {
-        let detail = "message must be specified if rule contains line breaks";
-        causes.push(field::required(&path.child("message"), detail));
-    }
-    let expression = rule.message_expression.as_deref().unwrap_or_default();
-    if !expression.is_empty() && expression.trim().is_empty() {
-        causes.push(field::required(
-            &path.child("messageExpression"),
-            "messageExpression must be non-empty if specified",
-        ));
-    }
-    if let Some(reason) = rule.reason.as_deref().filter(|reason| !REASONS.contains(reason)) {
-        causes.push(field::unsupported(&path.child("reason"), reason, REASONS));
     }
     causes
 }

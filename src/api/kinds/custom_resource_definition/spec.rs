@@ -26,6 +26,7 @@ pub fn validate(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> 
         causes.push(field::invalid(&path.child("preserveUnknownFields"), true, detail));
     }
     causes.extend(versions(spec, &path.child("versions")));
+    causes.extend(schemas(spec, path));
     causes.extend(names(&spec.names, &path.child("names")));
     causes.extend(required_names(&spec.names, &path.child("names")));
     causes.extend(conversion::validate(spec.conversion.as_ref(), &path.child("conversion")));
@@ -107,6 +108,17 @@ fn versions(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> {
         causes.push(field::invalid(path, &spec.versions, detail));
     }
     causes
+}
+
+/// A schema that all versions have is told of as the definition's.
+fn schemas(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> {
+    let Some((first, others)) = spec.versions.split_first() else { return Vec::new() };
+    if others.iter().all(|other| other.schema == first.schema) {
+        return version::validate_schema(first, &path.child("validation"));
+    }
+    let path = |index| path.child("versions").index(index).child("schema");
+    let each = spec.versions.iter().enumerate();
+    each.flat_map(|(index, version)| version::validate_schema(version, &path(index))).collect()
 }
 
 fn required_names(names: &CustomResourceDefinitionNames, path: &Path) -> Vec<Cause> {

@@ -176,6 +176,11 @@ fn value_validation(schema: &JSONSchemaProps, outer: &JSONSchemaProps, path: &Pa
         ("x-kubernetes-int-or-string", is_set(schema.x_kubernetes_int_or_string), "must be false to be structural"),
         ("x-kubernetes-list-type", schema.x_kubernetes_list_type.is_some(), "must be undefined to be structural"),
         ("x-kubernetes-map-type", schema.x_kubernetes_map_type.is_some(), "must be undefined to be structural"),
+        (
+            "x-kubernetes-validations",
+            schema.x_kubernetes_validations.as_ref().is_some_and(|rules| !rules.is_empty()),
+            "must be empty to be structural",
+        ),
     ];
     let given = given.into_iter().filter(|(_, given, _)| *given);
     let mut causes: Vec<Cause> = given.map(|(name, _, detail)| field::forbidden(&path.child(name), detail)).collect();

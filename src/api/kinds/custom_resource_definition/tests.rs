@@ -26,7 +26,7 @@ fn problems(object: Value) -> Vec<String> {
 }
 
 fn schema_problems(schema: Value) -> Vec<String> {
-    let under = "spec.versions[0].schema.openAPIV3Schema.";
+    let under = "spec.validation.openAPIV3Schema.";
     problems(definition(schema)).into_iter().map(|problem| problem.replace(under, "")).collect()
 }
 
@@ -92,8 +92,8 @@ fn what_is_not_structural_is_refused() {
         [
             "anyOf[0].properties[x].type: Forbidden: must be empty to be structural",
             "properties[x]: Required value: because it is defined in \
-             spec.versions[0].schema.openAPIV3Schema.anyOf[0].properties[x]"
-                .replace("spec.versions[0].schema.openAPIV3Schema.", "")
+             spec.validation.openAPIV3Schema.anyOf[0].properties[x]"
+                .replace("spec.validation.openAPIV3Schema.", "")
                 .as_str(),
         ]
     );
@@ -172,6 +172,153 @@ fn versions_columns_and_scale_are_checked() {
             "additionalPrinterColumns[0].name: Required value",
             "additionalPrinterColumns[0].type: Invalid value: \"text\": must be one of boolean,date,integer,number,string",
             "additionalPrinterColumns[0].JSONPath: Invalid value: \"spec\": must be a simple json path starting with .",
+        ]
+    );
+}
+
+fn rule_problems(schema: Value) -> Vec<String> {
+    schema_problems(json!({"type": "object", "properties": {"spec": schema}}))
+        .into_iter()
+        .map(|problem| problem.replace("properties[spec].", ""))
+        .collect()
+}
+
+fn with_rule(rule: Value) -> Value {
+    json!({"type": "object", "properties": {"x": {"type": "integer"}}, "x-kubernetes-validations": [rule]})
+}
+
+#[test]
+fn rules_compile_against_the_type_of_what_they_are_about() {
+    assert_eq!(rule_problems(with_rule(json!({"rule": "self.x > 1", "messageExpression": "string(self.x)"}))).len(), 0);
+    let shown = |rule: &str| {
+        format!(
+            "{{\"Rule\":\"{rule}\",\"Message\":\"\",\"MessageExpression\":\"\",\"Reason\":null,\"FieldPath\":\"\",\
+             \"OptionalOldSelf\":null}}"
+        )
+    };
+    assert_eq!(
+        rule_problems(with_rule(json!({"rule": "self.z == 100"}))),
+        [format!(
+            "x-kubernetes-validations[0].rule: Invalid value: {}: compilation failed: ERROR: <input>:1:5: undefined \
+             field 'z'\n | self.z == 100\n | ....^",
+            shown("self.z == 100")
+        )]
+    );
+    let found = rule_problems(with_rule(json!({"rule": "self.x = 42"})));
+    assert!(
+        found[0].contains("compilation failed: ERROR: <input>:1:") && found[0].contains("Syntax error"),
+        "{found:?}"
+    );
+    assert_eq!(
+        rule_problems(with_rule(json!({"rule": "self.x"}))),
+        [format!(
+            "x-kubernetes-validations[0].rule: Invalid value: {}: cel expression must evaluate to a bool",
+            shown("self.x")
+        )]
+    );
+    let found = rule_problems(with_rule(json!({"rule": "true", "messageExpression": "self.x"})));
+    let start = "x-kubernetes-validations[0].messageExpression: Invalid value: ";
+    assert!(found[0].starts_with(start) && found[0].ends_with("messageExpression must evaluate to a string"));
+}
+
+#[test]
+fn rules_that_may_take_too_long_are_refused() {
+    let strings = json!({"type": "array", "items": {"type": "array", "items": {"type": "string"},
+                         "x-kubernetes-validations": [{"rule": "self.all(s, s == 'string constant')"}]}});
+    let expensive = json!({"type": "object", "properties": {"x": strings}});
+    let found = rule_problems(expensive);
+    let rule = "properties[x].items.x-kubernetes-validations[0].rule: Forbidden: ";
+    assert_eq!(
+        found,
+        [
+            format!(
+                "{rule}estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or \
+                 adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+            ),
+            format!("{rule}contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"),
+            "spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule cost total for \
+             entire OpenAPIv3 schema exceeds budget by factor of more than 100x (try simplifying the rule, or adding \
+             maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+                .to_owned(),
+        ]
+    );
+    let bounded = json!({"type": "object", "properties": {"x": {"type": "array", "maxItems": 10, "items": {
+        "type": "array", "maxItems": 10, "items": {"type": "string", "maxLength": 10},
+        "x-kubernetes-validations": [{"rule": "self.all(s, s == 'string constant')"}]}}}});
+    assert!(rule_problems(bounded).is_empty());
+}
+
+#[test]
+fn rules_about_changes_stand_where_there_is_a_past() {
+    let item = json!({"type": "object", "required": ["name"], "properties": {"name": {"type": "string"},
+        "x": {"type": "integer", "x-kubernetes-validations": [{"rule": "self >= oldSelf"}]}}});
+    let list = |kind: &str, keys: Value| {
+        let mut list = json!({"type": "array", "maxItems": 5, "x-kubernetes-list-type": kind, "items": item});
+        list["x-kubernetes-list-map-keys"] = keys;
+        json!({"type": "object", "properties": {"list": list}})
+    };
+    assert!(rule_problems(list("map", json!(["name"]))).is_empty());
+    assert_eq!(
+        rule_problems(list("atomic", Value::Null)),
+        ["properties[list].items.properties[x].x-kubernetes-validations[0].rule: Invalid value: \"self >= \
+             oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within \
+             spec.validation.openAPIV3Schema.properties[spec].properties[list]"
+            .replace("spec.validation.openAPIV3Schema.properties[spec].", "")]
+    );
+    assert_eq!(
+        rule_problems(with_rule(json!({"rule": "self.x > 1", "optionalOldSelf": true}))),
+        ["x-kubernetes-validations[0].optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used \
+             in rule"]
+    );
+}
+
+#[test]
+fn rules_are_written_soundly() {
+    let found = rule_problems(with_rule(json!({"rule": "self.x > 1", "message": "a\nb", "messageExpression": " ",
+                                               "reason": "No", "fieldPath": ".y"})));
+    let path = "x-kubernetes-validations[0]";
+    assert_eq!(
+        found,
+        [
+            format!("{path}.message: Invalid value: \"a\\nb\": must not contain line breaks"),
+            format!("{path}.messageExpression: Required value: messageExpression must be non-empty if specified"),
+            format!(
+                "{path}.reason: Unsupported value: \"No\": supported values: \"FieldValueDuplicate\", \
+                 \"FieldValueForbidden\", \"FieldValueInvalid\", \"FieldValueRequired\""
+            ),
+            format!("{path}.fieldPath: Invalid value: \".y\": must be a valid path"),
+        ]
+    );
+    let multiline = with_rule(json!({"rule": "self.x > 1\n&& true"}));
+    assert_eq!(
+        rule_problems(multiline),
+        [format!("{path}.message: Required value: message must be specified if rule contains line breaks")]
+    );
+    let nested = json!({"type": "object", "properties": {"x": {"type": "integer"}},
+                        "allOf": [{"x-kubernetes-validations": [{"rule": "true"}]}]});
+    assert_eq!(rule_problems(nested), ["allOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural"]);
+}
+
+#[test]
+fn defaults_are_what_the_schema_asks_for() {
+    let rule = json!([{"rule": "self != 'never'"}]);
+    let schema = json!({"type": "object", "properties": {
+        "good": {"type": "string", "default": "a"},
+        "kind": {"type": "integer", "default": "a"},
+        "rule": {"type": "string", "default": "never", "x-kubernetes-validations": rule},
+        "unknown": {"type": "object", "default": {"x": 1}},
+    }});
+    let under = "spec.validation.openAPIV3Schema.properties[spec].properties";
+    assert_eq!(
+        rule_problems(schema),
+        [
+            format!(
+                "properties[kind].default: Invalid value: \"string\": {under}[kind].default in body must be of type \
+                 integer: \"string\""
+            )
+            .replace("spec.validation.openAPIV3Schema.properties[spec].", ""),
+            "properties[rule].default: Invalid value: \"never\": failed rule: self != 'never'".to_owned(),
+            "properties[unknown].default: Invalid value: {\"x\":1}: must not have unknown fields".to_owned(),
         ]
     );
 }

@@ -5,8 +5,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     SelectableField,
 };
 
+use serde_json::json;
+
 use super::schema;
 use crate::api::{
+    custom::{
+        rules::field_path,
+        structural::{Kind, Structural},
+    },
     field::{self, Path},
     status::Cause,
     validation::name,
@@ -26,21 +32,25 @@ pub fn validate(version: &CustomResourceDefinitionVersion, path: &Path) -> Vec<C
         causes.push(field::invalid(&path.child("name"), &version.name, &problems.join(",")));
     }
     causes.extend(deprecation(version, &path.child("deprecationWarning")));
-    let subresources = version.subresources.as_ref();
-    let root = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
-    if let Some(root) = root {
-        let has_status = subresources.is_some_and(|subresources| subresources.status.is_some());
-        causes.extend(schema::validate(root, has_status, &path.child("schema")));
-    }
-    if let Some(scale) = subresources.and_then(|subresources| subresources.scale.as_ref()) {
+    if let Some(scale) = version.subresources.as_ref().and_then(|all| all.scale.as_ref()) {
         causes.extend(scale_paths(scale, &path.child("subresources")));
     }
     for (index, one) in version.additional_printer_columns.iter().flatten().enumerate() {
         causes.extend(column(one, &path.child("additionalPrinterColumns").index(index)));
     }
     let selectable = version.selectable_fields.as_deref().unwrap_or_default();
-    causes.extend(selectable_fields(selectable, root, &path.child("selectableFields")));
+    causes.extend(selectable_fields(selectable, root(version), &path.child("selectableFields")));
     causes
+}
+
+/// Problems of a version's schema, which is at `path`.
+pub fn validate_schema(version: &CustomResourceDefinitionVersion, path: &Path) -> Vec<Cause> {
+    let has_status = version.subresources.as_ref().is_some_and(|subresources| subresources.status.is_some());
+    root(version).map(|root| schema::validate(root, has_status, path)).unwrap_or_default()
+}
+
+fn root(version: &CustomResourceDefinitionVersion) -> Option<&JSONSchemaProps> {
+    version.schema.as_ref()?.open_api_v3_schema.as_ref()
 }
 
 fn deprecation(version: &CustomResourceDefinitionVersion, path: &Path) -> Vec<Cause> {
@@ -116,10 +126,11 @@ fn column(column: &CustomResourceColumnDefinition, path: &Path) -> Vec<Cause> {
 }
 
 fn selectable_fields(fields: &[SelectableField], root: Option<&JSONSchemaProps>, path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if fields.len() > SELECTABLE_LIMIT {
-        causes.push(field::too_many(path, fields.len(), SELECTABLE_LIMIT));
+    if fields.is_empty() {
+        return Vec::new();
     }
+    let schema = root.map(|root| Structural::read(&json!(root))).unwrap_or_default();
+    let (mut causes, mut seen) = (Vec::new(), Vec::new());
     for (index, one) in fields.iter().enumerate() {
         let path = path.index(index).child("jsonPath");
         let text = one.json_path.as_str();
@@ -127,30 +138,31 @@ fn selectable_fields(fields: &[SelectableField], root: Option<&JSONSchemaProps>,
             causes.push(field::required(&path, ""));
             continue;
         }
-        if fields[..index].iter().any(|other| other.json_path == text) {
-            causes.push(field::duplicate(&path, text));
-        }
-        let problems = json_path(text, &path);
-        if !problems.is_empty() {
-            causes.extend(problems);
-            continue;
-        }
-        if text == ".metadata" || text.starts_with(".metadata.") {
+        let (leads_to, found) = match field_path::resolve(text, &schema, false) {
+            Ok(resolved) => resolved,
+            Err(problem) => {
+                causes.push(field::invalid(&path, text, &format!("is an invalid path: {problem}")));
+                continue;
+            }
+        };
+        if leads_to.as_str().split('.').next() == Some("metadata") {
             causes.push(field::invalid(&path, text, "must not point to fields in metadata"));
-        } else if !is_selectable(text, root) {
+        }
+        if !matches!(found.kind, Kind::Boolean | Kind::Integer | Kind::String) {
             let detail = "must point to a field of type string, boolean or integer. Enum string fields and strings with \
                           formats are allowed.";
             causes.push(field::invalid(&path, text, detail));
         }
+        if seen.contains(&leads_to) {
+            causes.push(field::duplicate(&path, text));
+        } else {
+            seen.push(leads_to);
+        }
+    }
+    if seen.len() > SELECTABLE_LIMIT {
+        causes.push(field::too_many(path, seen.len(), SELECTABLE_LIMIT));
     }
     causes
-}
-
-fn is_selectable(text: &str, root: Option<&JSONSchemaProps>) -> bool {
-    let steps = text.split('.').skip(1);
-    let target = steps.fold(root, |schema, step| schema?.properties.as_ref()?.get(step));
-    let kind = target.and_then(|schema| schema.type_.as_deref());
-    matches!(kind, Some("boolean" | "integer" | "string"))
 }
 
 /// The JSON paths of columns and subresources begin at the object's root.

@@ -18,6 +18,7 @@ mod prune;
 mod set;
 mod shape;
 mod unchanged;
+mod unowned;
 
 use std::sync::LazyLock;
 
@@ -33,6 +34,7 @@ use shape::Place;
 
 pub use set::Set;
 pub use unchanged::same_but_times;
+pub use unowned::merge_unowned;
 
 /// The manager of what an object had when it was first applied to, if nobody was known to own it.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";

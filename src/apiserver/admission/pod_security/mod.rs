@@ -21,6 +21,7 @@ use crate::{
                 policy::{Demand, Level, Policy},
             },
         },
+        audit,
         reader::Reader,
     },
 };
@@ -42,6 +43,11 @@ const TEMPLATES: [(&str, &str, &str); 8] = [
 ];
 /// Parts of pods that are written on their own and say something about containers.
 const POD_RESOURCES: [&str; 3] = ["pods", "pods/ephemeralcontainers", "pods/resize"];
+
+/// Annotation in the audit log: what was demanded.
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+/// Annotation in the audit log: what would not have been allowed.
+const VIOLATED: &str = "pod-security.kubernetes.io/audit-violations";
 
 pub struct PodSecurity {
     reader: Arc<dyn Reader>,
@@ -65,6 +71,8 @@ impl PodSecurity {
             return Ok(Warnings::new());
         }
         let policy = self.policy(&request.attributes.namespace)?;
+        audit::annotate(ENFORCED, || policy.enforce.to_string());
+        note(pod, policy.audit);
         let violations = evaluate::pod(&Pod::new(pod), policy.enforce);
         if !violations.is_empty() {
             let why = format!("violates PodSecurity \"{}\": {}", policy.enforce, violations.details());
@@ -77,8 +85,9 @@ impl PodSecurity {
         if !template["spec"].is_object() {
             return Ok(Warnings::new());
         }
-        let warn = self.policy(&request.attributes.namespace)?.warn;
-        Ok(warning(&evaluate::pod(&Pod::new(template), warn), warn))
+        let policy = self.policy(&request.attributes.namespace)?;
+        note(template, policy.audit);
+        Ok(warning(&evaluate::pod(&Pod::new(template), policy.warn), policy.warn))
     }
 
     fn check_namespace(&self, request: &Request<'_>, namespace: &Value) -> Result<Warnings, Status> {
@@ -144,6 +153,14 @@ impl Plugin for PodSecurity {
             None => Ok(Warnings::new()),
         }
     }
+}
+
+/// Notes in the audit log what the pod would violate.
+fn note(pod: &Value, demand: Demand) {
+    audit::annotate(VIOLATED, || {
+        let violations = evaluate::pod(&Pod::new(pod), demand);
+        (!violations.is_empty()).then(|| format!("would violate PodSecurity \"{demand}\": {}", violations.details()))
+    });
 }
 
 fn warning(violations: &Violations, demand: Demand) -> Warnings {

@@ -41,12 +41,13 @@ pub struct Demand {
     pub version: Version,
 }
 
-/// What pods must be to be admitted, and to be admitted without a warning. (What is to be audited is
-/// validated, and of no consequence as long as there is no audit log.)
+/// What pods must be to be admitted, without a note in the audit log, and without a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// What is refused.
     pub enforce: Demand,
+    /// What is noted in the audit log.
+    pub audit: Demand,
     /// What is warned about.
     pub warn: Demand,
 }
@@ -60,7 +61,10 @@ pub fn read(namespace: &Value) -> (Policy, Vec<Cause>) {
         level: enforce_level.map_or(Level::Privileged, |level| level.unwrap_or(Level::Restricted)),
         version: version(namespace, "enforce", &mut problems).unwrap_or(Version::Latest),
     };
-    let _audit = (level(namespace, "audit", &mut problems), version(namespace, "audit", &mut problems));
+    let audit = Demand {
+        level: level(namespace, "audit", &mut problems).flatten().unwrap_or(Level::Privileged),
+        version: version(namespace, "audit", &mut problems).unwrap_or(Version::Latest),
+    };
     let warn_level = level(namespace, "warn", &mut problems);
     let warn_version = version(namespace, "warn", &mut problems);
     let mut warn = Demand {
@@ -70,7 +74,7 @@ pub fn read(namespace: &Value) -> (Policy, Vec<Cause>) {
     if warn_level.is_none() && enforce_level.flatten().is_some_and(|enforced| enforced > warn.level) {
         warn = Demand { level: enforce.level, version: warn_version.unwrap_or(enforce.version) };
     }
-    (Policy { enforce, warn }, problems)
+    (Policy { enforce, audit, warn }, problems)
 }
 
 /// `None` without the label, `Some(None)` if it cannot be understood.

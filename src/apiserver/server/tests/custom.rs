@@ -2,12 +2,12 @@
 
 use super::*;
 
-const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const FOOS: &str = "/apis/example.com/v1/namespaces/default/foos";
+pub(super) const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub(super) const FOOS: &str = "/apis/example.com/v1/namespaces/default/foos";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 /// `foos.example.com` in a stored version `v1` and another, `v1beta1`.
-fn definition() -> Value {
+pub(super) fn definition() -> Value {
     let schema = json!({"type": "object", "required": ["spec"], "properties": {
         "spec": {"type": "object", "properties": {
             "replicas": {"type": "integer", "minimum": 0, "maximum": 10, "default": 1},
@@ -36,11 +36,11 @@ fn definition() -> Value {
     })
 }
 
-fn foo(name: &str, spec: Value) -> Value {
+pub(super) fn foo(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": name}, "spec": spec})
 }
 
-async fn eventually<T>(mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(super) async fn eventually<T>(mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
     let mut last = String::new();
     for _ in 0..200 {
         match probe().await {
@@ -54,7 +54,7 @@ async fn eventually<T>(mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
 
 impl Fixture {
     /// A server with the definition, served.
-    async fn with_foos() -> (Self, Supervisor) {
+    pub(super) async fn with_foos() -> (Self, Supervisor) {
         let (server, supervisor) = (Self::new(), Supervisor::new());
         server.server.start(&supervisor);
         let (code, created) = server.json(Method::POST, DEFINITIONS, &definition()).await;
@@ -63,7 +63,7 @@ impl Fixture {
         (server, supervisor)
     }
 
-    async fn established(&self, plural: &str) {
+    pub(super) async fn established(&self, plural: &str) {
         let path = format!("{DEFINITIONS}/{plural}.example.com");
         let probe = async || {
             let definition = self.get(&path).await.1;
@@ -80,7 +80,7 @@ impl Fixture {
         .await;
     }
 
-    async fn create_foo(&self, name: &str, spec: Value) -> Value {
+    pub(super) async fn create_foo(&self, name: &str, spec: Value) -> Value {
         let (code, created) = self.json(Method::POST, FOOS, &foo(name, spec)).await;
         assert_eq!(code, 201, "{created}");
         created

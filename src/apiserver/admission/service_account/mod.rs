@@ -9,14 +9,18 @@ use serde_json::{Value, json};
 use crate::{
     api::{Status, kind::GroupResource, meta},
     apiserver::{
-        admission::{Operation, Plugin, Request, Warnings},
+        admission::{Operation, Plugin, Request, Warnings, node_restriction},
         reader::Reader,
     },
 };
 
+mod secrets;
+
 /// Where client libraries look for their credentials.
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME_PREFIX: &str = "kube-api-access-";
+/// The account of pods that name none.
+const DEFAULT: &str = "default";
 /// Annotation of pods that only mirror what a kubelet runs from a file.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// An hour, and seven seconds by which upstream tells its own volumes from others'.
@@ -42,6 +46,16 @@ impl ServiceAccount {
         serde_json::from_slice(&account).ok()
     }
 
+    /// The account of a pod, or 403.
+    fn account(&self, request: &Request<'_>, pod: &Value) -> Result<Value, Status> {
+        let (namespace, name) = (&request.attributes.namespace, account_name(pod));
+        self.find(namespace, name).ok_or_else(|| {
+            let why =
+                format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
+            request.forbid(pod, &why)
+        })
+    }
+
     async fn wait_for(&self, namespace: &str, name: &str) {
         for _ in 0..LOOKUPS {
             if self.find(namespace, name).is_some() {
@@ -54,7 +68,9 @@ impl ServiceAccount {
 
 impl Plugin for ServiceAccount {
     fn wait<'a>(&'a self, request: &'a Request<'_>, pod: &'a Value) -> BoxFuture<'a, ()> {
-        if !is_new_pod(request) || meta::annotation(pod, MIRROR).is_some() {
+        // Only the default account comes by itself.
+        let is_awaited = is_new_pod(request) && meta::annotation(pod, MIRROR).is_none() && account_name(pod) == DEFAULT;
+        if !is_awaited {
             return Box::pin(std::future::ready(()));
         }
         Box::pin(self.wait_for(&request.attributes.namespace, account_name(pod)))
@@ -68,17 +84,29 @@ impl Plugin for ServiceAccount {
             return mirror(request, pod).map(|()| Warnings::new());
         }
         let name = account_name(pod).to_owned();
-        let namespace = &request.attributes.namespace;
-        let Some(account) = self.find(namespace, &name) else {
-            let why =
-                format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
-            return Err(request.forbid(pod, &why));
-        };
+        let account = self.account(request, pod)?;
         pod["spec"]["serviceAccountName"] = name.clone().into();
         pod["spec"]["serviceAccount"] = name.into();
         use_pull_secrets(pod, &account);
         if wants_token(pod, &account) {
             mount_token(pod);
+        }
+        Ok(Warnings::new())
+    }
+
+    fn validate(&self, request: &Request<'_>, pod: &Value) -> Result<Warnings, Status> {
+        if request.operation == Operation::Update && request.is_for("", "pods/ephemeralcontainers") {
+            let account = self.account(request, pod)?;
+            if secrets::are_limited(&account) {
+                secrets::check_ephemeral(pod, &account).map_err(|why| request.forbid(pod, &why))?;
+            }
+        } else if is_new_pod(request) && meta::annotation(pod, MIRROR).is_none() {
+            let account = self.account(request, pod)?;
+            if secrets::are_limited(&account) {
+                secrets::check_pod(pod, &account).map_err(|why| request.forbid(pod, &why))?;
+            }
+        } else if is_new_pod(request) {
+            mirror(request, pod)?;
         }
         Ok(Warnings::new())
     }
@@ -90,16 +118,25 @@ fn is_new_pod(request: &Request<'_>) -> bool {
 
 /// A mirror pod must not get at anything through an account (upstream's wording).
 fn mirror(request: &Request<'_>, pod: &Value) -> Result<(), Status> {
-    let named = ["serviceAccountName", "serviceAccount"].iter().any(|field| pod["spec"][*field].as_str().is_some());
-    if named {
+    let spec = &pod["spec"];
+    let is_set = |field: &&str| spec[*field].as_str().is_some_and(|name| !name.is_empty());
+    if ["serviceAccountName", "serviceAccount"].iter().any(is_set) {
         return Err(request.forbid(pod, "a mirror pod may not reference service accounts"));
+    }
+    if node_restriction::names_secrets(spec) {
+        return Err(request.forbid(pod, "a mirror pod may not reference secrets"));
+    }
+    let volumes = spec["volumes"].as_array().into_iter().flatten();
+    let mut sources = volumes.filter_map(|volume| volume["projected"]["sources"].as_array()).flatten();
+    if sources.any(|source| source["serviceAccountToken"].is_object()) {
+        return Err(request.forbid(pod, "a mirror pod may not use ServiceAccountToken volume projections"));
     }
     Ok(())
 }
 
 fn account_name(pod: &Value) -> &str {
     let given = ["serviceAccountName", "serviceAccount"].iter().filter_map(|field| pod["spec"][*field].as_str());
-    given.into_iter().find(|name| !name.is_empty()).unwrap_or("default")
+    given.into_iter().find(|name| !name.is_empty()).unwrap_or(DEFAULT)
 }
 
 fn use_pull_secrets(pod: &mut Value, account: &Value) {

@@ -1,4 +1,4 @@
-//! Autoscalers: how many replicas a workload gets, by what its pods use.
+//! `autoscaling/v2`: an autoscaler that goes by any metrics.
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -10,16 +10,15 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::{cells, names};
+use super::convert::DEFAULT_CPU_PERCENT;
 use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names, Subresource},
+    kinds::{cells, names},
     status::Cause,
     validation::value,
 };
 
-/// Share of its request that a pod should use when the autoscaler names no metric.
-const DEFAULT_CPU_PERCENT: i32 = 80;
 const METRICS: &[&str] = &["ContainerResource", "External", "Object", "Pods", "Resource"];
 /// Most metrics that a table's cell lists.
 const SHOWN: usize = 2;

@@ -1,5 +1,7 @@
 //! The namespace controller: empties a namespace that is being deleted, of every kind that the API
-//! serves, and then lets it go.
+//! serves, and then lets it go. What cannot be looked at keeps the namespace, but nothing else in it.
+
+mod conditions;
 
 use std::time::Duration;
 
@@ -7,18 +9,20 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
-    discovery::{Discovery, Scope, verbs},
 };
 use serde_json::json;
 
 use crate::{
     client::{
         ObjectKey,
+        discovery::{Resource, Served},
         informer::Informer,
         queue::{Outcome, WorkQueue},
     },
     controllers::{Context, ignore_not_found, service_account},
 };
+
+use conditions::Leftovers;
 
 const NAME: &str = "namespace-controller";
 /// Namespaces emptied at once.
@@ -39,15 +43,6 @@ struct Controller {
     namespaces: Informer<Namespace>,
 }
 
-/// What is left in a namespace.
-#[derive(Debug, Default)]
-struct Leftovers {
-    /// `resource` and how many objects of it there are.
-    content: Vec<(String, usize)>,
-    /// Finalizer and how many objects wait for it.
-    finalizers: std::collections::BTreeMap<String, usize>,
-}
-
 impl Controller {
     async fn reconcile(&self, name: String) -> kube::Result<Outcome> {
         let Some(namespace) = self.namespaces.get(&ObjectKey::new("", &*name)) else { return Ok(Outcome::Done) };
@@ -56,7 +51,7 @@ impl Controller {
             return Ok(Outcome::Done);
         }
         let leftovers = self.empty(&name).await?;
-        if leftovers.content.is_empty() {
+        if leftovers.is_empty() {
             self.finalize(&namespace).await?;
             return Ok(Outcome::Done);
         }
@@ -66,33 +61,43 @@ impl Controller {
 
     /// Deletes everything, and says what is still there afterwards.
     async fn empty(&self, namespace: &str) -> kube::Result<Leftovers> {
-        let discovery = Discovery::new(self.client.clone()).run().await?;
-        let mut leftovers = Leftovers::default();
-        let resources = discovery.groups().flat_map(|group| group.recommended_resources());
-        for (resource, capabilities) in resources {
-            let deletable = capabilities.supports_operation(verbs::LIST)
-                && (capabilities.supports_operation(verbs::DELETE_COLLECTION)
-                    || capabilities.supports_operation(verbs::DELETE));
-            if capabilities.scope == Scope::Namespaced && deletable {
-                self.empty_of(namespace, &resource, &mut leftovers).await?;
+        let served = Served::discover(&self.client).await?;
+        let mut leftovers = Leftovers { unknown: served.unknown, ..Leftovers::default() };
+        for one in &served.resources {
+            let deletable = one.supports(&["list", "deletecollection"]) || one.supports(&["list", "delete"]);
+            if one.is_namespaced
+                && deletable
+                && let Err(error) = self.empty_of(namespace, one, &mut leftovers).await
+            {
+                leftovers.failures.push(format!("{}: {error}", qualified(&one.resource)));
             }
         }
         Ok(leftovers)
     }
 
-    async fn empty_of(&self, namespace: &str, resource: &ApiResource, left: &mut Leftovers) -> kube::Result<()> {
+    async fn empty_of(&self, namespace: &str, one: &Resource, left: &mut Leftovers) -> kube::Result<()> {
+        let resource = &one.resource;
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
         let list = ListParams::default();
-        if api.list_metadata(&list).await?.items.is_empty() {
+        // What is no longer served has nothing left.
+        let Some(found) = ignore_not_found(api.list_metadata(&list).await)? else { return Ok(()) };
+        if found.items.is_empty() {
             return Ok(());
         }
-        ignore_not_found(api.delete_collection(&DeleteParams::background(), &list).await)?;
+        if one.supports(&["deletecollection"]) {
+            ignore_not_found(api.delete_collection(&DeleteParams::background(), &list).await)?;
+        } else {
+            for object in &found.items {
+                let name = object.metadata.name.as_deref().unwrap_or_default();
+                ignore_not_found(api.delete(name, &DeleteParams::background()).await)?;
+            }
+        }
         let remaining = api.list_metadata(&list).await?.items;
         for finalizer in remaining.iter().flat_map(|object| object.metadata.finalizers.iter().flatten()) {
             *left.finalizers.entry(finalizer.clone()).or_insert(0) += 1;
         }
         if !remaining.is_empty() {
-            left.content.push((qualified(resource), remaining.len()));
+            left.content.insert(qualified(resource), remaining.len());
         }
         Ok(())
     }
@@ -114,31 +119,8 @@ impl Controller {
         let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
             jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default(),
         );
-        let condition = |kind: &str, reason: &str, message: String, holds: bool| {
-            json!({"type": kind, "status": if holds { "True" } else { "False" }, "reason": reason,
-                   "message": message, "lastTransitionTime": now})
-        };
-        let content: Vec<String> = leftovers
-            .content
-            .iter()
-            .map(|(resource, count)| format!("{resource} has {count} resource instances"))
-            .collect();
-        let finalizers: Vec<String> =
-            leftovers.finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
-        let content = format!("Some resources are remaining: {}", content.join(", "));
-        let mut conditions = vec![condition("NamespaceContentRemaining", "SomeResourcesRemain", content, true)];
-        if !finalizers.is_empty() {
-            let message = format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", "));
-            conditions.push(condition("NamespaceFinalizersRemaining", "SomeFinalizersRemain", message, true));
-        }
         let told = namespace.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-        let same = conditions.iter().all(|condition| {
-            told.iter()
-                .any(|told| json!(told.type_) == condition["type"] && json!(told.message) == condition["message"])
-        });
-        if same {
-            return Ok(());
-        }
+        let Some(conditions) = leftovers.conditions(told, &now) else { return Ok(()) };
         let api: Api<Namespace> = Api::all(self.client.clone());
         let name = namespace.metadata.name.as_deref().unwrap_or_default();
         let patch = Patch::Strategic(json!({"status": {"conditions": conditions}}));

@@ -1,0 +1,189 @@
+//! Tokens of an issuer on loopback, which the tests make themselves.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{Request, Response};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::{
+    http::{
+        body::{self, Body},
+        identity::AUTHENTICATED,
+        server::{self, Limits},
+    },
+    pki::{self, signing::SigningKey},
+};
+
+/// An issuer that describes itself and its keys over TLS.
+struct Provider {
+    _directory: tempfile::TempDir,
+    url: String,
+    authority: String,
+    keys: Arc<Mutex<Vec<Value>>>,
+    asked: Arc<AtomicUsize>,
+    supervisor: Supervisor,
+}
+
+impl Provider {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let pki = pki::Server::open(directory.path(), &pki::server::Options::default()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let (keys, asked) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+        let supervisor = Supervisor::new();
+        let (tls, verifier) = (pki.api_tls().unwrap(), pki.client_verifier().unwrap());
+        let (served, counted, issuer) = (keys.clone(), asked.clone(), url.clone());
+        let service = move |request: Request<Body>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let answer = match request.uri().path() {
+                DISCOVERY_PATH | "/elsewhere" => json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}),
+                _ => json!({"keys": *served.lock()}),
+            };
+            std::future::ready(Response::new(body::full(answer.to_string())))
+        };
+        server::serve(listener, tls, verifier, service, &supervisor, Limits::default());
+        let authority = pki.server_authority().to_owned();
+        Self { _directory: directory, url, authority, keys, asked, supervisor }
+    }
+
+    /// A key of the issuer that signs from now on, and verifies beside those before.
+    fn key(&self) -> SigningKey {
+        let directory = tempfile::tempdir().unwrap();
+        let key = SigningKey::open(&directory.path().join("key")).unwrap();
+        self.keys.lock().push(key.public_jwk());
+        key
+    }
+
+    fn claims(&self, more: Value) -> Value {
+        let mut claims = json!({"iss": self.url, "aud": "kubernetes", "sub": "1", "exp": seconds_now() + 600});
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        claims
+    }
+
+    fn issuers(&self, mappings: &str, more: &str) -> Issuers {
+        let issuers = Issuers::new("https://own", self.supervisor.clone());
+        issuers.configure(self.configuration(mappings, more), &all_algorithms()).unwrap();
+        issuers
+    }
+
+    fn configuration(&self, mappings: &str, more: &str) -> Configuration {
+        let authority = serde_json::to_string(&self.authority).unwrap();
+        let text = format!(
+            "{{apiVersion: apiserver.config.k8s.io/v1, kind: AuthenticationConfiguration, jwt: [{{issuer: {{url: \
+             '{}', audiences: [kubernetes], certificateAuthority: {authority}}}, claimMappings: {mappings}{more}}}]}}",
+            self.url
+        );
+        Configuration::parse(&text).unwrap()
+    }
+}
+
+const PLAIN: &str = "{username: {claim: sub, prefix: 'oidc:'}, groups: {claim: roles, prefix: 'oidc:'}}";
+
+async fn authenticate(issuers: &Issuers, token: &str) -> Option<Result<User, String>> {
+    if let Some(prepared) = issuers.prepare(token) {
+        prepared.await;
+    }
+    issuers.authenticate(token)
+}
+
+#[tokio::test]
+async fn a_token_of_a_known_issuer_names_its_user() {
+    let provider = Provider::start().await;
+    let (key, issuers) = (provider.key(), provider.issuers(PLAIN, ""));
+    let token = key.sign(&provider.claims(json!({"roles": ["a", "b"], "jti": "7"}))).unwrap();
+    let user = authenticate(&issuers, &token).await.unwrap().unwrap();
+    assert_eq!(
+        (user.name.as_str(), user.groups),
+        ("oidc:1", ["oidc:a", "oidc:b", AUTHENTICATED].map(str::to_owned).to_vec())
+    );
+    assert_eq!(user.extra["authentication.kubernetes.io/credential-id"], ["JTI=7"]);
+    let one = key.sign(&provider.claims(json!({"roles": "a"}))).unwrap();
+    assert!(authenticate(&issuers, &one).await.unwrap().unwrap().is_in("oidc:a"));
+    assert_eq!(provider.asked.load(Ordering::SeqCst), 2);
+    let foreign = key.sign(&json!({"iss": "https://elsewhere", "aud": "kubernetes", "sub": "1"})).unwrap();
+    assert!(authenticate(&issuers, &foreign).await.is_none());
+}
+
+#[tokio::test]
+async fn tokens_that_do_not_hold_are_refused_with_the_reason() {
+    let provider = Provider::start().await;
+    let (key, issuers) =
+        (provider.key(), provider.issuers(PLAIN, ", claimValidationRules: [{claim: hd, requiredValue: x}]"));
+    let refused = async |claims: Value| {
+        let token = key.sign(&provider.claims(claims)).unwrap();
+        authenticate(&issuers, &token).await.unwrap().unwrap_err()
+    };
+    let audience = refused(json!({"aud": ["vault"]})).await;
+    assert_eq!(audience, r#"oidc: verify token: oidc: expected audience in ["kubernetes"] got ["vault"]"#);
+    assert!(refused(json!({"exp": 10})).await.contains("oidc: token is expired (Token Expiry: 1970-01-01T00:00:10Z)"));
+    assert!(refused(json!({"nbf": seconds_now() + 3600})).await.contains("before the nbf (not before) time"));
+    assert_eq!(refused(json!({"sub": 1})).await, r#"oidc: parse username claims "sub": it is not a string"#);
+    assert_eq!(refused(json!({})).await, "oidc: required claim hd not present in ID token");
+    assert_eq!(refused(json!({"hd": "y"})).await, "oidc: required claim hd value does not match. Got = y, want = x");
+    let directory = tempfile::tempdir().unwrap();
+    let other = SigningKey::open(&directory.path().join("key")).unwrap();
+    let forged = other.sign(&provider.claims(json!({"hd": "x"}))).unwrap();
+    assert!(authenticate(&issuers, &forged).await.unwrap().unwrap_err().contains("failed to verify signature"));
+}
+
+#[tokio::test]
+async fn new_keys_are_fetched_but_not_without_end() {
+    let provider = Provider::start().await;
+    let (first, issuers) = (provider.key(), provider.issuers(PLAIN, ""));
+    let token = |key: &SigningKey| key.sign(&provider.claims(json!({}))).unwrap();
+    assert!(authenticate(&issuers, &token(&first)).await.unwrap().is_ok());
+    let second = provider.key();
+    assert!(authenticate(&issuers, &token(&second)).await.unwrap().is_ok());
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let made_up = SigningKey::open(&directory.path().join("key")).unwrap();
+        assert!(authenticate(&issuers, &token(&made_up)).await.unwrap().is_err());
+    }
+    // Each fetch asks for the description and for the keys.
+    assert_eq!(provider.asked.load(Ordering::SeqCst), 2 * 5);
+    assert!(authenticate(&issuers, &token(&first)).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn an_address_must_be_confirmed() {
+    let provider = Provider::start().await;
+    let (key, issuers) = (provider.key(), provider.issuers("{username: {claim: email, prefix: ''}}", ""));
+    let outcome = async |claims: Value| {
+        let token = key.sign(&provider.claims(claims)).unwrap();
+        authenticate(&issuers, &token).await.unwrap().map(|user| user.name)
+    };
+    assert_eq!(outcome(json!({"email": "j@x", "email_verified": true})).await.unwrap(), "j@x");
+    assert_eq!(
+        outcome(json!({"email": "j@x", "email_verified": false})).await.unwrap_err(),
+        "oidc: email not verified"
+    );
+    assert_eq!(outcome(json!({"email": "j@x"})).await.unwrap(), "j@x");
+}
+
+#[test]
+fn mistakes_in_a_configuration_are_named() {
+    let problem = |jwt: &str| {
+        let text = format!("{{apiVersion: apiserver.config.k8s.io/v1, kind: AuthenticationConfiguration, jwt: {jwt}}}");
+        Configuration::parse(&text).unwrap().compile("https://own").unwrap_err()
+    };
+    let mapped = |issuer: &str| format!("[{{issuer: {issuer}, claimMappings: {PLAIN}}}]");
+    assert!(problem("[{}]").starts_with("jwt[0].issuer.url: Required value, jwt[0].issuer.audiences: Required value"));
+    assert!(problem("[{}]").contains("jwt[0].claimMappings.username: Required value: claim or expression is required"));
+    let own = problem(&mapped("{url: 'https://own', audiences: [a]}"));
+    assert!(own.contains("URL must not overlap with disallowed issuers: [https://own]"), "{own}");
+    let plain = problem(&mapped("{url: 'http://x', audiences: [a]}"));
+    assert_eq!(plain, "jwt[0].issuer.url: Invalid value: \"http://x\": URL scheme must be https");
+    let audiences = problem(&mapped("{url: 'https://x', audiences: [a, b, a]}"));
+    assert!(audiences.contains("jwt[0].issuer.audiences[2]: Duplicate value: \"a\""), "{audiences}");
+    assert!(audiences.contains("audienceMatchPolicy must be MatchAny for multiple audiences"));
+    let discovery = problem(&mapped("{url: 'https://x', discoveryURL: 'https://x/', audiences: [a]}"));
+    assert!(discovery.contains("discoveryURL must be different from URL"));
+    let prefix = problem("[{issuer: {url: 'https://x', audiences: [a]}, claimMappings: {username: {claim: sub}}}]");
+    assert!(prefix.starts_with("jwt[0].claimMappings.username.prefix: Required value: prefix is required when claim"));
+    assert!(Configuration::parse("{kind: Other}").unwrap_err().contains("expected apiserver.config.k8s.io/v1"));
+    assert!(Configuration::parse("{jwks: []}").unwrap_err().contains("unknown field"));
+}
