@@ -25,12 +25,23 @@ pub(super) enum Kind {
     Literal(Literal),
     Ident(Box<str>),
     /// `operand.field`, or `has(operand.field)` if it is a test.
-    Select { operand: Box<Expr>, field: Box<str>, test: bool },
-    Call { function: Box<str>, target: Option<Box<Expr>>, arguments: Vec<Expr> },
+    Select {
+        operand: Box<Expr>,
+        field: Box<str>,
+        test: bool,
+    },
+    Call {
+        function: Box<str>,
+        target: Option<Box<Expr>>,
+        arguments: Vec<Expr>,
+    },
     List(Vec<Item>),
     Map(Vec<Entry>),
     /// `Name{field: value}`
-    Struct { name: Box<str>, fields: Vec<Initializer> },
+    Struct {
+        name: Box<str>,
+        fields: Vec<Initializer>,
+    },
     Fold(Box<Fold>),
 }
 

@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn an_issue_is_shown_below_its_line() {
-        let error = issues("a\n b\u{e4}\tc", vec![(Some(6), "no c".into()), (Some(3), "no b".into())]);
+        let error = issues("a\n b\u{e4}\tc", vec![(Some(7), "no c".into()), (Some(3), "no b".into())]);
         let expected = "compilation failed: ERROR: <input>:2:2: no b\n |  b\u{e4} c\n | .^\n\
                         ERROR: <input>:2:5: no c\n |  b\u{e4} c\n | ..\u{ff0e}.^";
         assert_eq!(error.to_string(), expected);

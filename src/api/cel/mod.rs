@@ -39,3 +39,6 @@ pub use program::{CostEstimate, Program};
 pub use shape::Shape;
 pub use types::{Field, Fields, ObjectType, Opaque, Type};
 pub use value::Value;
+
+#[cfg(test)]
+mod testing;

@@ -26,17 +26,34 @@ pub(super) enum Node {
     /// Errors count as `true`.
     Lenient(Box<Node>),
     /// `a.or(b)` and `a.orValue(b)`
-    Default { optional: Box<Node>, other: Box<Node>, unwrap: bool },
+    Default {
+        optional: Box<Node>,
+        other: Box<Node>,
+        unwrap: bool,
+    },
     /// Whether an item is one of some constants.
     OneOf(Box<Node>, Vec<Value<'static>>),
     List(Vec<(Node, bool)>),
     Map(Vec<(Node, Node, bool)>),
-    Structure { name: Box<str>, fields: Vec<(Box<str>, Node, bool)> },
+    Structure {
+        name: Box<str>,
+        fields: Vec<(Box<str>, Node, bool)>,
+    },
     Fold(Box<Loop>),
     /// The accumulator with what a list has, or with an entry, or with those of a map.
-    Extend { place: usize, items: Box<Node> },
-    Insert { place: usize, key: Box<Node>, value: Box<Node> },
-    Merge { place: usize, entries: Box<Node> },
+    Extend {
+        place: usize,
+        items: Box<Node>,
+    },
+    Insert {
+        place: usize,
+        key: Box<Node>,
+        value: Box<Node>,
+    },
+    Merge {
+        place: usize,
+        entries: Box<Node>,
+    },
 }
 
 /// A value and what is selected of it.
@@ -113,7 +130,8 @@ impl Planner<'_> {
                 Ok(folded_list(items?))
             }
             Kind::Map(entries) => {
-                let entry = |entry: &super::ast::Entry| Ok((self.plan(&entry.key)?, self.plan(&entry.value)?, entry.optional));
+                let entry =
+                    |entry: &super::ast::Entry| Ok((self.plan(&entry.key)?, self.plan(&entry.value)?, entry.optional));
                 let entries: Result<Vec<_>, String> = entries.iter().map(entry).collect();
                 Ok(folded_map(entries?))
             }
@@ -161,7 +179,8 @@ impl Planner<'_> {
             path.steps.push(Step { key, optional: function != "_[_]" });
             return Ok(Node::Path(Box::new(path)));
         }
-        let planned: Result<Vec<Node>, String> = target.into_iter().chain(arguments).map(|argument| self.plan(argument)).collect();
+        let planned: Result<Vec<Node>, String> =
+            target.into_iter().chain(arguments).map(|argument| self.plan(argument)).collect();
         let overloads = self.facts.overloads(expr).to_vec();
         let call = Call { function: function.into(), overloads, arguments: planned? };
         specialized(call)
@@ -217,7 +236,8 @@ fn folded_list(items: Vec<(Node, bool)>) -> Node {
 
 /// A map of constants is one, unless its keys are wrong.
 fn folded_map(entries: Vec<(Node, Node, bool)>) -> Node {
-    let one = |(key, value, optional): &(Node, Node, bool)| Some((Key::of(&plain(key, false)?)?, plain(value, *optional)?));
+    let one =
+        |(key, value, optional): &(Node, Node, bool)| Some((Key::of(&plain(key, false)?)?, plain(value, *optional)?));
     let constants: Option<BTreeMap<_, _>> = entries.iter().map(one).collect();
     constants.map_or(Node::Map(entries), |constants| Node::Constant(Value(ValueKind::Map(Map::new(constants)))))
 }
@@ -233,12 +253,16 @@ fn plain(node: &Node, optional: bool) -> Option<Value<'static>> {
 fn specialized(mut call: Call) -> Result<Node, String> {
     match (&*call.function, call.arguments.len()) {
         ("_&&_" | "_||_", 2) => {
-            let (Some(right), Some(left)) = (call.arguments.pop(), call.arguments.pop()) else { return Ok(Node::Call(Box::new(call))) };
+            let (Some(right), Some(left)) = (call.arguments.pop(), call.arguments.pop()) else {
+                return Ok(Node::Call(Box::new(call)));
+            };
             let both = Box::new([left, right]);
             Ok(if &*call.function == "_&&_" { Node::And(both) } else { Node::Or(both) })
         }
         ("_?_:_", 3) => {
-            let Ok(three) = <[Node; 3]>::try_from(call.arguments) else { return Err("a choice has three parts".into()) };
+            let Ok(three) = <[Node; 3]>::try_from(call.arguments) else {
+                return Err("a choice has three parts".into());
+            };
             let root = Root::Choice(Box::new(three));
             Ok(Node::Path(Box::new(Path { root, steps: Vec::new(), test: false })))
         }
@@ -272,7 +296,9 @@ fn one_of(mut call: Call) -> Node {
     };
     match constants {
         Some(constants) if constants.is_empty() => Node::Constant(false.into()),
-        Some(constants) if constants.iter().all(primitive) => Node::OneOf(Box::new(call.arguments.swap_remove(0)), constants),
+        Some(constants) if constants.iter().all(primitive) => {
+            Node::OneOf(Box::new(call.arguments.swap_remove(0)), constants)
+        }
         _ => Node::Call(Box::new(call)),
     }
 }

@@ -138,7 +138,8 @@ fn add_identity(fields: &mut BTreeMap<Box<str>, Field>, name: &str) {
         Type::Object(object) => names.keys().all(|name| object.field(name).is_some()),
         _ => false,
     };
-    if fields.get("metadata").is_some_and(complete) && fields.contains_key("kind") && fields.contains_key("apiVersion") {
+    if fields.get("metadata").is_some_and(complete) && fields.contains_key("kind") && fields.contains_key("apiVersion")
+    {
         return;
     }
     let metadata = ObjectType { name: format!("{name}.metadata").into(), fields: Fields::Declared(names) };

@@ -226,7 +226,7 @@ impl Checker<'_> {
         for item in items {
             self.check(&mut item.value);
             let kind = self.unwrapped(&item.value, item.optional);
-            joined = Some(self.join(item.value.id, joined, kind));
+            joined = Some(self.join(joined, kind));
         }
         Type::list(joined.unwrap_or_else(|| self.types.variable()))
     }
@@ -236,10 +236,10 @@ impl Checker<'_> {
         for entry in entries {
             self.check(&mut entry.key);
             let kind = self.type_of(&entry.key);
-            keys = Some(self.join(entry.key.id, keys, kind));
+            keys = Some(self.join(keys, kind));
             self.check(&mut entry.value);
             let kind = self.unwrapped(&entry.value, entry.optional);
-            values = Some(self.join(entry.value.id, values, kind));
+            values = Some(self.join(values, kind));
         }
         let keys = keys.unwrap_or_else(|| self.types.variable());
         let values = values.unwrap_or_else(|| self.types.variable());
@@ -260,12 +260,13 @@ impl Checker<'_> {
         }
     }
 
-    /// The more general of two types of items; items must be of one type.
-    fn join(&mut self, id: Id, before: Option<Type>, kind: Type) -> Type {
+    /// The more general of two types of items; what does not fit is dynamic, and refused later where items
+    /// must be of one type.
+    fn join(&mut self, before: Option<Type>, kind: Type) -> Type {
         match before {
             None => kind,
             Some(before) if self.types.assign(&before, &kind) => unify::more_general(before, kind),
-            Some(before) => self.mismatch(id, &before, &kind),
+            Some(_) => Type::Dyn,
         }
     }
 
@@ -291,7 +292,8 @@ impl Checker<'_> {
                 Some(declared) if self.types.assign(&declared.shape.kind, &given) => {}
                 Some(declared) => {
                     let (name, wanted, given) = (&field.name, declared.shape.kind, self.types.known(&given));
-                    let message = format!("expected type of field '{name}' is '{wanted}' but provided type is '{given}'");
+                    let message =
+                        format!("expected type of field '{name}' is '{wanted}' but provided type is '{given}'");
                     self.refuse(field.id, message);
                 }
             }

@@ -118,7 +118,9 @@ impl Types {
             (Type::Null, Type::Null) => true,
             (Type::Null, kind) | (kind, Type::Null) => is_nullable(kind),
             (Type::Type(_), Type::Type(_)) => true,
-            (Type::List(one), Type::List(other)) | (Type::Optional(one), Type::Optional(other)) => self.fits(one, other),
+            (Type::List(one), Type::List(other)) | (Type::Optional(one), Type::Optional(other)) => {
+                self.fits(one, other)
+            }
             (Type::Map(key, value), Type::Map(other_key, other_value)) => {
                 self.fits(key, other_key) && self.fits(value, other_value)
             }

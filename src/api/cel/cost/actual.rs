@@ -22,8 +22,19 @@ pub(in crate::api::cel) fn before(function: &str, exact: Option<&Overload>, valu
             let mut left = CALL_LIMIT + 1;
             values.first().map_or(0, |value| traversal(value, &mut left))
         }
-        "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "jsonpatch.escapeKey" | "cidr" | "isIP" | "isCIDR"
-        | "quantity" | "isQuantity" | "semver" | "isSemver" => scaled(size(0), CHARACTER),
+        "url"
+        | "lowerAscii"
+        | "upperAscii"
+        | "substring"
+        | "trim"
+        | "jsonpatch.escapeKey"
+        | "cidr"
+        | "isIP"
+        | "isCIDR"
+        | "quantity"
+        | "isQuantity"
+        | "semver"
+        | "isSemver" => scaled(size(0), CHARACTER),
         "replace" | "split" | "ip.isCanonical" => scaled(size(0), 2.0 * CHARACTER),
         // Charged by its result.
         "join" => 0,

@@ -31,7 +31,12 @@ fn cost(cost: Range) -> Call {
 }
 
 /// Estimates a call that means `overload`, its arguments but not its target included.
-pub(super) fn estimate(nodes: &Nodes<'_>, overload: &Overload, target: Option<&Argument<'_>>, arguments: &[Argument<'_>]) -> Call {
+pub(super) fn estimate(
+    nodes: &Nodes<'_>,
+    overload: &Overload,
+    target: Option<&Argument<'_>>,
+    arguments: &[Argument<'_>],
+) -> Call {
     if matches!(&*overload.function, "_&&_" | "_||_") {
         let (left, right) = (arguments[0].cost, arguments[1].cost);
         return cost(Range { min: left.min, max: left.plus(right).max });
@@ -145,13 +150,44 @@ fn of_kubernetes(
     let read = |factor: f64, size: Range| Call { cost: size.scaled(factor), size: Some(size) };
     Some(match &*overload.function {
         "check" => cost(Range::fixed(CHECK)),
-        "serviceAccount" | "path" | "group" | "resource" | "subresource" | "namespace" | "name" | "allowed" | "reason"
-        | "error" | "errored" | "masked" | "prefixLength" | "family" | "isUnspecified" | "isLoopback"
-        | "isLinkLocalMulticast" | "isLinkLocalUnicast" | "isGlobalUnicast" | "format.named" | "sign" | "asInteger"
-        | "isInteger" | "asApproximateFloat" | "isGreaterThan" | "isLessThan" | "compareTo" | "add" | "sub" | "major"
-        | "minor" | "patch" | "getScheme" | "getHostname" | "getHost" | "getPort" | "getEscapedPath" | "getQuery" => {
-            cost(ONE)
-        }
+        "serviceAccount"
+        | "path"
+        | "group"
+        | "resource"
+        | "subresource"
+        | "namespace"
+        | "name"
+        | "allowed"
+        | "reason"
+        | "error"
+        | "errored"
+        | "masked"
+        | "prefixLength"
+        | "family"
+        | "isUnspecified"
+        | "isLoopback"
+        | "isLinkLocalMulticast"
+        | "isLinkLocalUnicast"
+        | "isGlobalUnicast"
+        | "format.named"
+        | "sign"
+        | "asInteger"
+        | "isInteger"
+        | "asApproximateFloat"
+        | "isGreaterThan"
+        | "isLessThan"
+        | "compareTo"
+        | "add"
+        | "sub"
+        | "major"
+        | "minor"
+        | "patch"
+        | "getScheme"
+        | "getHostname"
+        | "getHost"
+        | "getPort"
+        | "getEscapedPath"
+        | "getQuery" => cost(ONE),
         "fieldSelector" | "labelSelector" => cost(selector(size(0))),
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => traversal(nodes, target?),
         "url" | "jsonpatch.escapeKey" => read(CHARACTER, size(0)),

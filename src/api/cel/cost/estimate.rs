@@ -14,7 +14,14 @@ use crate::api::cel::{
 
 /// Estimates a checked tree.
 pub(in crate::api::cel) fn estimate(root: &Expr, facts: &Facts, environment: &Environment) -> Range {
-    let nodes = Nodes { facts, environment, places: HashMap::new(), sizes: HashMap::new(), entries: HashMap::new(), locals: Vec::new() };
+    let nodes = Nodes {
+        facts,
+        environment,
+        places: HashMap::new(),
+        sizes: HashMap::new(),
+        entries: HashMap::new(),
+        locals: Vec::new(),
+    };
     Estimator { nodes }.cost(root)
 }
 
@@ -181,7 +188,8 @@ impl Estimator<'_> {
                 let cost = self.cost(operand);
                 let place = self.nodes.step(&self.nodes.place(operand), Step::Field(field));
                 self.nodes.places.insert(expr.id, place);
-                let structured = matches!(self.nodes.facts.of(operand), Type::Map(..) | Type::Object(_) | Type::Opaque(_));
+                let structured =
+                    matches!(self.nodes.facts.of(operand), Type::Map(..) | Type::Object(_) | Type::Opaque(_));
                 if structured { cost.plus(Range::fixed(1)) } else { cost }
             }
             Kind::Call { .. } => self.call(expr),
@@ -277,11 +285,8 @@ impl Estimator<'_> {
         };
         let [one, other] = both else { return };
         if let (Some(one), Some(other)) = (self.nodes.entries(one.expr), self.nodes.entries(other.expr)) {
-            let joined = Entries {
-                is_list: one.is_list,
-                key: one.key.union(other.key),
-                value: one.value.union(other.value),
-            };
+            let joined =
+                Entries { is_list: one.is_list, key: one.key.union(other.key), value: one.value.union(other.value) };
             self.nodes.set_entries(expr, Some(joined));
         }
     }
@@ -329,7 +334,8 @@ impl Estimator<'_> {
 
     fn push_variables(&mut self, fold: &Fold) {
         let entries = self.nodes.entries(&fold.range);
-        let is_list = entries.map_or(matches!(self.nodes.facts.of(&fold.range), Type::List(_)), |entries| entries.is_list);
+        let is_list =
+            entries.map_or(matches!(self.nodes.facts.of(&fold.range), Type::List(_)), |entries| entries.is_list);
         let range = self.nodes.place(&fold.range);
         let mut push = |name: &str, step: Step<'_>, size: Option<Range>| {
             let place = self.nodes.step(&range, step);

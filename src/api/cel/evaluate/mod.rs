@@ -6,6 +6,8 @@ mod path;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use regex::Regex;
+
 use super::{
     activation::{Activation, Defined},
     budget::CALL_LIMIT,
@@ -18,8 +20,12 @@ use super::{
 
 /// How many nodes may be open at once, those of `variables` that are in use included.
 const DEPTH_LIMIT: u32 = 500;
+/// How many nodes one of the `variables` counts for beside its own: computing it takes that much more stack.
+const VARIABLE_DEPTH: u32 = 8;
 /// How deep the value of one of the `variables` may be nested.
 const NESTING_LIMIT: u32 = 100;
+/// How many patterns that are not constants one evaluation may compile.
+const PATTERN_LIMIT: u32 = 1000;
 /// What an access costs.
 const ACCESS: u64 = 1;
 const LIST: u64 = 10;
@@ -44,12 +50,16 @@ pub(super) struct Evaluator<'p, 'a> {
     /// What may be spent on them.
     left: u64,
     depth: u32,
+    /// The pattern that was compiled last.
+    pattern: Option<(Box<str>, Regex)>,
+    /// How many were.
+    compiled: u32,
 }
 
 impl<'p, 'a: 'p> Evaluator<'p, 'a> {
     /// Begins at a depth, with what is left of the budget.
     pub fn new(activation: &'p Activation<'a>, left: u64, depth: u32) -> Self {
-        Self { activation, stack: Vec::new(), spent: 0, spent_on_variables: 0, left, depth }
+        Self { activation, stack: Vec::new(), spent: 0, spent_on_variables: 0, left, depth, pattern: None, compiled: 0 }
     }
 
     /// What was spent on the expression, and on `variables`.
@@ -140,11 +150,31 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
     fn call(&mut self, call: &'p Call) -> Outcome<'a> {
         let arguments = self.arguments(call)?;
         self.charge(call, &arguments)?;
+        if let Some(found) = self.matched(call, &arguments) {
+            return found;
+        }
         let result = library::call(&call.function, &call.overloads, &arguments)?;
         if let Some(cost) = cost::actual::after(&call.function, &result) {
             self.spend(cost)?;
         }
         Ok(result)
+    }
+
+    /// A call with a pattern, which is compiled anew only if it is not that of the last call. Compiling takes longer
+    /// than its cost says, so that it is done a limited number of times.
+    fn matched(&mut self, call: &Call, arguments: &[Value<'a>]) -> Option<Outcome<'a>> {
+        let run = library::regex::prepared(&call.function)?;
+        let text = arguments.get(1)?.as_str()?;
+        arguments.first()?.as_str()?;
+        if self.pattern.as_ref().is_none_or(|(known, _)| &**known != text) {
+            self.compiled += 1;
+            if self.compiled > PATTERN_LIMIT {
+                return Some(Err(Failure::Limit));
+            }
+            // What cannot be compiled fails in the function's own words.
+            self.pattern = Some((text.into(), library::regex::pattern(text).ok()?));
+        }
+        self.pattern.as_ref().map(|(_, pattern)| run(pattern, arguments))
     }
 
     fn arguments(&mut self, call: &'p Call) -> Result<Vec<Value<'a>>, Failure> {
@@ -201,7 +231,8 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         }
         self.spend(STRUCTURE)?;
         if name == "JSONPatch"
-            && let Some((field, _)) = values.iter().find(|(field, value)| &**field != "value" && value.as_str().is_none())
+            && let Some((field, _)) =
+                values.iter().find(|(field, value)| &**field != "value" && value.as_str().is_none())
         {
             return Err(Failure::new(format!("unexpected type for JSONPatchType '{field}' field")));
         }
@@ -228,7 +259,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         let name = defined.name;
         let wrap = |error| Failure::new(format!("composited variable {name:?} fails to compile: {error}"));
         let program = defined.program.map_err(wrap)?;
-        let mut evaluator = Evaluator::new(self.activation, self.left, self.depth);
+        let mut evaluator = Evaluator::new(self.activation, self.left, self.depth + VARIABLE_DEPTH);
         let found = evaluator.evaluate(program.node());
         let (spent, on_variables) = evaluator.spent();
         let cost = spent.saturating_add(on_variables);

@@ -49,7 +49,18 @@ impl Clause {
             _ if *kind == Dyn => true,
             Self::String => matches!(
                 kind,
-                List(_) | Map(..) | Int | Uint | Double | Bool | String | Timestamp | Bytes | Duration | Type::Type(_) | Null
+                List(_)
+                    | Map(..)
+                    | Int
+                    | Uint
+                    | Double
+                    | Bool
+                    | String
+                    | Timestamp
+                    | Bytes
+                    | Duration
+                    | Type::Type(_)
+                    | Null
             ),
             Self::Decimal | Self::Octal => matches!(kind, Int | Uint),
             Self::Fixed(_) | Self::Scientific(_) => matches!(kind, Double | String),
@@ -80,7 +91,9 @@ impl Clause {
             (Self::String, _) => plain(value, 0)?,
             (Self::Decimal, Kind::Int(value)) => Some(value.to_string()),
             (Self::Decimal, Kind::Uint(value)) => Some(value.to_string()),
-            (Self::Fixed(places), _) => double(value).map(|value| special(value, |value| grouped(&format!("{value:.places$}")))),
+            (Self::Fixed(places), _) => {
+                double(value).map(|value| special(value, |value| grouped(&format!("{value:.places$}"))))
+            }
             (Self::Scientific(places), _) => double(value).map(|value| special(value, |value| exponent(value, places))),
             (Self::Binary, Kind::Bool(value)) => Some(u8::from(*value).to_string()),
             (Self::Hex { upper }, Kind::String(text)) => Some(hex(text.as_bytes(), upper)),
@@ -153,7 +166,8 @@ fn clause(text: &str) -> Result<(Clause, &str), String> {
     let (mut precision, mut rest) = (DEFAULT_PRECISION, text);
     if let Some(after) = text.strip_prefix('.') {
         let end = after.find(|next: char| !next.is_ascii_digit());
-        let end = end.ok_or_else(|| broken("error while parsing precision: could not find end of precision specifier"))?;
+        let end =
+            end.ok_or_else(|| broken("error while parsing precision: could not find end of precision specifier"))?;
         let number = after[..end].parse().ok().filter(|number| *number <= PRECISION_LIMIT);
         precision = number.ok_or_else(|| {
             broken("error while parsing precision: error while converting precision to integer: value out of range")
@@ -197,8 +211,9 @@ fn nested(value: &Value<'_>, depth: usize) -> Result<String, Failure> {
         Kind::Duration(nanos) => format!("duration({:?})", time::write_duration(*nanos)),
         Kind::Double(value) if value.is_finite() => format!("{value:.DEFAULT_PRECISION$}"),
         Kind::Double(value) => format!("{:?}", special(*value, |value| value.to_string())),
-        _ => plain(value, depth)?
-            .ok_or_else(|| Failure::new(format!("error during formatting: no formatting function for {}", value.kind().name())))?,
+        _ => plain(value, depth)?.ok_or_else(|| {
+            Failure::new(format!("error during formatting: no formatting function for {}", value.kind().name()))
+        })?,
     })
 }
 

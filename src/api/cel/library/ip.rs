@@ -105,9 +105,14 @@ fn parse_cidr(text: &str) -> Result<Cidr, String> {
         format!("network address parse error during conversion from string: netip.ParsePrefix({text:?}): {why}")
     };
     let (address, length) = text.rsplit_once('/').ok_or_else(|| broken("no '/'"))?;
-    let address: IpAddr = address.parse().map_err(|_| broken(&format!("ParseAddr({address:?}): unable to parse IP")))?;
+    let address: IpAddr =
+        address.parse().map_err(|_| broken(&format!("ParseAddr({address:?}): unable to parse IP")))?;
     let plain = length.bytes().all(|digit| digit.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
-    let bits = length.parse::<u8>().ok().filter(|_| plain).ok_or_else(|| broken(&format!("bad bits after slash: {length:?}")))?;
+    let bits = length
+        .parse::<u8>()
+        .ok()
+        .filter(|_| plain)
+        .ok_or_else(|| broken(&format!("bad bits after slash: {length:?}")))?;
     if bits > if address.is_ipv4() { 32 } else { 128 } {
         return Err(broken("prefix length out of range"));
     }

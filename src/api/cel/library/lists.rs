@@ -16,9 +16,37 @@ const DEPTH_LIMIT: i64 = 250;
 macro_rules! comparable {
     ($before:literal, $after:literal) => {
         concat!(
-            $before, "int", $after, ";", $before, "uint", $after, ";", $before, "double", $after, ";", $before, "bool",
-            $after, ";", $before, "duration", $after, ";", $before, "timestamp", $after, ";", $before, "string", $after,
-            ";", $before, "bytes", $after
+            $before,
+            "int",
+            $after,
+            ";",
+            $before,
+            "uint",
+            $after,
+            ";",
+            $before,
+            "double",
+            $after,
+            ";",
+            $before,
+            "bool",
+            $after,
+            ";",
+            $before,
+            "duration",
+            $after,
+            ";",
+            $before,
+            "timestamp",
+            $after,
+            ";",
+            $before,
+            "string",
+            $after,
+            ";",
+            $before,
+            "bytes",
+            $after
         )
     };
 }

@@ -16,11 +16,34 @@ const NUMBERS: &str = "_+_(bytes, bytes) bytes; _+_(double, double) double; _+_(
 macro_rules! relation {
     ($name:literal) => {
         concat!(
-            $name, "(bool, bool) bool;", $name, "(int, int) bool;", $name, "(int, double) bool;",
-            $name, "(int, uint) bool;", $name, "(uint, uint) bool;", $name, "(uint, double) bool;",
-            $name, "(uint, int) bool;", $name, "(double, double) bool;", $name, "(double, int) bool;",
-            $name, "(double, uint) bool;", $name, "(string, string) bool;", $name, "(bytes, bytes) bool;",
-            $name, "(timestamp, timestamp) bool;", $name, "(duration, duration) bool"
+            $name,
+            "(bool, bool) bool;",
+            $name,
+            "(int, int) bool;",
+            $name,
+            "(int, double) bool;",
+            $name,
+            "(int, uint) bool;",
+            $name,
+            "(uint, uint) bool;",
+            $name,
+            "(uint, double) bool;",
+            $name,
+            "(uint, int) bool;",
+            $name,
+            "(double, double) bool;",
+            $name,
+            "(double, int) bool;",
+            $name,
+            "(double, uint) bool;",
+            $name,
+            "(string, string) bool;",
+            $name,
+            "(bytes, bytes) bool;",
+            $name,
+            "(timestamp, timestamp) bool;",
+            $name,
+            "(duration, duration) bool"
         )
     };
 }
@@ -38,9 +61,7 @@ pub(super) const FUNCTIONS: &[(&str, Run)] = &[
          _-_(timestamp, duration) timestamp; _-_(timestamp, timestamp) duration; _-_(uint, uint) uint",
         |values| subtract(&values[0], &values[1]),
     ),
-    ("_*_(double, double) double; _*_(int, int) int; _*_(uint, uint) uint", |values| {
-        multiply(&values[0], &values[1])
-    }),
+    ("_*_(double, double) double; _*_(int, int) int; _*_(uint, uint) uint", |values| multiply(&values[0], &values[1])),
     ("_/_(double, double) double; _/_(int, int) int; _/_(uint, uint) uint", |values| divide(&values[0], &values[1])),
     ("_%_(int, int) int; _%_(uint, uint) uint", |values| modulo(&values[0], &values[1])),
     ("-_(double) double; -_(int) int", |values| negate(&values[0])),
@@ -78,7 +99,9 @@ pub(super) fn is_operator(name: &str) -> bool {
 pub(super) fn mismatch(name: &str, values: &[Value<'_>]) -> Failure {
     let known = match (name, values.first().map(|value| &value.0)) {
         ("@in" | "!_", _) => true,
-        ("_+_", Some(kind)) => !matches!(kind, Kind::Bool(_) | Kind::Null | Kind::Map(_) | Kind::Type(_) | Kind::Optional(_)),
+        ("_+_", Some(kind)) => {
+            !matches!(kind, Kind::Bool(_) | Kind::Null | Kind::Map(_) | Kind::Type(_) | Kind::Optional(_))
+        }
         ("_-_", Some(kind)) => {
             matches!(kind, Kind::Int(_) | Kind::Uint(_) | Kind::Double(_) | Kind::Duration(_) | Kind::Timestamp(_))
         }
@@ -86,7 +109,13 @@ pub(super) fn mismatch(name: &str, values: &[Value<'_>]) -> Failure {
         ("_%_", Some(kind)) => matches!(kind, Kind::Int(_) | Kind::Uint(_)),
         ("_<_" | "_<=_" | "_>_" | "_>=_", Some(kind)) => !matches!(
             kind,
-            Kind::Null | Kind::List(_) | Kind::Map(_) | Kind::Type(_) | Kind::Optional(_) | Kind::Native(_) | Kind::Instance(_)
+            Kind::Null
+                | Kind::List(_)
+                | Kind::Map(_)
+                | Kind::Type(_)
+                | Kind::Optional(_)
+                | Kind::Native(_)
+                | Kind::Instance(_)
         ),
         _ => false,
     };
@@ -129,7 +158,9 @@ fn add<'a>(one: &Value<'a>, other: &Value<'a>) -> Outcome<'a> {
         (Kind::Int(one), Kind::Int(other)) => int(one.checked_add(*other)),
         (Kind::Uint(one), Kind::Uint(other)) => uint(one.checked_add(*other)),
         (Kind::Double(one), Kind::Double(other)) => Ok(Value(Kind::Double(one + other))),
-        (Kind::String(one), Kind::String(other)) => Ok(Value(Kind::String(Text::Shared([&**one, other].concat().into())))),
+        (Kind::String(one), Kind::String(other)) => {
+            Ok(Value(Kind::String(Text::Shared([&**one, other].concat().into()))))
+        }
         (Kind::Bytes(one), Kind::Bytes(other)) => Ok(Value(Kind::Bytes([&**one, other].concat().into()))),
         (Kind::List(one), Kind::List(other)) => Ok(Value(Kind::List(one.join(other)?))),
         (Kind::Duration(one), Kind::Duration(other)) => duration(one.checked_add(*other)),

@@ -21,9 +21,7 @@ pub(super) const FUNCTIONS: &[(&str, Run)] = &[
     ("(quantity).compareTo(quantity) int", |values| {
         Ok((quantity(&values[0])?.cmp(&quantity(&values[1])?) as i64).into())
     }),
-    ("(quantity).asApproximateFloat() double", |values| {
-        Ok(Value(Kind::Double(quantity(&values[0])?.approximate())))
-    }),
+    ("(quantity).asApproximateFloat() double", |values| Ok(Value(Kind::Double(quantity(&values[0])?.approximate())))),
     ("(quantity).asInteger() int", |values| {
         let whole = quantity(&values[0])?.whole();
         whole.map(Into::into).ok_or_else(|| Failure::new("cannot convert value to integer"))

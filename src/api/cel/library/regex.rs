@@ -9,7 +9,7 @@ use crate::api::cel::{
 };
 
 /// Memory that one compiled pattern may take.
-const PATTERN_LIMIT_BYTES: usize = 1 << 20;
+const PATTERN_LIMIT_BYTES: usize = 1 << 18;
 
 pub(super) const FUNCTIONS: &[(&str, Run)] = &[
     ("matches(string, string) bool; (string).matches(string) bool", |values| {
@@ -36,12 +36,65 @@ pub(in crate::api::cel) fn prepared(name: &str) -> Option<Prepared> {
 
 /// Compiles a pattern. The error is one line.
 pub(in crate::api::cel) fn pattern(text: &str) -> Result<Regex, String> {
-    let compiled = RegexBuilder::new(text).size_limit(PATTERN_LIMIT_BYTES).build();
+    let compiled = RegexBuilder::new(&translated(text)).size_limit(PATTERN_LIMIT_BYTES).build();
     compiled.map_err(|error| {
         let message = error.to_string();
         let last = message.lines().last().unwrap_or_default().trim();
         format!("error parsing regexp: {}: `{text}`", last.strip_prefix("error: ").unwrap_or(last))
     })
+}
+
+/// A pattern of RE2 in the words of the `regex` crate, where classes have operators of their own, and what
+/// `\d`, `\s`, `\w` and `\b` mean is not ASCII alone.
+fn translated(text: &str) -> String {
+    let (mut out, mut rest, mut in_class) = (String::with_capacity(text.len() + 16), text, false);
+    while let Some(next) = rest.chars().next() {
+        let mut length = next.len_utf8();
+        match next {
+            '\\' => {
+                let escaped = rest[1..].chars().next();
+                length += escaped.map_or(0, char::len_utf8);
+                out.push_str(&escape(&rest[..length], in_class));
+            }
+            '[' if in_class && rest.starts_with("[:") => out.push('['),
+            '[' if in_class => out.push_str("\\["),
+            '[' => {
+                in_class = true;
+                // What closes a class at its beginning is a member of it.
+                let begins = if rest.starts_with("[^") { "[^" } else { "[" };
+                length = begins.len();
+                out.push_str(begins);
+                if rest[length..].starts_with(']') {
+                    out.push_str("\\]");
+                    length += 1;
+                }
+            }
+            ']' if in_class && out.ends_with(':') => out.push(']'),
+            ']' => {
+                in_class = false;
+                out.push(']');
+            }
+            '&' | '~' if in_class => out.extend(['\\', next]),
+            other => out.push(other),
+        }
+        rest = &rest[length..];
+    }
+    out
+}
+
+fn escape(escape: &str, in_class: bool) -> String {
+    let (set, negated) = match escape {
+        "\\d" | "\\D" => ("0-9", escape == "\\D"),
+        "\\s" | "\\S" => ("\\t\\n\\x0C\\r ", escape == "\\S"),
+        "\\w" | "\\W" => ("0-9A-Za-z_", escape == "\\W"),
+        "\\b" | "\\B" if !in_class => return format!("(?-u:{escape})"),
+        other => return other.to_owned(),
+    };
+    match (negated, in_class) {
+        (true, _) => format!("[^{set}]"),
+        (false, true) => set.to_owned(),
+        (false, false) => format!("[{set}]"),
+    }
 }
 
 fn illegal(text: &str) -> Result<Regex, Failure> {
@@ -62,4 +115,31 @@ fn find_all<'a>(pattern: &Regex, values: &[Value<'a>]) -> Outcome<'a> {
         None => usize::MAX,
     };
     Ok(Value::strings(pattern.find_iter(values[0].text()?).take(most).map(|found| found.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_what_they_mean_to_re2() {
+        for (text, subject, expected) in [
+            (r"^\d+$", "12", true),
+            (r"^\d+$", "\u{664}", false),
+            (r"^[\w.-]+$", "a.b-c_1", true),
+            (r"^\w+$", "\u{e4}", false),
+            (r"^\W$", "\u{e4}", true),
+            (r"^[^\s]+$", "a b", false),
+            (r"^[a&&b]+$", "a&b", true),
+            (r"^[[a]+$", "[a", true),
+            (r"^[]a]+$", "]a", true),
+            (r"^[[:alpha:]_]+$", "ab_", true),
+            (r"\bfoo\b", "a foo b", true),
+            (r"^\[\]$", "[]", true),
+            (r"^[^]]$", "a", true),
+        ] {
+            assert_eq!(pattern(text).unwrap().is_match(subject), expected, "{text} {subject}");
+        }
+        assert!(pattern("(").unwrap_err().starts_with("error parsing regexp: "));
+    }
 }

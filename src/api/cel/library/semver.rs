@@ -61,7 +61,9 @@ impl Semver {
         for build in build.into_iter().flat_map(|build| build.split('.')) {
             match build {
                 "" => return Err("Build meta data is empty".into()),
-                build if !is_plain(build) => return Err(format!("Invalid character(s) found in build meta data {build:?}")),
+                build if !is_plain(build) => {
+                    return Err(format!("Invalid character(s) found in build meta data {build:?}"));
+                }
                 _ => {}
             }
         }
@@ -89,7 +91,11 @@ fn part(text: &str) -> Result<Part, String> {
         }
         return text.parse().map(Part::Number).map_err(|_| format!("Invalid PreRelease version {text:?}"));
     }
-    if is_plain(text) { Ok(Part::Text(text.into())) } else { Err(format!("Invalid character(s) found in prerelease {text:?}")) }
+    if is_plain(text) {
+        Ok(Part::Text(text.into()))
+    } else {
+        Err(format!("Invalid character(s) found in prerelease {text:?}"))
+    }
 }
 
 fn is_plain(text: &str) -> bool {

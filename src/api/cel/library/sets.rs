@@ -7,9 +7,7 @@ use crate::api::cel::{
 };
 
 pub(super) const FUNCTIONS: &[(&str, Run)] = &[
-    ("sets.contains(list<A>, list<A>) bool", |values| {
-        Ok(contains(values[0].items()?, values[1].items()?)?.into())
-    }),
+    ("sets.contains(list<A>, list<A>) bool", |values| Ok(contains(values[0].items()?, values[1].items()?)?.into())),
     ("sets.equivalent(list<A>, list<A>) bool", |values| {
         let (one, other) = (values[0].items()?, values[1].items()?);
         Ok((contains(one, other)? && contains(other, one)?).into())

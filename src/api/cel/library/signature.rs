@@ -94,7 +94,6 @@ fn parameters(kind: &Type) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[test]
     fn signatures_are_read() {

@@ -37,9 +37,7 @@ pub(super) const FUNCTIONS: &[(&str, Run)] = &[
         let text = values[0].text()?;
         part(text, values[1].int()?, i64::try_from(text.chars().count()).unwrap_or(i64::MAX), false)
     }),
-    ("(string).substring(int, int) string", |values| {
-        part(values[0].text()?, values[1].int()?, values[2].int()?, true)
-    }),
+    ("(string).substring(int, int) string", |values| part(values[0].text()?, values[1].int()?, values[2].int()?, true)),
     ("(list<string>).join() string", |values| join(&values[0], "")),
     ("(list<string>).join(string) string", |values| join(&values[0], values[1].text()?)),
     ("(string).format(list<dyn>) string", |values| format_text::format(values[0].text()?, values[1].items()?)),

@@ -96,7 +96,11 @@ fn scheme(text: &str) -> Result<(String, &str), String> {
         }
     }
     let first = text.split('/').next().unwrap_or_default();
-    if first.contains(':') { Err("first path segment in URL cannot contain colon".into()) } else { Ok((String::new(), text)) }
+    if first.contains(':') {
+        Err("first path segment in URL cannot contain colon".into())
+    } else {
+        Ok((String::new(), text))
+    }
 }
 
 fn unescaped_host(host: &str) -> Result<String, String> {
@@ -108,7 +112,8 @@ fn unescaped_host(host: &str) -> Result<String, String> {
         None => host.find(':').unwrap_or(host.len()),
     };
     let port = &host[colon..];
-    let valid = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|digit| digit.is_ascii_digit()));
+    let valid =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|digit| digit.is_ascii_digit()));
     if !valid {
         return Err(format!("invalid port {port:?} after host"));
     }
@@ -160,7 +165,8 @@ fn query<'a>(text: &str) -> Value<'a> {
             found.entry(plain(key)).or_default().push(plain(value));
         }
     }
-    let entries = found.into_iter().map(|(key, values)| (Key::String(Text::Shared(key.into())), Value::strings(values)));
+    let entries =
+        found.into_iter().map(|(key, values)| (Key::String(Text::Shared(key.into())), Value::strings(values)));
     Value(Kind::Map(Map::new(entries.collect())))
 }
 

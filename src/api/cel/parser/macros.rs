@@ -131,8 +131,10 @@ impl Parser<'_> {
 
     fn sort_by(&mut self, mark: usize, target: Expr, arguments: Vec<Expr>) -> Result<Expr> {
         const INPUT: &str = "@__sortBy_input__";
-        if !matches!(target.kind, Kind::List(_) | Kind::Select { .. } | Kind::Ident(_) | Kind::Fold(_) | Kind::Call { .. })
-        {
+        if !matches!(
+            target.kind,
+            Kind::List(_) | Kind::Select { .. } | Kind::Ident(_) | Kind::Fold(_) | Kind::Call { .. }
+        ) {
             let message = "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
             return self.refuse(&target, message);
         }

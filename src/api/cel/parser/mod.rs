@@ -16,6 +16,9 @@ const SOURCE_LIMIT: usize = 100_000;
 /// How deep expressions may be nested in a text.
 const NESTING_LIMIT: usize = 250;
 
+/// How tightly `&&` binds, which only `||` does less.
+const CONJUNCTION: u8 = 1;
+
 /// What begins an expression, as syntax errors list it.
 const EXPRESSION: &str = "'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, \
                           STRING, BYTES, IDENTIFIER";
@@ -40,7 +43,8 @@ pub(super) fn parse(source: &str) -> std::result::Result<Parsed, Vec<Problem>> {
         return Err(vec![(None, message)]);
     }
     let (tokens, unknown) = lexer::tokens(source);
-    let unknown = unknown.into_iter().map(|(at, text)| (Some(at), format!("Syntax error: token recognition error at: '{text}'")));
+    let unknown =
+        unknown.into_iter().map(|(at, text)| (Some(at), format!("Syntax error: token recognition error at: '{text}'")));
     let mut problems: Vec<Problem> = unknown.collect();
     let mut parser = Parser { source, tokens: &tokens, at: 0, nesting: 0, tree: Tree::default(), problems: Vec::new() };
     let root = parser.whole();
@@ -80,9 +84,9 @@ impl<'a> Parser<'a> {
         if self.nesting > NESTING_LIMIT {
             return Err((None, format!("expression recursion limit exceeded: {NESTING_LIMIT}")));
         }
-        let mut found = self.disjunction()?;
+        let mut found = self.operation(0)?;
         if let Some(mark) = self.take("?") {
-            let yes = self.disjunction()?;
+            let yes = self.operation(0)?;
             self.need(":")?;
             let no = self.expression()?;
             found = self.tree.call(mark, "_?_:_", None, vec![found, yes, no])?;
@@ -91,51 +95,48 @@ impl<'a> Parser<'a> {
         Ok(found)
     }
 
-    fn disjunction(&mut self) -> Result<Expr> {
-        self.chain("||", "_||_", Self::conjunction)
-    }
-
-    fn conjunction(&mut self) -> Result<Expr> {
-        self.chain("&&", "_&&_", |parser| parser.operation(0))
-    }
-
-    /// Operands of `&&` or `||`, as a balanced tree: a long chain shall not be deep.
-    fn chain(&mut self, symbol: &'static str, function: &str, operand: fn(&mut Self) -> Result<Expr>) -> Result<Expr> {
-        let mut operands = vec![operand(self)?];
-        let mut marks = Vec::new();
-        while let Some(mark) = self.take(symbol) {
-            marks.push(mark);
-            operands.push(operand(self)?);
-        }
-        self.tree.balanced(function, operands, &marks)
-    }
-
-    /// Relations and arithmetic that bind at least as tightly as `floor`.
+    /// Operators that bind at least as tightly as `floor`.
     fn operation(&mut self, floor: u8) -> Result<Expr> {
         let mut left = self.unary()?;
         while let Some((function, level)) = self.operator().filter(|(_, level)| *level >= floor) {
-            let mark = self.next().start;
-            let right = self.operation(level + 1)?;
-            left = self.tree.call(mark, function, None, vec![left, right])?;
+            left = if level <= CONJUNCTION {
+                self.chain(left, function, level)?
+            } else {
+                let mark = self.next().start;
+                let right = self.operation(level + 1)?;
+                self.tree.call(mark, function, None, vec![left, right])?
+            };
         }
         Ok(left)
     }
 
+    /// The rest of the operands of `&&` or `||`, as a balanced tree: a long chain shall not be deep.
+    fn chain(&mut self, first: Expr, function: &str, level: u8) -> Result<Expr> {
+        let (mut operands, mut marks) = (vec![first], Vec::new());
+        while self.operator().is_some_and(|(_, next)| next == level) {
+            marks.push(self.next().start);
+            operands.push(self.operation(level + 1)?);
+        }
+        self.tree.balanced(function, operands, &marks)
+    }
+
     fn operator(&self) -> Option<(&'static str, u8)> {
         Some(match self.peek().kind {
-            lexer::Kind::In => ("@in", 0),
+            lexer::Kind::In => ("@in", 2),
             lexer::Kind::Symbol(symbol) => match symbol {
-                "<" => ("_<_", 0),
-                "<=" => ("_<=_", 0),
-                ">" => ("_>_", 0),
-                ">=" => ("_>=_", 0),
-                "==" => ("_==_", 0),
-                "!=" => ("_!=_", 0),
-                "+" => ("_+_", 1),
-                "-" => ("_-_", 1),
-                "*" => ("_*_", 2),
-                "/" => ("_/_", 2),
-                "%" => ("_%_", 2),
+                "||" => ("_||_", 0),
+                "&&" => ("_&&_", CONJUNCTION),
+                "<" => ("_<_", 2),
+                "<=" => ("_<=_", 2),
+                ">" => ("_>_", 2),
+                ">=" => ("_>=_", 2),
+                "==" => ("_==_", 2),
+                "!=" => ("_!=_", 2),
+                "+" => ("_+_", 3),
+                "-" => ("_-_", 3),
+                "*" => ("_*_", 4),
+                "/" => ("_/_", 4),
+                "%" => ("_%_", 4),
                 _ => return None,
             },
             _ => return None,

@@ -13,7 +13,9 @@ fn show(expr: &Expr) -> String {
         Kind::Literal(Literal::Uint(value)) => format!("{value}u"),
         Kind::Literal(literal) => format!("{literal:?}"),
         Kind::Ident(name) => name.to_string(),
-        Kind::Select { operand, field, test } => format!("{}.{field}{}", show(operand), if *test { "~test" } else { "" }),
+        Kind::Select { operand, field, test } => {
+            format!("{}.{field}{}", show(operand), if *test { "~test" } else { "" })
+        }
         Kind::Call { function, target, arguments } => {
             let target = target.as_deref().map(|target| show(target) + ".").unwrap_or_default();
             format!("{target}{function}({})", all(arguments))
@@ -70,15 +72,25 @@ fn operators_bind_as_they_should() {
 #[test]
 fn what_is_no_expression_is_refused() {
     for (text, expected) in [
-        ("1 +", "ERROR: <input>:1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', \
-                 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | 1 +\n | ...^"),
+        (
+            "1 +",
+            "ERROR: <input>:1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', \
+                 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | 1 +\n | ...^",
+        ),
         ("a b", "ERROR: <input>:1:3: Syntax error: extraneous input 'b' expecting <EOF>\n | a b\n | ..^"),
-        ("a.namespace + namespace", "ERROR: <input>:1:15: reserved identifier: namespace\n | a.namespace + namespace\n | ..............^"),
+        (
+            "a.namespace + namespace",
+            "ERROR: <input>:1:15: reserved identifier: namespace\n | a.namespace + namespace\n | ..............^",
+        ),
         ("has(a)", "ERROR: <input>:1:5: invalid argument to has() macro\n | has(a)\n | ....^"),
         ("[1].all(1, true)", "ERROR: <input>:1:9: argument must be a simple name\n | [1].all(1, true)\n | ........^"),
         ("9223372036854775808", "ERROR: <input>:1:1: invalid int literal\n | 9223372036854775808\n | ^"),
     ] {
-        assert_eq!(issues(text, parse(text).unwrap_err()).to_string(), format!("compilation failed: {expected}"), "{text}");
+        assert_eq!(
+            issues(text, parse(text).unwrap_err()).to_string(),
+            format!("compilation failed: {expected}"),
+            "{text}"
+        );
     }
     assert!(parse("-9223372036854775808").is_ok());
     for text in ["", "(", "f(1,)", "[1 2]", "{1}", "a.", "a.?", "1.", "$", "'", "a ? b", "f(", "x{", ".", "a.b.c{d:}"] {

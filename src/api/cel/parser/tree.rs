@@ -99,9 +99,7 @@ impl Tree {
                 };
                 Kind::Map(entries.iter().map(one).collect::<Result<_>>()?)
             }
-            Kind::Struct { name, fields } => {
-                Kind::Struct { name: name.clone(), fields: self.copied_fields(fields)? }
-            }
+            Kind::Struct { name, fields } => Kind::Struct { name: name.clone(), fields: self.copied_fields(fields)? },
             Kind::Fold(fold) => Kind::Fold(Box::new(Fold {
                 range: copied(&fold.range)?,
                 start: copied(&fold.start)?,

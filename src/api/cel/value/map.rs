@@ -37,7 +37,8 @@ impl<'a> Key<'a> {
             Kind::Int(value) => Some(Self::Int(*value)),
             Kind::Uint(value) => Some(Self::Uint(*value)),
             Kind::String(text) => Some(Self::String(text.clone())),
-            Kind::Double(value) if value.fract() == 0.0 && value.abs() < 9e18 => {
+            Kind::Double(value) if value.fract() == 0.0 && value.abs() < 9e18 =>
+            {
                 #[expect(clippy::cast_possible_truncation, reason = "whole and in range, as was just seen")]
                 Some(Self::Int(*value as i64))
             }
@@ -143,7 +144,9 @@ impl<'a> Map<'a> {
     /// The value of a property by its name in JSON.
     pub fn property(&self, name: &str) -> Result<Option<Value<'a>>, Failure> {
         match (self, crate::api::cel::escape(name)) {
-            (Self::Json { shape: Some(Shape { kind: Type::Object(_), .. }), .. }, Some(escaped)) => self.field(&escaped),
+            (Self::Json { shape: Some(Shape { kind: Type::Object(_), .. }), .. }, Some(escaped)) => {
+                self.field(&escaped)
+            }
             _ => self.field(name),
         }
     }

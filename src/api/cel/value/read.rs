@@ -6,12 +6,7 @@ use base64::Engine as _;
 use serde_json::Value as Json;
 
 use super::{Kind, List, Map, Outcome, Text, Value};
-use crate::api::cel::{
-    error::Failure,
-    library::time,
-    shape::Shape,
-    types::Type,
-};
+use crate::api::cel::{error::Failure, library::time, shape::Shape, types::Type};
 
 /// Without a schema.
 pub(super) fn untyped(json: &Json) -> Value<'_> {
@@ -56,7 +51,9 @@ fn scalar<'a>(kind: &Type, text: &'a str, shape: &Shape, json: &Json) -> Result<
     Ok(match kind {
         Type::String => Kind::String(Text::Borrowed(text)),
         Type::Duration => Kind::Duration(time::any_duration(text).ok_or_else(|| broken("duration"))?),
-        Type::Timestamp => Kind::Timestamp(time::any_timestamp(text).ok_or_else(|| broken("date-time formatted string"))?),
+        Type::Timestamp => {
+            Kind::Timestamp(time::any_timestamp(text).ok_or_else(|| broken("date-time formatted string"))?)
+        }
         Type::Bytes => {
             let bytes = base64::engine::general_purpose::STANDARD.decode(text);
             Kind::Bytes(Arc::from(bytes.map_err(|_| broken("byte formatted string"))?))

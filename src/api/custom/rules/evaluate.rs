@@ -30,13 +30,7 @@ pub fn validate(object: &Value, old: Option<&Value>, schema: &Structural, rules:
 }
 
 /// Every rule that a value does not satisfy, told of as being at `path`.
-pub fn validate_at(
-    value: &Value,
-    old: Option<&Value>,
-    schema: &Structural,
-    rules: &Rules,
-    path: &Path,
-) -> Vec<Cause> {
+pub fn validate_at(value: &Value, old: Option<&Value>, schema: &Structural, rules: &Rules, path: &Path) -> Vec<Cause> {
     let mut walk = Walk { budget: Budget::new(OBJECT_BUDGET), causes: Vec::new(), stopped: false };
     walk.value(rules, &Site { value, old, parent: None, schema }, path);
     walk.causes

@@ -156,7 +156,7 @@ async fn conditions_selectors_and_failure_policies_count() {
     let server = Fixture::with_policies().await;
     let spec = json!({"failurePolicy": "Ignore",
         "matchConditions": [{"name": "not-exempt", "expression": "object.metadata.name != 'exempt'"}],
-        "validations": [{"expression": "object.spec.paused"}, {"expression": "request.operation != 'CREATE'"}]});
+        "validations": [{"expression": "object.spec.paused == true"}, {"expression": "request.operation != 'CREATE'"}]});
     let binding = json!({"matchResources": {"namespaceSelector": {"matchLabels": {"env": "test"}}}});
     server.validating(spec, binding).await;
     server.made(DEPLOYMENTS, &deployment("exempt", 1)).await;
@@ -289,6 +289,9 @@ async fn the_audit_log_is_annotated() {
     assert_eq!((&annotations["p/replicas"], annotations.get("p/nothing")), (&json!("3"), None));
     let failure = annotations["validation.policy.admission.k8s.io/validation_failure"].as_str().unwrap();
     let failure: Value = serde_json::from_str(failure).unwrap();
-    assert_eq!(failure, json!([{"message": "never", "policy": "p", "binding": "b", "expressionIndex": 0,
-                                "validationActions": ["Audit"]}]));
+    assert_eq!(
+        failure,
+        json!([{"message": "never", "policy": "p", "binding": "b", "expressionIndex": 0,
+                                "validationActions": ["Audit"]}])
+    );
 }
