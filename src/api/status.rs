@@ -106,6 +106,18 @@ pub struct Details {
     /// Seconds after which a retry makes sense; 0 for no hint.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retry_after_seconds: u32,
+    /// What somebody else has answered, where that is passed on.
+    #[serde(skip)]
+    pub answered: Option<Answered>,
+}
+
+/// Another one's refusal, whose code and reason need not go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The HTTP status code.
+    pub code: u16,
+    /// The reason, in that one's words.
+    pub reason: String,
 }
 
 fn is_zero(seconds: &u32) -> bool {
@@ -186,8 +198,12 @@ impl Status {
     }
 
     /// The HTTP status code.
-    pub const fn code(&self) -> u16 {
-        self.reason.code()
+    pub fn code(&self) -> u16 {
+        self.answered().map_or(self.reason.code(), |answered| answered.code)
+    }
+
+    fn answered(&self) -> Option<&Answered> {
+        self.details.as_ref().and_then(|details| details.answered.as_ref())
     }
 
     /// The `v1.Status` object that goes over the wire.
@@ -199,7 +215,10 @@ impl Status {
         if let Some(details) = &self.details {
             status["details"] = serde_json::json!(details);
         }
-        if let (Reason::Unknown, Some(fields)) = (self.reason, status.as_object_mut()) {
+        if let Some(answered) = self.answered() {
+            status["reason"] = answered.reason.as_str().into();
+        }
+        if let (true, Some(fields)) = (status["reason"] == "", status.as_object_mut()) {
             fields.remove("reason");
         }
         status

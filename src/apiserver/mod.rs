@@ -10,6 +10,7 @@ pub mod authz;
 pub mod bootstrap;
 pub mod cache;
 pub mod compress;
+pub mod conversion;
 pub mod definitions;
 pub mod discovery;
 pub mod field_manager;

@@ -66,6 +66,11 @@ impl Query {
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// All values of a parameter.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.parameters.iter().filter(move |(parameter, _)| parameter == name).map(|(_, value)| value.as_str())
+    }
+
     /// Whether a flag is set: given without a value, or with any but `false` and `0`.
     pub fn flag(&self, name: &str) -> bool {
         let found = self.parameters.iter().find(|(parameter, _)| parameter == name);

@@ -20,6 +20,7 @@ use crate::{
         audit::{self, Auditor, Record},
         cache::Caches,
         compress,
+        conversion::Converter,
         definitions::Definitions,
         gates::{Admit, Authenticate, Authorize},
         handlers::Handlers,
@@ -71,6 +72,8 @@ pub struct Components {
     pub allocator: Arc<Allocator>,
     /// What is not served by the registry.
     pub handlers: Handlers,
+    /// What brings custom resources from one version to another.
+    pub converter: Arc<Converter>,
     /// `host:port` at which clients reach the server.
     pub address: String,
 }
@@ -99,7 +102,8 @@ impl ApiServer {
     /// A server that is ready to be asked.
     pub fn new(parts: Components) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let registry = Registry::new(parts.store, parts.caches, parts.admission, parts.allocator, metrics.clone());
+        let Components { store, caches, admission, allocator, converter, .. } = parts;
+        let registry = Registry::new(store, caches, admission, allocator, metrics.clone(), converter);
         let mut handlers = parts.handlers;
         let openapi = Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION));
         handlers.path("/openapi", openapi.clone());

@@ -20,8 +20,11 @@ use crate::{
         authz::Authorizer,
         bootstrap,
         cache::Caches,
+        conversion::Converter,
         handlers::Handlers,
-        nodes, reviews,
+        nodes,
+        outbound::Outbound,
+        reviews,
         server::{ApiServer, Components},
         tokens,
     },
@@ -115,13 +118,9 @@ async fn build(
     let authenticator = Authenticator::new(caches.clone(), pki.clone(), ISSUER, issuers, authorizer.clone());
     let authenticator = Arc::new(authenticator);
     let uses = authenticator.bearers().uses();
-    let admission = Arc::new(Admission::new(caches.clone(), authorizer.clone()));
     let address = SocketAddr::new(config.advertise_address, config.port).to_string();
     let own_client = Arc::new(OnceLock::new());
     let mut handlers = Handlers::default();
-    let issued = authenticator.tokens();
-    reviews::register(&mut handlers, &authorizer, authenticator.bearers());
-    tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &address);
     let parts = nodes::Parts {
         pki: pki.clone(),
         reader: caches.clone(),
@@ -129,7 +128,13 @@ async fn build(
         settings: config.cluster.settings(),
         supervisor: supervisor.clone(),
     };
-    nodes::register(&mut handlers, parts)?;
+    let dialer = nodes::register(&mut handlers, parts)?;
+    let outbound = Outbound::new(caches.clone(), dialer, supervisor.clone());
+    let converter = Arc::new(Converter::new(outbound.clone()));
+    let admission = Arc::new(Admission::new(caches.clone(), authorizer.clone(), outbound, converter.clone()));
+    let issued = authenticator.tokens();
+    reviews::register(&mut handlers, &authorizer, authenticator.bearers());
+    tokens::register(&mut handlers, caches.clone(), issued, admission.clone(), &address);
     let (first, last) = config.node_ports;
     let allocator = Arc::new(Allocator::new(&config.cluster.service_cidrs, first..=last));
     let auditor = open_audit_log(config, files, supervisor).await?;
@@ -143,6 +148,7 @@ async fn build(
         auditor,
         allocator,
         handlers,
+        converter,
         address,
     };
     let api = ApiServer::new(components);

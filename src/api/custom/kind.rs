@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::WebhookConversion;
 use serde_json::Value;
 
 use super::{
@@ -41,6 +42,8 @@ pub struct CustomKind {
     pub stored_version: Box<str>,
     /// All versions that are served, this one among them: `v1`, `v1beta1`.
     pub versions: Arc<[Box<str>]>,
+    /// Who converts objects between versions; if nobody, these differ in nothing but their name.
+    pub conversion: Option<Arc<WebhookConversion>>,
     /// `Foo`
     pub kind: Box<str>,
     /// Where objects live.

@@ -19,7 +19,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionVersion,
+    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionSpec,
+    CustomResourceDefinitionVersion, WebhookConversion,
 };
 use serde_json::Value;
 
@@ -114,6 +115,7 @@ fn custom_kind(
     CustomKind {
         api_version: format!("{}/{}", spec.group, version.name).into(),
         stored_version: format!("{}/{}", spec.group, stored.name).into(),
+        conversion: webhook(spec).map(Arc::new),
         versions: served.map(|version| version.name.as_str().into()).collect(),
         kind: spec.names.kind.as_str().into(),
         scope: if spec.scope == "Cluster" { Scope::Cluster } else { Scope::Namespaced },
@@ -131,6 +133,11 @@ fn custom_kind(
         merging: OnceLock::new(),
         rules: OnceLock::new(),
     }
+}
+
+fn webhook(spec: &CustomResourceDefinitionSpec) -> Option<WebhookConversion> {
+    let conversion = spec.conversion.as_ref().filter(|conversion| conversion.strategy == "Webhook")?;
+    conversion.webhook.clone()
 }
 
 fn scale(

@@ -17,6 +17,7 @@ pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
+pub mod equivalent;
 pub mod event;
 pub mod flow_control;
 pub mod horizontal_pod_autoscaler;

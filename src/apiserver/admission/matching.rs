@@ -11,20 +11,16 @@ use crate::{
     api::{
         Status,
         kind::{Descriptor, GroupResource, Name},
+        kinds::equivalent,
         meta,
         selector::{self, LabelSelector},
     },
-    apiserver::{
-        admission::{Operation, Request},
-        reader::Reader,
-    },
+    apiserver::{admission::Request, reader::Reader},
 };
 
 /// The group of the kinds that say who is asked.
 pub const GROUP: &str = "admissionregistration.k8s.io";
 const NAMESPACES: GroupResource<'static> = GroupResource { group: "", resource: "namespaces" };
-/// The two groups that events are served in.
-const EVENTS: [&str; 2] = ["", "events.k8s.io"];
 
 /// The resource as which a request is shown to who is asked: as it was made, or an equivalent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -250,11 +246,7 @@ fn equivalents(kind: &Descriptor) -> Vec<Matched> {
         let others = custom.versions.iter().filter(|version| ***version != *kind.version);
         return others.map(|version| Matched { version: version.to_string().into(), ..itself.clone() }).collect();
     }
-    if kind.plural == "events" && EVENTS.contains(&&*kind.group) {
-        let others = EVENTS.into_iter().filter(|group| *group != kind.group);
-        return others.map(|group| Matched { group: group.into(), ..itself.clone() }).collect();
-    }
-    Vec::new()
+    equivalent::of(kind).map(Matched::of).collect()
 }
 
 /// A selector that is not there selects everything: it has that default.
@@ -270,7 +262,10 @@ mod tests {
     use crate::{
         api::kinds,
         apiserver::{
-            admission::fixture::{attributes, request, user},
+            admission::{
+                Operation,
+                fixture::{attributes, request, user},
+            },
             reader::fake::FakeReader,
         },
     };

@@ -1,7 +1,7 @@
 //! Admission: what may still change or refuse a write after it was authorized and decoded. An
-//! ordered list of plugins, one file each, in upstream's order, and after them the policies that users
-//! put into force; all may first change the object, and then, defaulted and validated, all may refuse
-//! it.
+//! ordered list of plugins, one file each, in upstream's order, after them the policies that users put
+//! into force, and then webhooks; all may first change the object, and then, defaulted and validated, all
+//! may refuse it.
 
 use std::sync::Arc;
 
@@ -9,8 +9,16 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::{
-    api::{Status, kind::Descriptor, meta},
-    apiserver::{attributes::Attributes, authz::Authorizer, reader::Reader},
+    api::{
+        Status,
+        kind::{Descriptor, Subresource},
+        meta,
+        schema::FieldValidation,
+    },
+    apiserver::{
+        attributes::Attributes, authz::Authorizer, conversion::Converter, outbound::Outbound, reader::Reader,
+        registry::delete::DeleteOptions,
+    },
 };
 
 mod certificates;
@@ -18,6 +26,7 @@ mod claim_resize;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+pub mod describe;
 pub mod expressions;
 mod limit_ranger;
 pub mod matching;
@@ -32,8 +41,10 @@ mod runtime_class;
 mod service_account;
 mod storage_in_use;
 mod taint_nodes;
+mod webhooks;
 
 use policies::{Policies, Rounds};
+use webhooks::{Asked, Webhooks};
 
 /// Warnings for the client, each of which becomes a `Warning` header.
 pub type Warnings = Vec<String>;
@@ -78,6 +89,19 @@ pub struct Request<'a> {
     pub old: Option<&'a Value>,
     /// Nothing will be stored.
     pub dry_run: bool,
+    /// What else is asked for.
+    pub options: Options<'a>,
+}
+
+/// What a request asks for beside the object (`CreateOptions` and its like).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Who writes, as owners of fields are named.
+    pub manager: &'a str,
+    /// What to do about unknown fields.
+    pub field_validation: FieldValidation,
+    /// How to delete.
+    pub delete: Option<&'a DeleteOptions>,
 }
 
 impl Request<'_> {
@@ -91,6 +115,18 @@ impl Request<'_> {
     /// Whether an object of `resource` itself is created or updated.
     fn writes(&self, group: &str, resource: &str) -> bool {
         matches!(self.operation, Operation::Create | Operation::Update) && self.is_for(group, resource)
+    }
+
+    /// Whether the object under review is one of [`Request::kind`]: subresources that are no part of
+    /// theirs have kinds of their own.
+    pub fn shows_its_kind(&self) -> bool {
+        let subresource = self.attributes.subresource.as_str();
+        subresource.is_empty()
+            || self.kind.subresources.iter().any(|known| match known {
+                Subresource::Status => subresource == "status",
+                Subresource::Part(name) => subresource == *name,
+                Subresource::Scale | Subresource::Custom(_) => false,
+            })
     }
 
     /// The namespace that the request is made in: a Namespace is in itself.
@@ -137,16 +173,24 @@ trait Plugin: Send + Sync {
     }
 }
 
-/// All plugins, and the policies that users put into force.
+/// All plugins, the policies that users put into force, and webhooks.
 pub struct Admission {
     plugins: Vec<Box<dyn Plugin>>,
     policies: Policies,
+    webhooks: Webhooks,
 }
 
 impl Admission {
-    /// Plugins that look things up in `reader` and ask `authorizer` what the user may.
-    pub fn new(reader: Arc<dyn Reader>, authorizer: Arc<Authorizer>) -> Self {
+    /// Plugins that look things up in `reader` and ask `authorizer` what the user may. Webhooks are
+    /// called through `outbound`.
+    pub fn new(
+        reader: Arc<dyn Reader>,
+        authorizer: Arc<Authorizer>,
+        outbound: Outbound,
+        converter: Arc<Converter>,
+    ) -> Self {
         Self {
+            webhooks: Webhooks::new(reader.clone(), authorizer.clone(), outbound, converter),
             policies: Policies::new(reader.clone(), authorizer.clone()),
             plugins: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle::new(reader.clone())),
@@ -169,14 +213,14 @@ impl Admission {
         }
     }
 
-    /// Lets every plugin and policy change `object`, and some of them once more if others did after them.
-    /// Called for creates, updates and connects, before defaults and validation.
+    /// Lets every plugin, policy and webhook change `object`, and some of them once more if others did
+    /// after them. Called for creates, updates and connects, before defaults and validation.
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<Warnings, Status> {
-        let mut rounds = Rounds::default();
-        let mut warnings = self.mutate_once(request, object, &mut rounds).await?;
+        let (mut rounds, mut asked) = (Rounds::default(), Asked::default());
+        let mut warnings = self.mutate_once(request, object, &mut rounds, &mut asked).await?;
         if rounds.need_another() {
             rounds.repeat();
-            let repeated = self.mutate_once(request, object, &mut rounds).await?;
+            let repeated = self.mutate_once(request, object, &mut rounds, &mut asked).await?;
             warnings.extend(repeated.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
         }
         Ok(warnings)
@@ -187,6 +231,7 @@ impl Admission {
         request: &Request<'_>,
         object: &mut Value,
         rounds: &mut Rounds,
+        asked: &mut Asked,
     ) -> Result<Warnings, Status> {
         let mut warnings = Warnings::new();
         for plugin in &self.plugins {
@@ -194,17 +239,29 @@ impl Admission {
             warnings.extend(plugin.mutate(request, object)?);
         }
         self.policies.mutate(request, object, rounds)?;
+        let mut shown = Some(std::mem::take(object));
+        let said = self.webhooks.mutate(request, &mut shown, rounds, asked).await;
+        *object = shown.unwrap_or_default();
+        warnings.extend(said?);
         Ok(warnings)
     }
 
-    /// Lets every plugin and policy refuse `object`. Called for every write, after validation; for a deletion
-    /// `object` is the stored object.
+    /// Lets every plugin, policy and webhook refuse `object`. Called for every write, after validation;
+    /// for a deletion `object` is the stored object, and mutating webhooks, which have nothing to change
+    /// then, are asked here as well.
     pub async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<Warnings, Status> {
         let mut warnings = Warnings::new();
+        let is_deletion = request.operation == Operation::Delete;
+        if is_deletion {
+            let (mut rounds, mut asked) = (Rounds::default(), Asked::default());
+            warnings.extend(self.webhooks.mutate(request, &mut None, &mut rounds, &mut asked).await?);
+        }
         for plugin in &self.plugins {
             warnings.extend(plugin.validate(request, object)?);
         }
         warnings.extend(self.policies.validate(request, object)?);
+        let new = Some(object).filter(|_| !is_deletion);
+        warnings.extend(self.webhooks.validate(request, new).await?);
         Ok(warnings)
     }
 
@@ -262,7 +319,7 @@ mod fixture {
         kind: &'a Descriptor,
         old: Option<&'a Value>,
     ) -> Request<'a> {
-        Request { attributes, operation, kind, old, dry_run: false }
+        Request { attributes, operation, kind, old, dry_run: false, options: Options::default() }
     }
 
     pub fn any_kind() -> Descriptor {

@@ -111,7 +111,10 @@ impl Caches {
         let floor = self.revision();
         let mut wanted: HashMap<String, &Descriptor> = HashMap::new();
         for kind in custom {
-            wanted.entry(prefix(&kind.group, &kind.plural)).or_insert(kind);
+            let wanted = wanted.entry(prefix(&kind.group, &kind.plural)).or_insert(kind);
+            if is_stored(kind) {
+                *wanted = kind;
+            }
         }
         self.resources.write().retain(|prefix, cache| {
             let kept = cache.kind().strategy.custom().is_none() || wanted.contains_key(&**prefix);
@@ -156,7 +159,10 @@ impl Caches {
         let shared = kinds::shared_storage(kind.group_resource());
         let stored = shared.map_or_else(|| own.clone(), |shared| prefix(shared.stored.group, shared.stored.resource));
         let cache = Arc::new(ResourceCache::new(kind.clone(), &stored, floor));
-        self.resources.write().entry(own.into()).or_insert_with(|| cache.clone());
+        let known = self.resources.write().entry(own.into()).or_insert_with(|| cache.clone()).clone();
+        if is_stored(kind) {
+            known.redefine(kind.clone());
+        }
         if let Some(shared) = shared {
             self.views.write().insert(stored.into(), View { cache, from_stored: shared.from_stored });
         }
@@ -232,6 +238,11 @@ impl Drop for Staged<'_> {
     fn drop(&mut self) {
         self.caches.staged.lock().remove(&self.address);
     }
+}
+
+/// Whether a custom resource is stored in this version: the one that its cache should know.
+fn is_stored(kind: &Descriptor) -> bool {
+    kind.strategy.custom().is_some_and(|custom| custom.api_version == custom.stored_version)
 }
 
 /// `/registry/<group>/<plural>/` of a key.

@@ -134,10 +134,13 @@ impl Object {
 
     /// Labels and fields that selectors look at; read from the JSON when first asked for.
     pub fn selectable(&self, strategy: &dyn Strategy) -> &Selectable {
-        self.selectable.get_or_init(|| {
-            let value: Value = serde_json::from_slice(&self.json()).unwrap_or_default();
-            Arc::new(Selectable::of(&value.into(), strategy))
-        })
+        self.selectable.get_or_init(|| Arc::new(self.read(strategy)))
+    }
+
+    /// As [`Object::selectable`], read from the JSON each time.
+    pub fn read(&self, strategy: &dyn Strategy) -> Selectable {
+        let value: Value = serde_json::from_slice(&self.json()).unwrap_or_default();
+        Selectable::of(&value.into(), strategy)
     }
 
     /// Sets what whoever encoded the object knew already.
@@ -159,6 +162,14 @@ impl Object {
         frame.put_slice(&shown);
         frame.put_slice(FRAME_END);
         Arc::new(Self::new(self.key.clone(), self.revision, self.change, frame.freeze(), metadata_at))
+    }
+
+    /// The object as `value` has it, which is encoded without a resource version.
+    pub fn with_json(&self, value: &[u8]) -> Self {
+        let metadata_at = find(value, METADATA).map_or(value.len(), |at| at + METADATA.len());
+        let (before, after) = value.split_at(metadata_at);
+        let frame = frame(self.change, before, self.revision, after);
+        Self::new(self.key.clone(), self.revision, self.change, frame, metadata_at)
     }
 
     /// The object as its definition has it by now; `None` if that is what it is.
@@ -183,6 +194,13 @@ impl Object {
     fn path(&self) -> &str {
         self.key.splitn(5, '/').nth(4).unwrap_or_default()
     }
+}
+
+/// The API version that leads an encoded object.
+pub fn api_version(json: &[u8]) -> Option<&str> {
+    let rest = json.strip_prefix(API_VERSION)?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&rest[..end]).ok()
 }
 
 /// An encoded object in another API version: its `apiVersion`, which leads, is another one.

@@ -67,7 +67,16 @@ impl Selector {
         if only_names {
             return self.fields.matches(|field| own_field(object, field));
         }
-        let selectable = object.selectable(strategy);
+        self.holds(object, object.selectable(strategy))
+    }
+
+    /// As [`Selector::matches`], for an object in another version than the one that the cache knows: what
+    /// the object remembers of itself is neither used nor set.
+    pub fn matches_anew(&self, object: &Object, strategy: &dyn Strategy) -> bool {
+        self.is_everything() || self.holds(object, &object.read(strategy))
+    }
+
+    fn holds(&self, object: &Object, selectable: &Selectable) -> bool {
         self.labels.matches(|key| selectable.label(key))
             && self.fields.matches(|field| own_field(object, field).or_else(|| selectable.field(field)))
     }

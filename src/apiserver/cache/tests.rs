@@ -97,7 +97,7 @@ async fn events_of_a_selective_watch_make_what_a_list_shows() {
             let key = format!("{}/k{}", ["a", "ab"][random.random_range(0..2)], random.random_range(0..4));
             let value = (random.random_range(0..4) != 0).then(|| random.random_range(0..4).to_string());
             writer.set(&key, value.as_deref());
-            for Seen { change, object } in watcher.ready().unwrap() {
+            for Seen { change, object, .. } in watcher.ready().unwrap() {
                 let before = match change {
                     Change::Deleted => seen.remove(&object.key),
                     _ => seen.insert(object.key.clone(), object.revision),

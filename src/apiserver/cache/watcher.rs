@@ -34,6 +34,8 @@ pub struct Seen {
     pub change: Change,
     /// The object.
     pub object: Arc<Object>,
+    /// The object before, if there was one.
+    pub previous: Option<Arc<Object>>,
 }
 
 impl Watcher {
@@ -92,17 +94,27 @@ impl Watcher {
         let matches = |object: &Object| self.selector.matches(object, strategy);
         let before = event.previous.as_ref().is_some_and(|previous| matches(previous));
         let now = event.change != Change::Deleted && matches(&event.object);
-        let object = event.object.clone();
-        match (before, now) {
-            (false, false) => None,
-            (false, true) => Some(Seen { change: Change::Added, object }),
-            (true, true) => Some(Seen { change: Change::Modified, object }),
-            (true, false) if event.change == Change::Deleted => Some(Seen { change: Change::Deleted, object }),
-            // The object as it was when it still matched, at the revision at which it ceased to.
-            (true, false) => {
-                let previous = event.previous.as_ref()?;
-                Some(Seen { change: Change::Deleted, object: Arc::new(previous.deleted(event.revision)) })
-            }
+        see(before, now, event.change, event.object.clone(), event.previous.clone())
+    }
+}
+
+/// What a watcher sees of a change, for whom the object matched `before` and matches `now`.
+pub fn see(
+    before: bool,
+    now: bool,
+    change: Change,
+    object: Arc<Object>,
+    previous: Option<Arc<Object>>,
+) -> Option<Seen> {
+    match (before, now) {
+        (false, false) => None,
+        (false, true) => Some(Seen { change: Change::Added, object, previous }),
+        (true, true) => Some(Seen { change: Change::Modified, object, previous }),
+        (true, false) if change == Change::Deleted => Some(Seen { change, object, previous }),
+        // The object as it was when it still matched, at the revision at which it ceased to.
+        (true, false) => {
+            let last = Arc::new(previous.as_ref()?.deleted(object.revision));
+            Some(Seen { change: Change::Deleted, object: last, previous })
         }
     }
 }

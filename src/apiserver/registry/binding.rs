@@ -11,6 +11,7 @@ use crate::{
 impl Registry {
     /// Sets a pod's node, once. `call` names the pod.
     pub async fn bind(&self, call: &Call<'_>, binding: &Value) -> Result<(), Status> {
+        let binding = &self.admit_part(call, "v1", "Binding", binding).await?;
         let node = target(call, binding)?;
         let (cache, key) = self.locate(call)?;
         for _ in 0..CONFLICT_RETRIES {

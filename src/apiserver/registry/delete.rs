@@ -1,6 +1,8 @@
 //! Delete and delete-collection: preconditions, grace, finalizers, propagation
 //! (API conventions, "Deletion"; `DeleteOptions` of meta/v1).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -126,7 +128,7 @@ impl Registry {
         let namespace = Some(call.namespace()).filter(|namespace| !namespace.is_empty());
         let slice = Slice { namespace, after: None, limit: 0, selector };
         let mut deleted = Vec::new();
-        for object in cache.list(&slice, 0).objects {
+        for object in self.matching(call, &cache, &slice).await? {
             match self.delete_listed(call, options, &cache, &object).await {
                 Ok(Deleted::Gone(json) | Deleted::Pending(json)) => deleted.push(json),
                 // Somebody else was quicker.
@@ -156,24 +158,30 @@ impl Registry {
         &self,
         call: &Call<'_>,
         options: &DeleteOptions,
-        current: &Object,
+        current: &Arc<Object>,
     ) -> Result<Option<Deleted>, Status> {
-        let old = Decoded::from(call.parse(current)?);
+        let old = Decoded::from(self.parse(call, current).await?);
         check_preconditions(call, options, &old)?;
-        self.admit(call, Operation::Delete, &old, Some(&old)).await?;
+        // An eviction was admitted as such.
+        if call.attributes.subresource.is_empty() {
+            let mut request = call.admission(Operation::Delete, Some(&old));
+            request.options.delete = Some(options);
+            self.review(call, &request, &old).await?;
+        }
         let mut new = Value::clone(&old);
         set_propagation_finalizers(&mut new, options.propagation);
         let grace = grace_period(call, options, &old);
         mark(call, &mut new, &old, grace);
         if is_released(&new) {
             let removed = self.remove(call, current.key.clone(), current.revision).await?;
-            return Ok(removed.map(|_| {
-                self.give_back(call, &old);
-                Deleted::Gone(call.shown(current.json()))
-            }));
+            if removed.is_none() {
+                return Ok(None);
+            }
+            self.give_back(call, &old);
+            return Ok(Some(Deleted::Gone(self.shown(call, current).await?)));
         }
         if new == *old {
-            return Ok(Some(Deleted::Pending(call.shown(current.json()))));
+            return Ok(Some(Deleted::Pending(self.shown(call, current).await?)));
         }
         let stored = self.replace(call, current, (new, Value::Null), &old).await?;
         Ok(stored.map(Deleted::Pending))

@@ -18,6 +18,7 @@ impl Registry {
         if !name.is_empty() && name != call.attributes.name {
             return Err(Status::bad_request("name in URL does not match name in Eviction object"));
         }
+        let eviction = &self.admit_part(call, "policy/v1", "Eviction", eviction).await?;
         let options = DeleteOptions::read(eviction.get("deleteOptions").filter(|value| !value.is_null()), query)?;
         let call = Call { dry_run: call.dry_run || options.dry_run, ..*call };
         self.delete(&call, &options).await.map(drop)

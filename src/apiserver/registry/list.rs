@@ -1,6 +1,6 @@
 //! List: pages of one revision, from the cache.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use crate::{
     api::{
@@ -8,7 +8,11 @@ use crate::{
         status::{Cause, Details, Reason},
     },
     apiserver::{
-        cache::{ResourceCache, object::Object, resource::Slice},
+        cache::{
+            ResourceCache,
+            object::Object,
+            resource::{Page, Slice},
+        },
         query::{ListOptions, VersionMatch},
         registry::{Call, Registry, continuation::Continuation},
     },
@@ -41,23 +45,26 @@ impl Registry {
         let namespace = Some(call.namespace()).filter(|namespace| !namespace.is_empty());
         let slice = Slice { namespace, after: None, limit: options.limit, selector: &options.selector };
         let known = || self.inner.caches.revision();
+        let pages = async |slice: &Slice<'_>, revision: Revision| {
+            self.page(call, slice, |slice| cache.list_at(slice, revision)).await
+        };
         let page = if !options.continue_token.is_empty() {
             let from = Continuation::decode(&options.continue_token)?;
             let prefix = cache.key("", "");
             let after = format!("{prefix}{}", from.after);
             let slice = Slice { after: Some(&after), ..slice };
-            cache.list_at(&slice, from.revision).map_err(|_| Status::new(Reason::Expired, EXPIRED_CONTINUE))?
+            pages(&slice, from.revision).await?.map_err(|_| Status::new(Reason::Expired, EXPIRED_CONTINUE))?
         } else {
             match options.version_match {
                 Some(VersionMatch::Exact(revision)) => {
                     self.reach(&cache, revision).await?;
-                    cache.list_at(&slice, revision).map_err(|_| expired(revision, known()))?
+                    pages(&slice, revision).await?.map_err(|_| expired(revision, known()))?
                 }
                 Some(VersionMatch::NotOlderThan(revision)) => {
                     self.reach(&cache, revision).await?;
-                    cache.list(&slice, known())
+                    self.current(call, &cache, &slice).await?
                 }
-                None => cache.list(&slice, known()),
+                None => self.current(call, &cache, &slice).await?,
             }
         };
         let last = page.objects.last().filter(|_| page.more);
@@ -65,11 +72,19 @@ impl Registry {
         let continue_token =
             last.map(|object| Continuation::new(page.revision, &object.key[prefix..]).encode()).unwrap_or_default();
         let remaining = page.remaining.filter(|_| page.more);
-        let objects = match call.kind.strategy.custom() {
-            Some(custom) => page.objects.iter().map(|object| object.in_version(&custom.api_version)).collect(),
-            None => page.objects,
-        };
-        Ok(Listing { objects, revision: page.revision, continue_token, remaining })
+        Ok(Listing { objects: page.objects, revision: page.revision, continue_token, remaining })
+    }
+
+    /// Objects as they are now.
+    pub(super) async fn current(
+        &self,
+        call: &Call<'_>,
+        cache: &ResourceCache,
+        slice: &Slice<'_>,
+    ) -> Result<Page, Status> {
+        let known = self.inner.caches.revision();
+        let page = self.page(call, slice, |slice| Ok::<_, Infallible>(cache.list(slice, known))).await?;
+        Ok(page.unwrap_or_else(|never| match never {}))
     }
 
     /// Waits for a revision that a client has heard of and this server has not.

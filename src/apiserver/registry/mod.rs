@@ -23,6 +23,7 @@ use crate::{
         allocator::Allocator,
         attributes::Attributes,
         cache::{Caches, ResourceCache, object, selectable::Selectable},
+        conversion::Converter,
         gates::Admit,
         metrics::Metrics,
         payload,
@@ -45,6 +46,7 @@ pub mod list;
 pub mod ownership;
 pub mod scale;
 pub mod update;
+mod versions;
 pub mod watch;
 
 /// Largest object that is stored, as etcd's request limit has it.
@@ -69,6 +71,7 @@ struct Inner {
     allocator: Arc<Allocator>,
     metrics: Arc<Metrics>,
     decoder: decode::Decoder,
+    converter: Arc<Converter>,
 }
 
 /// One request to the registry.
@@ -116,12 +119,13 @@ impl Registry {
         admission: Arc<dyn Admit>,
         allocator: Arc<Allocator>,
         metrics: Arc<Metrics>,
+        converter: Arc<Converter>,
     ) -> Self {
         for conflict in allocator.rebuild(&*caches) {
             tracing::warn!(conflict, "two services want the same");
         }
         let decoder = decode::Decoder::default();
-        Self { inner: Arc::new(Inner { store, caches, admission, allocator, metrics, decoder }) }
+        Self { inner: Arc::new(Inner { store, caches, admission, allocator, metrics, decoder, converter }) }
     }
 
     /// The caches.
@@ -135,9 +139,10 @@ impl Registry {
     }
 
     /// One object, encoded.
-    pub fn get(&self, call: &Call<'_>) -> Result<Bytes, Status> {
+    pub async fn get(&self, call: &Call<'_>) -> Result<Bytes, Status> {
         let (cache, key) = self.locate(call)?;
-        cache.get(&key).map(|object| call.shown(object.json())).ok_or_else(|| call.not_found())
+        let object = cache.get(&key).ok_or_else(|| call.not_found())?;
+        self.shown(call, &object).await
     }
 
     /// The cache that the call is about.
@@ -175,9 +180,39 @@ impl Registry {
         old: Option<&Value>,
     ) -> Result<Vec<Reservation>, Status> {
         let request = call.admission(operation, old);
-        let warnings = self.inner.admission.validate(&request, object).await?;
-        call.warnings.extend(warnings);
+        self.review(call, &request, object).await?;
         self.inner.admission.reserve(&request, object)
+    }
+
+    /// Lets admission change or refuse a stream, which `options` are about.
+    pub async fn connect(&self, call: &Call<'_>, mut options: Value) -> Result<(), Status> {
+        self.mutate(call, Operation::Connect, &mut options, None).await?;
+        self.review(call, &call.admission(Operation::Connect, None), &options).await
+    }
+
+    /// Lets admission change or refuse what is created as a subresource, and has a kind of its own.
+    async fn admit_part(
+        &self,
+        call: &Call<'_>,
+        api_version: &str,
+        kind: &str,
+        object: &Value,
+    ) -> Result<Value, Status> {
+        let mut object = object.clone();
+        if !object.is_object() {
+            return Err(Status::bad_request("the object provided is unrecognized: it is not a JSON object"));
+        }
+        object["apiVersion"] = api_version.into();
+        object["kind"] = kind.into();
+        self.mutate(call, Operation::Create, &mut object, None).await?;
+        self.admit(call, Operation::Create, &object, None).await?;
+        Ok(object)
+    }
+
+    async fn review(&self, call: &Call<'_>, request: &admission::Request<'_>, object: &Value) -> Result<(), Status> {
+        let warnings = self.inner.admission.validate(request, object).await?;
+        call.warnings.extend(warnings);
+        Ok(())
     }
 
     /// Stores an object and returns it encoded, with its new resource version. `None` when the key
@@ -191,7 +226,9 @@ impl Registry {
         expect: Expect,
     ) -> Result<Option<Bytes>, Status> {
         let shared = kinds::shared_storage(call.kind.group_resource());
-        let selectable = shared.is_none().then(|| Selectable::of(&object, &*call.kind.strategy));
+        let as_stored =
+            shared.is_none() && call.kind.strategy.custom().is_none_or(|custom| custom.conversion.is_none());
+        let selectable = as_stored.then(|| Selectable::of(&object, &*call.kind.strategy));
         let mut object = object.into_value();
         ownership::put(&mut object, managed);
         if call.dry_run {
@@ -201,7 +238,7 @@ impl Registry {
         let shown = encode::encode(&object);
         let value = match shared {
             Some(shared) => encode::encode(&(shared.to_stored)(object)?),
-            None => call.stored(shown.clone()),
+            None => self.stored(call, object, &shown).await?,
         };
         if value.len() > OBJECT_LIMIT_BYTES {
             return Err(payload::too_large(OBJECT_LIMIT_BYTES));
@@ -243,27 +280,6 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// An object out of the cache as this endpoint shows it: in its version.
-    fn shown(&self, json: Bytes) -> Bytes {
-        match self.kind.strategy.custom() {
-            Some(custom) => object::in_version(json, &custom.api_version),
-            None => json,
-        }
-    }
-
-    /// An object of this endpoint's version as it is stored.
-    fn stored(&self, json: Bytes) -> Bytes {
-        match self.kind.strategy.custom() {
-            Some(custom) => object::in_version(json, &custom.stored_version),
-            None => json,
-        }
-    }
-
-    /// Decodes an object out of the cache.
-    fn parse(&self, object: &object::Object) -> Result<Value, Status> {
-        serde_json::from_slice(&self.shown(object.json())).map_err(Status::internal)
-    }
-
     fn not_found(&self) -> Status {
         Status::not_found(&self.kind.group, &self.kind.plural, &self.attributes.name)
     }
@@ -273,7 +289,10 @@ impl<'a> Call<'a> {
     }
 
     fn admission<'r>(&'r self, operation: Operation, old: Option<&'r Value>) -> admission::Request<'r> {
-        admission::Request { attributes: self.attributes, operation, kind: self.kind, old, dry_run: self.dry_run }
+        let options =
+            admission::Options { manager: self.manager, field_validation: self.field_validation, delete: None };
+        let Call { attributes, kind, dry_run, .. } = *self;
+        admission::Request { attributes, operation, kind, old, dry_run, options }
     }
 }
 

@@ -9,9 +9,9 @@ use crate::{
 
 impl Registry {
     /// The Scale of an object.
-    pub fn get_scale(&self, call: &Call<'_>) -> Result<Value, Status> {
-        let object = serde_json::from_slice(&self.get(call)?).map_err(Status::internal)?;
-        scale_of(call, &object)
+    pub async fn get_scale(&self, call: &Call<'_>) -> Result<Value, Status> {
+        let object = serde_json::from_slice(&self.get(call).await?).map_err(Status::internal)?;
+        scale_of(call.kind, &object)
     }
 
     /// Makes of the current Scale what `produce` says, and returns the new one.
@@ -22,10 +22,10 @@ impl Registry {
     ) -> Result<Value, Status> {
         let stored = self
             .modify(call, Endpoint::Main, |object| {
-                let scale = produce(&scale_of(call, object)?)?;
+                let scale = produce(&scale_of(call.kind, object)?)?;
                 let replicas = replicas(call.kind, &call.attributes.name, &scale)?;
                 let mut object = object.clone();
-                set_replicas(call, &mut object, replicas)?;
+                set_replicas(call.kind, &mut object, replicas)?;
                 for field in ["uid", "resourceVersion"] {
                     if !meta::text(&scale, field).is_empty() {
                         meta::set(&mut object, field, meta::text(&scale, field));
@@ -35,7 +35,7 @@ impl Registry {
             })
             .await?;
         let object = serde_json::from_slice(&stored).map_err(Status::internal)?;
-        scale_of(call, &object)
+        scale_of(call.kind, &object)
     }
 
     /// Applies a Scale, and returns the new one: an apply of the number of replicas, and of nothing
@@ -46,7 +46,7 @@ impl Registry {
             .modify(call, Endpoint::Main, |object| self.applied(call, Endpoint::Main, &configuration, Some(object)))
             .await?;
         let object = serde_json::from_slice(&stored).map_err(Status::internal)?;
-        scale_of(call, &object)
+        scale_of(call.kind, &object)
     }
 }
 
@@ -64,7 +64,7 @@ fn config_of(call: &Call<'_>, scale: &Value) -> Result<Value, Status> {
     }
     if let Some(wanted) = scale.pointer("/spec/replicas") {
         replicas(kind, meta::name(scale), scale)?;
-        match custom_paths(call) {
+        match custom_paths(kind) {
             Some(paths) => _ = paths.spec_replicas.set(&mut config, wanted.clone()),
             None => config["spec"] = json!({"replicas": wanted}),
         }
@@ -72,7 +72,8 @@ fn config_of(call: &Call<'_>, scale: &Value) -> Result<Value, Status> {
     Ok(config)
 }
 
-fn scale_of(call: &Call<'_>, object: &Value) -> Result<Value, Status> {
+/// The Scale of an object of `kind`.
+pub fn scale_of(kind: &Descriptor, object: &Value) -> Result<Value, Status> {
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if !meta::text(object, field).is_empty() {
@@ -80,7 +81,7 @@ fn scale_of(call: &Call<'_>, object: &Value) -> Result<Value, Status> {
         }
     }
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
-    if let Some(paths) = custom_paths(call) {
+    if let Some(paths) = custom_paths(kind) {
         return custom_scale(paths, object, metadata);
     }
     let mut status = json!({"replicas": number("/status/replicas")});
@@ -91,8 +92,8 @@ fn scale_of(call: &Call<'_>, object: &Value) -> Result<Value, Status> {
               "spec": {"replicas": number("/spec/replicas")}, "status": status}))
 }
 
-fn custom_paths<'a>(call: &Call<'a>) -> Option<&'a ScalePaths> {
-    call.kind.strategy.custom().and_then(|custom| custom.scale.as_ref())
+fn custom_paths(kind: &Descriptor) -> Option<&ScalePaths> {
+    kind.strategy.custom().and_then(|custom| custom.scale.as_ref())
 }
 
 /// The Scale of a custom resource is where its definition says.
@@ -110,8 +111,9 @@ fn custom_scale(paths: &ScalePaths, object: &Value, metadata: Value) -> Result<V
               "spec": {"replicas": replicas}, "status": status}))
 }
 
-fn set_replicas(call: &Call<'_>, object: &mut Value, replicas: i64) -> Result<(), Status> {
-    let Some(paths) = custom_paths(call) else {
+/// Gives an object of `kind` that many replicas.
+pub fn set_replicas(kind: &Descriptor, object: &mut Value, replicas: i64) -> Result<(), Status> {
+    let Some(paths) = custom_paths(kind) else {
         object["spec"]["replicas"] = replicas.into();
         return Ok(());
     };
@@ -134,7 +136,8 @@ fn selector_text(selector: &Value) -> String {
     }
 }
 
-fn replicas(kind: &Descriptor, name: &str, scale: &Value) -> Result<i64, Status> {
+/// The replicas that a Scale asks for; 422 for what is no number of replicas.
+pub fn replicas(kind: &Descriptor, name: &str, scale: &Value) -> Result<i64, Status> {
     let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
     if replicas >= 0 && i32::try_from(replicas).is_ok() {
         return Ok(replicas);

@@ -50,7 +50,7 @@ impl Registry {
         let (cache, key) = self.locate(call)?;
         for _ in 0..CONFLICT_RETRIES {
             let current = cache.get(&key).ok_or_else(|| call.not_found())?;
-            let mut old = call.parse(&current)?;
+            let mut old = self.parse(call, &current).await?;
             let mut proposal = produce(&old)?.into();
             let known = ownership::take(&mut old);
             identify(call, proposal.object_mut(), &old)?;
@@ -58,7 +58,7 @@ impl Registry {
             let old = Decoded::from(old);
             let (new, claim, _reserved) = self.prepare(call, endpoint, new, &old).await?;
             if *new == *old && same_but_times(&managed, &known) {
-                return Ok(call.shown(current.json()));
+                return self.shown(call, &current).await;
             }
             if let Some(stored) = self.replace(call, &current, (new, managed), &old).await? {
                 if let Some(claim) = claim.filter(|_| !call.dry_run) {

@@ -15,10 +15,11 @@ use crate::{
             Caches,
             object::{Change, Object},
             resource::Slice,
+            selectable::Selector,
             watcher::{Seen, Watcher},
         },
         query::ListOptions,
-        registry::{Call, Registry, list::expired},
+        registry::{Call, Registry, list::expired, versions::Conversion},
     },
     store::Revision,
 };
@@ -50,6 +51,8 @@ pub struct Watch {
     caches: Arc<Caches>,
     kind: Descriptor,
     render: Box<dyn Render>,
+    /// For kinds that a webhook converts.
+    conversion: Option<Conversion>,
     waiting: VecDeque<Waiting>,
     bookmarks: bool,
     next_bookmark: Instant,
@@ -70,7 +73,7 @@ enum Waiting {
 impl Registry {
     /// Begins a watch. What cannot begin because its history is gone ends at once with an event
     /// that says so, as upstream's watches do.
-    pub fn watch(&self, call: &Call<'_>, options: ListOptions, render: Box<dyn Render>) -> Result<Watch, Status> {
+    pub async fn watch(&self, call: &Call<'_>, options: ListOptions, render: Box<dyn Render>) -> Result<Watch, Status> {
         let cache = self.cache(call)?;
         let namespace = Some(call.namespace()).filter(|namespace| !namespace.is_empty());
         let revision = options.revision.unwrap_or(0);
@@ -79,7 +82,7 @@ impl Registry {
         let mut start = if revision == 0 { self.inner.caches.revision() } else { revision };
         if initial {
             let slice = Slice { namespace, after: None, limit: 0, selector: &options.selector };
-            let page = cache.list(&slice, self.inner.caches.revision());
+            let page = self.current(call, &cache, &slice).await?;
             waiting.extend(page.objects.into_iter().map(Waiting::Initial));
             start = page.revision;
             if options.send_initial_events == Some(true) && options.bookmarks {
@@ -92,8 +95,12 @@ impl Registry {
         }
         let now = Instant::now();
         let default = || DEFAULT_TIMEOUT + DEFAULT_TIMEOUT.mul_f64(rand::random());
+        let conversion = Conversion::of(self, call.kind, &options.selector);
+        // What a webhook makes of an object is selected, not what is stored.
+        let selector = if conversion.is_some() { Selector::everything() } else { options.selector };
         Ok(Watch {
-            watcher: Watcher::new(cache, namespace, options.selector, start),
+            watcher: Watcher::new(cache, namespace, selector, start),
+            conversion,
             caches: self.inner.caches.clone(),
             kind: call.kind.clone(),
             render,
@@ -126,7 +133,7 @@ impl Watch {
             match self.watcher.ready() {
                 Ok(seen) if seen.is_empty() => self.watcher.caught_up(known),
                 Ok(seen) => {
-                    self.take(seen);
+                    self.take(seen).await;
                     continue;
                 }
                 Err(_) => self.expire(),
@@ -141,7 +148,7 @@ impl Watch {
         let wake = if self.bookmarks { self.deadline.min(self.next_bookmark) } else { self.deadline };
         tokio::select! {
             seen = self.watcher.next() => match seen {
-                Ok(seen) => self.take(seen),
+                Ok(seen) => self.take(seen).await,
                 Err(_) => self.expire(),
             },
             () = tokio::time::sleep_until(wake) => {
@@ -156,13 +163,25 @@ impl Watch {
         }
     }
 
-    fn take(&mut self, seen: Vec<Seen>) {
-        self.waiting.extend(seen.into_iter().map(|Seen { change, object }| Waiting::Event(change, object)));
+    async fn take(&mut self, seen: Vec<Seen>) {
+        let seen = match &self.conversion {
+            Some(conversion) => conversion.events(seen).await,
+            None => Ok(seen),
+        };
+        match seen {
+            Ok(seen) => {
+                self.waiting.extend(seen.into_iter().map(|Seen { change, object, .. }| Waiting::Event(change, object)));
+            }
+            Err(status) => self.fail(&status),
+        }
     }
 
     fn expire(&mut self) {
-        let status = expired(self.watcher.position(), self.caches.revision());
-        self.waiting.push_back(Waiting::Line(self.render.error(&status)));
+        self.fail(&expired(self.watcher.position(), self.caches.revision()));
+    }
+
+    fn fail(&mut self, status: &Status) {
+        self.waiting.push_back(Waiting::Line(self.render.error(status)));
         self.ended = true;
     }
 
@@ -186,8 +205,9 @@ impl Watch {
     /// The object in the version that is watched.
     fn shown(&self, object: Arc<Object>) -> Arc<Object> {
         match self.kind.strategy.custom() {
-            Some(custom) => object.in_version(&custom.api_version),
-            None => object,
+            // A webhook has converted it already.
+            Some(custom) if custom.conversion.is_none() => object.in_version(&custom.api_version),
+            _ => object,
         }
     }
 

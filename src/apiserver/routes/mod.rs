@@ -17,6 +17,7 @@ use crate::{
     http::body::Body,
 };
 
+mod connect;
 pub mod discovery;
 mod objects;
 mod patch;
@@ -31,6 +32,7 @@ pub(super) async fn route(
     warnings: &Warnings,
 ) -> Result<Response<Body>, Status> {
     if let Some(handler) = server.handlers.find(attributes) {
+        connect::admit(server, attributes, query, warnings).await?;
         return handler.handle(attributes, request).await;
     }
     if !attributes.is_resource() {

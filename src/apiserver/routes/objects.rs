@@ -40,12 +40,12 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
     }
     let accept = Accept::of(request.headers());
     if verb == "watch" {
-        return watch(exchange, accept.events(call.kind, query)?);
+        return watch(exchange, accept.events(call.kind, query)?).await;
     }
     let accepted = accept.objects(call.kind, query)?;
     let registry = &server.registry;
     let (code, stored) = match verb {
-        "get" => (StatusCode::OK, registry.get(call)?),
+        "get" => (StatusCode::OK, registry.get(call).await?),
         "create" => {
             let object = body_object(exchange, request).await?;
             (StatusCode::CREATED, registry.create(call, object).await?)
@@ -75,7 +75,7 @@ async fn list(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Bo
     negotiate::list::list(meta, objects, call.kind, accepted, &server.rendering).await
 }
 
-fn watch(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Body>, Status> {
+async fn watch(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Body>, Status> {
     let Exchange { server, call, query } = exchange;
     let mut options = query.list_options(call.kind)?;
     check_initial_events(&options, query)?;
@@ -85,7 +85,7 @@ fn watch(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Body>, 
         let fields = FieldSelector::parse(&text).map_err(|error| Status::bad_request(error.to_string()))?;
         options.selector = Selector { fields, ..options.selector };
     }
-    let watch = server.registry.watch(call, options, Box::new(Events::new(call.kind, accepted)))?;
+    let watch = server.registry.watch(call, options, Box::new(Events::new(call.kind, accepted))).await?;
     Ok(events::response(watch, accepted))
 }
 

@@ -65,7 +65,7 @@ async fn part(exchange: &Exchange<'_>, endpoint: Endpoint, request: Request<Body
     let Exchange { server, call, query } = exchange;
     let accepted = Accept::of(request.headers()).objects(call.kind, query)?;
     let stored = match call.attributes.verb.as_str() {
-        "get" => server.registry.get(call)?,
+        "get" => server.registry.get(call).await?,
         "update" => {
             let object = body_object(exchange, request).await?;
             server.registry.update(call, endpoint, object).await?
@@ -80,7 +80,7 @@ async fn scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Respon
     let Exchange { server, call, .. } = exchange;
     let encoding = Accept::of(request.headers()).document()?;
     let scale = match call.attributes.verb.as_str() {
-        "get" => server.registry.get_scale(call)?,
+        "get" => server.registry.get_scale(call).await?,
         "update" => {
             let scale = body_value(request).await?.unwrap_or_default();
             server.registry.set_scale(call, |_| Ok(scale.clone())).await?

@@ -9,17 +9,23 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::kinds,
-    apiserver::admission,
+    apiserver::{
+        admission::{self, Admission},
+        authz::Authorizer,
+        outbound::{Outbound, fixture::Peers},
+    },
     http::body,
     store::{Options, Store},
 };
 
 mod apply;
 mod audit;
+mod conversion;
 mod custom;
 mod encodings;
 mod policies;
 mod rules;
+mod webhooks;
 
 /// Lets everybody be anybody and do anything.
 struct Open;
@@ -70,6 +76,7 @@ struct Fixture {
     server: ApiServer,
     directory: tempfile::TempDir,
     store: Store,
+    peers: Peers,
 }
 
 impl Fixture {
@@ -82,21 +89,31 @@ impl Fixture {
     }
 
     fn open_with(directory: tempfile::TempDir, auditor: Option<Auditor>) -> Self {
-        Self::made_of(directory, auditor, |_| Arc::new(Open))
+        Self::made_of(directory, auditor, |_, _, _| Arc::new(Open))
+    }
+
+    /// A server with all of admission.
+    fn with_admission() -> Self {
+        Self::made_of(tempfile::tempdir().unwrap(), None, |caches, outbound, converter| {
+            let authorizer = Arc::new(Authorizer::new(caches.clone()));
+            Arc::new(Admission::new(caches, authorizer, outbound, converter))
+        })
     }
 
     /// A server whose admission is made over its caches.
     fn made_of(
         directory: tempfile::TempDir,
         auditor: Option<Auditor>,
-        admission: impl FnOnce(Arc<Caches>) -> Arc<dyn Admit>,
+        admission: impl FnOnce(Arc<Caches>, Outbound, Arc<Converter>) -> Arc<dyn Admit>,
     ) -> Self {
         let store = Store::open(&directory.path().join("state.db"), Options::default()).unwrap();
         let kinds = kinds::all();
         let caches = Caches::load(&store, &kinds).unwrap();
+        let peers = Peers::new(caches.clone());
+        let converter = Arc::new(Converter::new(peers.outbound.clone()));
         let server = ApiServer::new(Components {
             store: store.clone(),
-            admission: admission(caches.clone()),
+            admission: admission(caches.clone(), peers.outbound.clone(), converter.clone()),
             caches,
             kinds,
             authenticator: Arc::new(Open),
@@ -104,15 +121,16 @@ impl Fixture {
             auditor,
             allocator: Arc::new(Allocator::new(&["10.43.0.0/16".parse().unwrap()], 30000..=32767)),
             handlers: Handlers::default(),
+            converter,
             address: "127.0.0.1:6443".into(),
         });
-        Self { server, directory, store }
+        Self { server, directory, store, peers }
     }
 
     async fn restart(self) -> Self {
         self.store.close().await;
-        let Self { server, directory, store } = self;
-        drop((server, store));
+        let Self { server, directory, store, peers } = self;
+        drop((server, store, peers));
         Self::open(directory)
     }
 

@@ -92,6 +92,7 @@ impl TokenRequests {
             kind: &self.kind,
             old: None,
             dry_run: false,
+            options: admission::Options::default(),
         };
         self.admission.validate(&review, &object).await?;
         let wish = read(&object, self.tokens.issuer(), &attributes.name)?;
@@ -248,7 +249,7 @@ fn timestamp(seconds: i64) -> String {
 mod tests {
     use super::*;
     use crate::{
-        apiserver::{authz::Authorizer, reader::fake::FakeReader},
+        apiserver::{authz::Authorizer, conversion::Converter, outbound::fixture::Peers, reader::fake::FakeReader},
         http::body,
         pki,
     };
@@ -276,7 +277,9 @@ mod tests {
         );
         let tokens = Arc::new(Tokens::new(reader.clone(), pki, ISSUER.into()));
         let authorizer = Arc::new(Authorizer::new(reader.clone()));
-        let admission = Arc::new(Admission::new(reader.clone(), authorizer));
+        let outbound = Peers::new(reader.clone()).outbound;
+        let converter = Arc::new(Converter::new(outbound.clone()));
+        let admission = Arc::new(Admission::new(reader.clone(), authorizer, outbound, converter));
         let handler = TokenRequests::new(reader, tokens.clone(), admission);
         Fixture { _directory: directory, tokens, handler }
     }

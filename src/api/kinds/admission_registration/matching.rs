@@ -35,29 +35,25 @@ pub struct Rule<'a> {
     scope: Option<&'a str>,
 }
 
-impl<'a> From<&'a RuleWithOperations> for Rule<'a> {
-    fn from(rule: &'a RuleWithOperations) -> Self {
-        Self {
-            groups: rule.api_groups.as_deref().unwrap_or_default(),
-            versions: rule.api_versions.as_deref().unwrap_or_default(),
-            operations: rule.operations.as_deref().unwrap_or_default(),
-            resources: rule.resources.as_deref().unwrap_or_default(),
-            scope: rule.scope.as_deref(),
+/// The two types of rules have these fields under the same names.
+macro_rules! rule_of {
+    ($rule:ty) => {
+        impl<'a> From<&'a $rule> for Rule<'a> {
+            fn from(rule: &'a $rule) -> Self {
+                Self {
+                    groups: rule.api_groups.as_deref().unwrap_or_default(),
+                    versions: rule.api_versions.as_deref().unwrap_or_default(),
+                    operations: rule.operations.as_deref().unwrap_or_default(),
+                    resources: rule.resources.as_deref().unwrap_or_default(),
+                    scope: rule.scope.as_deref(),
+                }
+            }
         }
-    }
+    };
 }
 
-impl<'a> From<&'a NamedRuleWithOperations> for Rule<'a> {
-    fn from(rule: &'a NamedRuleWithOperations) -> Self {
-        Self {
-            groups: rule.api_groups.as_deref().unwrap_or_default(),
-            versions: rule.api_versions.as_deref().unwrap_or_default(),
-            operations: rule.operations.as_deref().unwrap_or_default(),
-            resources: rule.resources.as_deref().unwrap_or_default(),
-            scope: rule.scope.as_deref(),
-        }
-    }
-}
+rule_of!(RuleWithOperations);
+rule_of!(NamedRuleWithOperations);
 
 /// Fills in what a rule leaves open.
 pub fn default_scope(scope: &mut Option<String>) {

@@ -1,13 +1,13 @@
 //! Validating webhook configurations.
 
 use jiff::Timestamp;
-use k8s_openapi::api::admissionregistration::v1::{ValidatingWebhook, ValidatingWebhookConfiguration};
-use serde_json::{Value, json};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use serde_json::Value;
 
 use super::{CATEGORIES, GROUP_VERSION, webhook};
 use crate::api::{
     kind::{Column, Generation, Kind, Names},
-    kinds::{cells, names},
+    kinds::names,
     status::Cause,
 };
 
@@ -26,46 +26,19 @@ impl Kind for ValidatingWebhookConfigurationKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
-    const COLUMNS: &'static [Column] =
-        &[cells::NAME, cells::column("Webhooks", "integer", "How many webhooks are called."), cells::AGE];
+    const COLUMNS: &'static [Column] = webhook::COLUMNS;
 
     fn default(configuration: &mut ValidatingWebhookConfiguration) {
         for hook in configuration.webhooks.iter_mut().flatten() {
-            webhook::default(webhook::Open {
-                client: &mut hook.client_config,
-                rules: &mut hook.rules,
-                failure_policy: &mut hook.failure_policy,
-                match_policy: &mut hook.match_policy,
-                namespaces: &mut hook.namespace_selector,
-                objects: &mut hook.object_selector,
-                timeout_seconds: &mut hook.timeout_seconds,
-            });
+            webhook::default(hook);
         }
     }
 
     fn validate(configuration: &ValidatingWebhookConfiguration) -> Vec<Cause> {
-        let hooks: Vec<webhook::Hook<'_>> = configuration.webhooks.iter().flatten().map(view).collect();
-        webhook::validate(&hooks)
+        webhook::validate(configuration.webhooks.as_deref().unwrap_or_default())
     }
 
     fn cells(configuration: &ValidatingWebhookConfiguration, now: Timestamp) -> Vec<Value> {
-        let hooks = configuration.webhooks.as_ref().map_or(0, Vec::len);
-        vec![cells::name(&configuration.metadata), json!(hooks), cells::age(&configuration.metadata, now)]
-    }
-}
-
-fn view(hook: &ValidatingWebhook) -> webhook::Hook<'_> {
-    webhook::Hook {
-        name: &hook.name,
-        client: &hook.client_config,
-        rules: hook.rules.as_deref().unwrap_or_default(),
-        failure_policy: hook.failure_policy.as_deref(),
-        match_policy: hook.match_policy.as_deref(),
-        namespaces: hook.namespace_selector.as_ref(),
-        objects: hook.object_selector.as_ref(),
-        side_effects: &hook.side_effects,
-        timeout_seconds: hook.timeout_seconds,
-        review_versions: &hook.admission_review_versions,
-        conditions: hook.match_conditions.as_deref().unwrap_or_default(),
+        webhook::cells(&configuration.metadata, configuration.webhooks.as_deref(), now)
     }
 }

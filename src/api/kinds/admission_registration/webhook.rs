@@ -1,13 +1,19 @@
 //! What validating and mutating webhooks have in common.
 
+use jiff::Timestamp;
 use k8s_openapi::{
-    api::admissionregistration::v1::{MatchCondition, RuleWithOperations, WebhookClientConfig},
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
+    api::admissionregistration::v1::{
+        MatchCondition, MutatingWebhook, RuleWithOperations, ValidatingWebhook, WebhookClientConfig,
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
+use serde_json::{Value, json};
 
 use super::{expressions::Compiler, matching};
 use crate::api::{
     field::{self, Path},
+    kind::Column,
+    kinds::cells,
     status::Cause,
     validation::{name, webhook},
 };
@@ -60,8 +66,64 @@ pub struct Open<'a> {
     pub timeout_seconds: &'a mut Option<i32>,
 }
 
+/// A webhook of one kind of configuration.
+pub trait Webhook {
+    /// What both kinds have.
+    fn hook(&self) -> Hook<'_>;
+    /// What both kinds have defaults for.
+    fn open(&mut self) -> Open<'_>;
+}
+
+/// The two types of webhooks have these fields under the same names.
+macro_rules! webhook_of {
+    ($hook:ty) => {
+        impl Webhook for $hook {
+            fn hook(&self) -> Hook<'_> {
+                Hook {
+                    name: &self.name,
+                    client: &self.client_config,
+                    rules: self.rules.as_deref().unwrap_or_default(),
+                    failure_policy: self.failure_policy.as_deref(),
+                    match_policy: self.match_policy.as_deref(),
+                    namespaces: self.namespace_selector.as_ref(),
+                    objects: self.object_selector.as_ref(),
+                    side_effects: &self.side_effects,
+                    timeout_seconds: self.timeout_seconds,
+                    review_versions: &self.admission_review_versions,
+                    conditions: self.match_conditions.as_deref().unwrap_or_default(),
+                }
+            }
+
+            fn open(&mut self) -> Open<'_> {
+                Open {
+                    client: &mut self.client_config,
+                    rules: &mut self.rules,
+                    failure_policy: &mut self.failure_policy,
+                    match_policy: &mut self.match_policy,
+                    namespaces: &mut self.namespace_selector,
+                    objects: &mut self.object_selector,
+                    timeout_seconds: &mut self.timeout_seconds,
+                }
+            }
+        }
+    };
+}
+
+webhook_of!(MutatingWebhook);
+webhook_of!(ValidatingWebhook);
+
+/// Columns of both kinds of configurations.
+pub const COLUMNS: &[Column] =
+    &[cells::NAME, cells::column("Webhooks", "integer", "How many webhooks are called."), cells::AGE];
+
+/// Cells of [`COLUMNS`].
+pub fn cells<W>(metadata: &ObjectMeta, hooks: Option<&[W]>, now: Timestamp) -> Vec<Value> {
+    vec![cells::name(metadata), json!(hooks.map_or(0, <[W]>::len)), cells::age(metadata, now)]
+}
+
 /// Fills in defaults.
-pub fn default(open: Open<'_>) {
+pub fn default(hook: &mut impl Webhook) {
+    let open = hook.open();
     open.failure_policy.get_or_insert_with(|| "Fail".to_owned());
     open.match_policy.get_or_insert_with(|| "Equivalent".to_owned());
     open.namespaces.get_or_insert_default();
@@ -74,7 +136,8 @@ pub fn default(open: Open<'_>) {
 }
 
 /// Problems of a configuration's webhooks.
-pub fn validate(hooks: &[Hook<'_>]) -> Vec<Cause> {
+pub fn validate<W: Webhook>(hooks: &[W]) -> Vec<Cause> {
+    let hooks: Vec<Hook<'_>> = hooks.iter().map(W::hook).collect();
     let mut causes = Vec::new();
     for (index, hook) in hooks.iter().enumerate() {
         let path = Path::new("webhooks").index(index);
@@ -110,7 +173,9 @@ fn one(hook: &Hook<'_>, path: &Path) -> Vec<Cause> {
     }
     causes.extend(matching::selectors(hook.namespaces, hook.objects, path));
     causes.extend(webhook::client(hook.client, &path.child("clientConfig")));
-    causes.extend(matching::conditions(hook.conditions, &Compiler::new(false), &path.child("matchConditions")));
+    if !hook.conditions.is_empty() {
+        causes.extend(matching::conditions(hook.conditions, &Compiler::new(false), &path.child("matchConditions")));
+    }
     causes
 }
 

@@ -4,17 +4,17 @@
 pub mod conditions;
 mod requester;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     api::{
         Status,
         cel::{self, Activation, Question},
         kind::GroupResource,
-        kinds::{self, admission_registration::expressions as names},
+        kinds::{admission_registration::expressions as names, equivalent},
     },
     apiserver::{
-        admission::{Operation, Request, matching::Matched},
+        admission::{Request, describe::describe, matching::Matched},
         authz::Authorizer,
         reader::Reader,
     },
@@ -51,7 +51,7 @@ impl<'a> Facts<'a> {
             object,
             old,
             namespace,
-            request: described(request, matched, if object.is_null() { old } else { object }),
+            request: Value::Object(describe(request, matched, Some(object))),
             requester: Requester { authorizer, user: &request.attributes.user },
             resource: requester::resource(request.attributes),
         }
@@ -92,56 +92,11 @@ pub fn shown(object: Value, as_made: &Matched, matched: &Matched) -> Result<Valu
     if from == to || object.is_null() {
         return Ok(object);
     }
-    let storage = |of: &Matched| kinds::shared_storage(GroupResource { group: &of.group, resource: &of.resource });
-    let mut object = match (storage(as_made), storage(matched)) {
-        (Some(storage), None) => (storage.to_stored)(object)?,
-        (None, Some(storage)) => (storage.from_stored)(object)?,
-        _ => object,
-    };
+    let sharing = |of: &Matched| equivalent::find(&of.group, &of.version, &of.resource);
+    if let (Some(from), Some(to)) = (sharing(as_made), sharing(matched)) {
+        return equivalent::convert(object, from, to);
+    }
+    let mut object = object;
     object["apiVersion"] = to.into();
     Ok(object)
-}
-
-/// `admission.k8s.io/v1` AdmissionRequest, but for its UID and objects.
-fn described(request: &Request<'_>, matched: &Matched, object: &Value) -> Value {
-    let (attributes, user) = (request.attributes, &request.attributes.user);
-    let made = Matched::of(request.kind);
-    // A subresource may have objects of a kind of its own.
-    let own_kind = object["kind"].as_str().filter(|_| !attributes.subresource.is_empty());
-    let kind = |of: &Matched| json!({"group": of.group, "version": of.version, "kind": own_kind.unwrap_or(&of.kind)});
-    let resource = |of: &Matched| json!({"group": of.group, "version": of.version, "resource": of.resource});
-    let mut described = json!({
-        "kind": kind(matched), "resource": resource(matched),
-        "requestKind": kind(&made), "requestResource": resource(&made),
-        "name": attributes.name, "operation": request.operation.name(), "dryRun": request.dry_run,
-        "options": options(request),
-        "userInfo": {"username": user.name, "groups": user.groups, "extra": user.extra},
-    });
-    let optional = [
-        ("subResource", attributes.subresource.as_str()),
-        ("requestSubResource", attributes.subresource.as_str()),
-        ("namespace", request.namespace()),
-    ];
-    for (name, text) in optional.into_iter().filter(|(_, text)| !text.is_empty()) {
-        described[name] = text.into();
-    }
-    if !user.uid.is_empty() {
-        described["userInfo"]["uid"] = user.uid.as_str().into();
-    }
-    described
-}
-
-/// The options of the operation, as far as admission knows them.
-fn options(request: &Request<'_>) -> Value {
-    let kind = match request.operation {
-        Operation::Create => "CreateOptions",
-        Operation::Update => "UpdateOptions",
-        Operation::Delete => "DeleteOptions",
-        Operation::Connect => return Value::Null,
-    };
-    let mut options = json!({"apiVersion": "meta.k8s.io/v1", "kind": kind});
-    if request.dry_run {
-        options["dryRun"] = json!(["All"]);
-    }
-    options
 }

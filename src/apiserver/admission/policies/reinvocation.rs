@@ -35,6 +35,11 @@ impl Rounds {
         self.changed && !self.is_second
     }
 
+    /// Whether this is the second round.
+    pub fn is_second(&self) -> bool {
+        self.is_second
+    }
+
     /// The second round begins.
     pub fn repeat(&mut self) {
         self.is_second = true;

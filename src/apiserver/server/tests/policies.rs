@@ -29,11 +29,12 @@ impl Fixture {
         let namespace = json!({"metadata": {"name": "default", "labels": {"env": "test"}}});
         self.made("/api/v1/namespaces", &namespace).await;
         self.store.close().await;
-        let Self { server, directory, store } = self;
-        drop((server, store));
+        let Self { server, directory, store, peers } = self;
+        drop((server, store, peers));
         let auditor = auditor(directory.path());
-        Self::made_of(directory, auditor, |caches| {
-            Arc::new(Admission::new(caches.clone(), Arc::new(Authorizer::new(caches))))
+        Self::made_of(directory, auditor, |caches, outbound, converter| {
+            let authorizer = Arc::new(Authorizer::new(caches.clone()));
+            Arc::new(Admission::new(caches, authorizer, outbound, converter))
         })
     }
 
