@@ -81,6 +81,11 @@ impl Shape {
         self.least_bytes
     }
 
+    /// Whether it is of a whole number or text.
+    pub(super) fn is_int_or_string(&self) -> bool {
+        self.kind == Type::Dyn && self.most.is_some()
+    }
+
     /// The shape of items or values.
     pub fn items(&self) -> Option<&Self> {
         self.items.as_deref()

@@ -20,8 +20,8 @@ fn visit(expr: &Expr, facts: &Facts, mixed: bool, problems: &mut Vec<(Id, String
         Kind::Call { function, target, arguments } => {
             exempt |= &**function == "format";
             let first = arguments.first().map(|argument| (argument, argument.literal()));
-            if let Some((argument, Some(Literal::String(text)))) = first
-                && !is_valid(function, text)
+            if let Some((argument, Some(literal))) = first
+                && !is_valid(function, literal)
             {
                 problems.push((argument.id, format!("invalid {function} argument")));
             }
@@ -39,11 +39,13 @@ fn visit(expr: &Expr, facts: &Facts, mixed: bool, problems: &mut Vec<(Id, String
     expr.children().into_iter().for_each(|child| visit(child, facts, exempt, problems));
 }
 
-fn is_valid(function: &str, text: &str) -> bool {
-    match function {
-        "duration" => time::parse_duration(text).is_some(),
-        "timestamp" => crate::api::time::parse(text).is_some_and(time::is_in_range),
-        "matches" => regex::pattern(text).is_ok(),
+fn is_valid(function: &str, literal: &Literal) -> bool {
+    match (function, literal) {
+        ("duration", Literal::String(text)) => time::parse_duration(text).is_some(),
+        ("duration", Literal::Int(_)) => false,
+        ("timestamp", Literal::String(text)) => crate::api::time::parse(text).is_some_and(time::is_in_range),
+        ("timestamp", Literal::Int(seconds)) => jiff::Timestamp::from_second(*seconds).is_ok_and(time::is_in_range),
+        ("matches", Literal::String(text)) => regex::pattern(text).is_ok(),
         _ => true,
     }
 }

@@ -59,6 +59,7 @@ fn what_is_wrong_is_said_in_upstreams_words() {
         ),
         ("[1].all(x, x)", "expected type 'bool' but found 'int'"),
         ("duration('x')", "invalid duration argument"),
+        ("timestamp(-62135596801)", "invalid timestamp argument"),
         ("timestamp('x')", "invalid timestamp argument"),
         ("'a'.matches('[')", "invalid matches argument"),
         ("Object{}", "undeclared reference to 'Object' (in container '')"),

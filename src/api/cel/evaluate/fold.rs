@@ -83,9 +83,10 @@ impl<'p, 'a> Evaluator<'p, 'a> {
 
     pub(super) fn extend(&mut self, place: usize, items: &'p Node) -> Outcome<'a> {
         let items = self.evaluate(items);
-        let accumulated = self.take(place)?;
-        let Kind::List(items) = items?.0 else { return Err(Failure::no_overload()) };
+        let accumulated = self.take(place);
         self.spend(CALL)?;
+        let accumulated = accumulated?;
+        let Kind::List(items) = items?.0 else { return Err(Failure::no_overload()) };
         let Kind::List(mut list) = accumulated.0 else { return Err(Failure::no_overload()) };
         list = match items.len() {
             1 => list.pushed(items.get(0).ok_or_else(Failure::no_overload)??)?,

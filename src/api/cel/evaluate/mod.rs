@@ -95,7 +95,6 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             Node::Call(call) => self.call(call),
             Node::Pattern(call, pattern, run) => {
                 let arguments = self.arguments(call)?;
-                self.charge(call, &arguments)?;
                 run(pattern, &arguments)
             }
             Node::Lenient(inner) => {
@@ -149,7 +148,6 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
 
     fn call(&mut self, call: &'p Call) -> Outcome<'a> {
         let arguments = self.arguments(call)?;
-        self.charge(call, &arguments)?;
         if let Some(found) = self.matched(call, &arguments) {
             return found;
         }
@@ -177,19 +175,35 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         self.pattern.as_ref().map(|(_, pattern)| run(pattern, arguments))
     }
 
+    /// The arguments of a call, which is charged. As upstream has it, a call whose arguments fail costs too, and the
+    /// second of two arguments is computed even if the first one fails.
     fn arguments(&mut self, call: &'p Call) -> Result<Vec<Value<'a>>, Failure> {
-        call.arguments.iter().map(|argument| self.evaluate(argument)).collect()
-    }
-
-    fn charge(&mut self, call: &Call, arguments: &[Value<'a>]) -> Result<(), Failure> {
-        let exact = match call.overloads.as_slice() {
-            [overload] => Some(*overload),
-            _ => None,
-        };
-        self.spend(cost::actual::before(&call.function, exact, arguments))
+        let (mut values, mut failure) = (Vec::with_capacity(call.arguments.len()), None);
+        for argument in &call.arguments {
+            match self.evaluate(argument) {
+                Ok(value) => values.push(value),
+                Err(Failure::Limit) => return Err(Failure::Limit),
+                Err(error) => {
+                    values.push(Value::null());
+                    failure = failure.or(Some(error));
+                    if call.arguments.len() > 2 {
+                        break;
+                    }
+                }
+            }
+        }
+        if values.len() == call.arguments.len() {
+            let exact = match call.overloads.as_slice() {
+                [overload] => Some(*overload),
+                _ => None,
+            };
+            self.spend(cost::actual::before(&call.function, exact, &values))?;
+        }
+        failure.map_or(Ok(values), Err)
     }
 
     fn list(&mut self, items: &'p [(Node, bool)]) -> Outcome<'a> {
+        self.spend(LIST)?;
         let mut values = Vec::with_capacity(items.len());
         for (item, optional) in items {
             let value = self.evaluate(item)?;
@@ -198,11 +212,11 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             };
             values.extend(present(value, *optional, refuse)?);
         }
-        self.spend(LIST)?;
         Ok(Value::list(values))
     }
 
     fn map(&mut self, entries: &'p [(Node, Node, bool)]) -> Outcome<'a> {
+        self.spend(MAP)?;
         let mut map = BTreeMap::new();
         for (key, value, optional) in entries {
             let (key, value) = (self.evaluate(key)?, self.evaluate(value)?);
@@ -215,11 +229,11 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
                 map.insert(Key::of(&key).ok_or_else(unsupported)?, value);
             }
         }
-        self.spend(MAP)?;
         Ok(Value(Kind::Map(Map::new(map))))
     }
 
     fn structure(&mut self, name: &str, fields: &'p [(Box<str>, Node, bool)]) -> Outcome<'a> {
+        self.spend(STRUCTURE)?;
         let mut values: Vec<(Box<str>, Value<'a>)> = Vec::with_capacity(fields.len());
         for (field, value, optional) in fields {
             let value = self.evaluate(value)?;
@@ -229,7 +243,6 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             values.retain(|(known, _)| known != field);
             values.extend(present(value, *optional, refuse)?.map(|value| (field.clone(), value)));
         }
-        self.spend(STRUCTURE)?;
         if name == "JSONPatch"
             && let Some((field, _)) =
                 values.iter().find(|(field, value)| &**field != "value" && value.as_str().is_none())

@@ -10,11 +10,11 @@ use crate::api::cel::{
 
 impl<'p, 'a> Evaluator<'p, 'a> {
     pub(super) fn path(&mut self, path: &'p Path) -> Outcome<'a> {
-        let found = self.unobserved(path)?;
+        let found = self.unobserved(path);
         if !path.test && !matches!(path.root, Root::Choice(_)) {
             self.spend(ACCESS)?;
         }
-        Ok(found)
+        found
     }
 
     /// The value of a path without what upstream charges for looking at it.
@@ -73,15 +73,14 @@ impl<'p, 'a> Evaluator<'p, 'a> {
             let test = path.test && at + 1 == path.steps.len();
             optional |= step.optional;
             let key = self.key(step)?;
-            match self.step(&value, &key, optional || test)? {
-                found if test => {
-                    self.spend(ACCESS)?;
-                    return Ok(found.is_some().into());
-                }
-                Some(found) => {
-                    self.spend(ACCESS)?;
-                    value = found;
-                }
+            let found = self.step(&value, &key, optional || test);
+            // What may be missing and is costs nothing.
+            if test || !matches!(found, Ok(None)) {
+                self.spend(ACCESS)?;
+            }
+            match found? {
+                found if test => return Ok(found.is_some().into()),
+                Some(found) => value = found,
                 None if path.test => return Ok(false.into()),
                 None => return Ok(Value::none()),
             }

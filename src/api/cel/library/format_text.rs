@@ -271,14 +271,14 @@ fn grouped(number: &str) -> String {
     out + fraction
 }
 
-/// `1.500000 × 10⁰³` with narrow spaces, as that printer has it.
+/// `1.500000×10⁰³`, as that printer has it.
 fn exponent(value: f64, places: usize) -> String {
     let shown = format!("{value:.places$e}");
     let (digits, exponent) = shown.split_once('e').unwrap_or((&shown, "0"));
     let raise = |digit: char| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(digit.to_digit(10).unwrap_or_default() as usize).unwrap_or('⁰');
     let (sign, size) = exponent.strip_prefix('-').map_or(("", exponent), |size| ("⁻", size));
     let size: String = format!("{size:0>2}").chars().map(raise).collect();
-    format!("{digits}\u{202f}×\u{202f}10{sign}{size}")
+    format!("{digits}×10{sign}{size}")
 }
 
 fn hex(bytes: &[u8], upper: bool) -> String {

@@ -40,8 +40,19 @@ pub(in crate::api::cel) fn pattern(text: &str) -> Result<Regex, String> {
     compiled.map_err(|error| {
         let message = error.to_string();
         let last = message.lines().last().unwrap_or_default().trim();
-        format!("error parsing regexp: {}: `{text}`", last.strip_prefix("error: ").unwrap_or(last))
+        format!("error parsing regexp: {}: `{text}`", said(last.strip_prefix("error: ").unwrap_or(last)))
     })
+}
+
+/// An error as Go's `regexp` says it.
+fn said(message: &str) -> &str {
+    match message {
+        "unclosed group" => "missing closing )",
+        "unopened group" => "unexpected )",
+        "unclosed character class" => "missing closing ]",
+        "repetition operator missing expression" => "missing argument to repetition operator",
+        other => other,
+    }
 }
 
 /// A pattern of RE2 in the words of the `regex` crate, where classes have operators of their own, and what
@@ -140,6 +151,6 @@ mod tests {
         ] {
             assert_eq!(pattern(text).unwrap().is_match(subject), expected, "{text} {subject}");
         }
-        assert!(pattern("(").unwrap_err().starts_with("error parsing regexp: "));
+        assert_eq!(pattern("(").unwrap_err(), "error parsing regexp: missing closing ): `(`");
     }
 }

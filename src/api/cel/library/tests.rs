@@ -152,7 +152,7 @@ fn strings() {
         "'tacocat'.substring(4) == 'cat' && 'tacocat'.substring(0, 4) == 'taco' && 'ab'.substring(2) == ''",
         "['a', 'b'].join() == 'ab' && ['a', 'b'].join('-') == 'a-b' && [].join('x') == ''",
         r#"strings.quote('a"b\n') == '"a\\"b\\n"'"#,
-        "'%s %d %f'.format(['a', 1, 1.5]) == 'a 1 1.500000' && '%.2f'.format([10000.1234]) == '10,000.12'",
+        "'%s %d %f'.format(['a', 1, 1.5]) == 'a 1 1.500000' && '%.2f'.format([10000.1234]) == '10,000.12' && '%e'.format([3.14]) == '3.140000×10⁰⁰'",
         "'%x %X %x %b %o %%'.format([255, 255, 'ab', 5, 8]) == 'ff FF 6162 101 10 %'",
         "'%s'.format([[1, 'a', 2.5, null]]) == '[1, \"a\", 2.500000, null]'",
         "'%s'.format([{'b': 1, 'a': duration('1s')}]) == '{\"a\":duration(\"1s\"), \"b\":1}'",

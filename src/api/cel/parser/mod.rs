@@ -23,6 +23,10 @@ const CONJUNCTION: u8 = 1;
 const EXPRESSION: &str = "'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, \
                           STRING, BYTES, IDENTIFIER";
 
+/// What may follow an expression, as they list it.
+const CONTINUATION: &str =
+    "<EOF>, '==', '!=', 'in', '<', '<=', '>=', '>', '&&', '||', '[', '.', '-', '?', '+', '*', '/', '%'";
+
 /// A tree and where its nodes stand, by their numbers.
 #[derive(Debug)]
 pub(super) struct Parsed {
@@ -74,7 +78,8 @@ impl<'a> Parser<'a> {
         let root = self.expression()?;
         match self.peek().kind {
             lexer::Kind::End => Ok(root),
-            _ => Err(self.unexpected("extraneous", "<EOF>")),
+            _ if self.peek_at(1).kind == lexer::Kind::End => Err(self.unexpected("extraneous", "<EOF>")),
+            _ => Err(self.unexpected("mismatched", CONTINUATION)),
         }
     }
 

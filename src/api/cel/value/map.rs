@@ -143,11 +143,9 @@ impl<'a> Map<'a> {
 
     /// The value of a property by its name in JSON.
     pub fn property(&self, name: &str) -> Result<Option<Value<'a>>, Failure> {
-        match (self, crate::api::cel::escape(name)) {
-            (Self::Json { shape: Some(Shape { kind: Type::Object(_), .. }), .. }, Some(escaped)) => {
-                self.field(&escaped)
-            }
-            _ => self.field(name),
+        match self {
+            Self::Json { fields, .. } => Ok(fields.get(name).map(read::untyped)),
+            Self::Entries { .. } => self.field(name),
         }
     }
 

@@ -25,7 +25,10 @@ pub(super) fn untyped(json: &Json) -> Value<'_> {
 
 /// With a schema.
 pub(super) fn shaped<'a>(json: &'a Json, shape: &'a Shape) -> Outcome<'a> {
-    if json.is_null() && shape.kind != Type::Dyn {
+    if shape.kind == Type::Dyn && !shape.is_int_or_string() {
+        return Ok(untyped(json));
+    }
+    if json.is_null() {
         return if shape.nullable {
             Ok(Value::null())
         } else {
@@ -33,7 +36,8 @@ pub(super) fn shaped<'a>(json: &'a Json, shape: &'a Shape) -> Outcome<'a> {
         };
     }
     let kind = match (&shape.kind, json) {
-        (Type::Dyn, _) => return Ok(untyped(json)),
+        (Type::Dyn, Json::String(_)) => return Ok(untyped(json)),
+        (Type::Dyn, Json::Number(number)) if number.is_i64() => return Ok(untyped(json)),
         (Type::List(_), Json::Array(items)) => Kind::List(List::of_json(items, Some(shape))),
         (Type::Map(..) | Type::Object(_), Json::Object(fields)) => Kind::Map(Map::Json { fields, shape: Some(shape) }),
         (Type::Bool, Json::Bool(value)) => Kind::Bool(*value),
@@ -72,5 +76,15 @@ fn invalid(shape: &Shape, json: &Json) -> Failure {
         Json::Array(_) => "array",
         Json::Object(_) => "object",
     };
-    Failure::new(format!("invalid data, expected {}, got {found}", shape.kind.name()))
+    Failure::new(match &shape.kind {
+        Type::Dyn => "invalid data, expected XIntOrString value to be either a string or integer".to_owned(),
+        Type::List(_) => "invalid data, expected an array for the provided schema with type=array".to_owned(),
+        Type::Map(..) | Type::Object(_) => {
+            "invalid data, expected a map for the provided schema with type=object".to_owned()
+        }
+        Type::Double => format!("invalid data, expected float, got {found}"),
+        Type::Int => format!("invalid data, expected int, got {found}"),
+        Type::Bool => format!("invalid data, expected bool, got {found}"),
+        _ => format!("invalid data, expected string, got {found}"),
+    })
 }

@@ -140,9 +140,11 @@ fn sets_and_maps_are_compared_and_joined_as_such() {
 
 #[test]
 fn what_is_not_as_its_schema_says_is_an_error() {
-    let value = json!({"when": "yesterday", "set": [null]});
+    let value = json!({"when": "yesterday", "set": [null], "either": true, "map": {}});
     let found = |source: &str| with_schema(source, &schema(), [&value, &value]).unwrap_err();
     assert!(found("self.when == self.when").contains("Invalid date-time formatted string yesterday"));
+    assert!(found("has(self.either)").contains("expected XIntOrString value to be either a string or integer"));
+    assert!(found("has(self.map)").contains("expected an array for the provided schema with type=array"));
     assert!(found("self.set[0] == 'a'").contains("invalid data, got null for schema with nullable=false"));
 }
 
