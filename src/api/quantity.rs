@@ -64,6 +64,18 @@ impl Quantity {
         self.rounded(NANOS / 1000)
     }
 
+    /// The whole number, if it is one and was not capped.
+    pub fn whole(self) -> Option<i64> {
+        let exact = self.nanos % NANOS == 0 && self.nanos.abs() < LIMIT;
+        exact.then(|| self.value())
+    }
+
+    /// The number, as near as a double comes.
+    #[expect(clippy::cast_precision_loss, reason = "near is what is asked for")]
+    pub fn approximate(self) -> f64 {
+        self.nanos as f64 / NANOS as f64
+    }
+
     /// How the quantity is written.
     pub fn format(self) -> Format {
         self.format
@@ -321,6 +333,8 @@ mod tests {
     fn whole_values_round_away_from_zero() {
         let quantity: Quantity = "1500m".parse().unwrap();
         assert_eq!((quantity.value(), quantity.milli_value()), (2, 1500));
+        assert_eq!((quantity.whole(), Quantity::from_milli(2000).whole()), (None, Some(2)));
+        assert!((quantity.approximate() - 1.5).abs() < f64::EPSILON);
     }
 
     proptest! {

@@ -1,11 +1,12 @@
-//! What expressions ask about permissions (`authorizer.group('apps')…​.check('get').allowed()`).
+//! What expressions ask about permissions (`authorizer.group('apps').resource('deployments').check('get')`).
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 /// Whose permissions are asked about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Identity {
     /// Of the one who makes the request.
+    #[default]
     Requester,
     /// Of a service account (`authorizer.serviceAccount(namespace, name)`).
     ServiceAccount {
@@ -17,7 +18,7 @@ pub enum Identity {
 }
 
 /// May this be done?
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Question {
     /// Whose permissions are asked about.
     pub identity: Identity,
@@ -54,7 +55,31 @@ pub struct Decision {
 
 /// Answers expressions' questions. Given to an evaluation as the value of a variable
 /// ([`Value::authorizer`](super::Value::authorizer)).
-pub trait Authorizer {
+pub trait Authorizer: Send + Sync {
     /// Whether something may be done.
     fn authorize(&self, question: &Question) -> Decision;
+}
+
+/// A question in the making, and who answers it.
+#[derive(Clone)]
+pub(super) struct Check<'a> {
+    authorizer: &'a dyn Authorizer,
+    pub question: Question,
+}
+
+impl<'a> Check<'a> {
+    pub fn new(authorizer: &'a dyn Authorizer, question: Question) -> Self {
+        Self { authorizer, question }
+    }
+
+    /// The answer for a verb.
+    pub fn decide(&self, verb: &str) -> Decision {
+        self.authorizer.authorize(&Question { verb: verb.into(), ..self.question.clone() })
+    }
+}
+
+impl fmt::Debug for Check<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.question.fmt(out)
+    }
 }

@@ -23,4 +23,11 @@ impl Budget {
     pub fn left(&self) -> u64 {
         self.left
     }
+
+    /// Takes what was spent. False if that is more than there was; nothing is left then.
+    pub(super) fn take(&mut self, spent: u64) -> bool {
+        let enough = spent <= self.left;
+        self.left = self.left.saturating_sub(spent);
+        enough
+    }
 }

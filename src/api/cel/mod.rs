@@ -7,15 +7,23 @@
 //! copied before something asks for it.
 //!
 //! The way of a text: [`lexer`] → [`parser`] (which expands the macros) → [`check`] (types, overloads) →
-//! [`evaluate`], and [`cost`] for the estimate that rules of custom resource definitions are held to.
-//! Functions are in [`library`], one file for each of Kubernetes' libraries.
+//! [`plan`] → [`evaluate`], and [`cost`] for the estimate that rules of custom resource definitions are held to.
+//! Functions are in [`library`], one file for each of upstream's libraries.
 
 mod activation;
+mod ast;
 mod authorizer;
 mod budget;
+mod check;
+mod cost;
 mod environment;
 mod error;
 mod escape;
+mod evaluate;
+mod lexer;
+mod library;
+mod parser;
+mod plan;
 mod program;
 mod shape;
 mod types;
@@ -26,8 +34,11 @@ pub use authorizer::{Authorizer, Decision, Identity, Question};
 pub use budget::{Budget, CALL_LIMIT, MATCH_CONDITIONS_BUDGET, OBJECT_BUDGET};
 pub use environment::Environment;
 pub use error::{CompileError, EvaluationError, Issue};
-pub use escape::{escape, unescape};
+pub use escape::escape;
 pub use program::{CostEstimate, Program};
 pub use shape::Shape;
-pub use types::{Field, ObjectType, Opaque, Type};
+pub use types::{Field, Fields, ObjectType, Opaque, Type};
 pub use value::Value;
+
+#[cfg(test)]
+mod testing;
