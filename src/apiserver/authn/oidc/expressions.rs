@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     api::{
-        cel::{Activation, Budget, CALL_LIMIT, Environment, ObjectType, Program, Type, Value},
+        cel::{Activation, Budget, CALL_LIMIT, Environment, Program, Type, Value},
         field::{self, Path},
         status::Cause,
     },
@@ -170,14 +170,14 @@ fn mentions(source: &str, claim: &str) -> bool {
 }
 
 fn of_claims() -> Environment {
-    Environment::new().with(CLAIMS, Type::Map(Type::String.into(), Type::Dyn.into()))
+    Environment::new().with(CLAIMS, Type::map(Type::String, Type::Dyn))
 }
 
 fn of_user() -> Environment {
-    let texts = || Type::List(Type::String.into());
-    let extra = Type::Map(Type::String.into(), texts().into());
+    let texts = || Type::list(Type::String);
+    let extra = Type::map(Type::String, texts());
     let fields = [("username", Type::String), ("uid", Type::String), ("groups", texts()), ("extra", extra)];
-    Environment::new().with(USER, Type::Object(ObjectType::new("kubernetes.UserInfo", fields)))
+    Environment::new().with(USER, Type::object("kubernetes.UserInfo", fields))
 }
 
 fn program(
