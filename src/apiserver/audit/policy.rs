@@ -239,7 +239,8 @@ fn validate_rule(rule: &Rule, path: &Path, causes: &mut Vec<Cause>) {
     }
     validate_resources(&rule.resources, &path.child("resources"), causes);
     causes.extend(validate_stages(&rule.omit_stages, &path.child("omitStages")));
-    if !rule.paths.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+    let names_objects = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+    if names_objects && !rule.paths.is_empty() {
         let detail = "rules cannot apply to both regular resources and non-resource URLs";
         causes.push(field::invalid(&paths, &rule.paths, detail));
     }

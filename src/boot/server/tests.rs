@@ -3,10 +3,12 @@
 use k8s_openapi::{
     ByteString,
     api::{
+        admissionregistration::v1::ValidatingAdmissionPolicy,
         certificates::v1::CertificateSigningRequest,
         core::v1::{ConfigMap, Secret, ServiceAccount},
         rbac::v1::ClusterRoleBinding,
     },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{Api, Resource, api::PostParams};
 use rcgen::{CertificateParams, DnType, KeyPair};
@@ -196,4 +198,37 @@ async fn a_token_in_a_secret_is_made_used_and_ends_with_its_account() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("the secret of a deleted account is still there");
+}
+
+#[tokio::test]
+async fn policies_are_checked_against_the_types_of_what_they_are_about() {
+    let server = Server::start().await;
+    let policies = server.all::<ValidatingAdmissionPolicy>(masters());
+    let policy = |name: &str, group: &str, resource: &str, expression: &str| {
+        json!({"metadata": {"name": name}, "spec": {"validations": [{"expression": expression}],
+            "matchConstraints": {"resourceRules": [{"apiGroups": [group], "apiVersions": ["v1"],
+                                                    "operations": ["*"], "resources": [resource]}]}}})
+    };
+    let checked = |policy: &ValidatingAdmissionPolicy| {
+        let checked = policy.status.as_ref()?.type_checking.as_ref()?;
+        let warnings = checked.expression_warnings.iter().flatten();
+        Some(warnings.map(|warning| format!("{}: {}", warning.field_ref, warning.warning)).collect::<Vec<_>>())
+    };
+    create(&policies, policy("sound", "apps", "deployments", "object.spec.replicas > 1")).await;
+    assert_eq!(eventually(&policies, "sound", checked).await, Vec::<String>::new());
+    create(&policies, policy("confused", "apps", "deployments", "object.spec.replicas > '1'")).await;
+    let warnings = eventually(&policies, "confused", checked).await;
+    assert!(
+        warnings[0].starts_with("spec.validations[0].expression: apps/v1, Kind=Deployment: ERROR:"),
+        "{warnings:?}"
+    );
+    assert!(warnings[0].contains("found no matching overload for '_>_' applied to '(int, string)'"), "{warnings:?}");
+    let definition = json!({"metadata": {"name": "foos.example.com"}, "spec": {
+        "group": "example.com", "scope": "Namespaced", "names": {"plural": "foos", "kind": "Foo"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+            "type": "object", "properties": {"spec": {"type": "object", "properties": {"replicas": {"type": "integer"}}}}}}}]}});
+    create(&server.all::<CustomResourceDefinition>(masters()), definition).await;
+    create(&policies, policy("custom", "example.com", "foos", "object.spec.maxRetries < 10")).await;
+    let warnings = eventually(&policies, "custom", checked).await;
+    assert!(warnings[0].contains("undefined field 'maxRetries'"), "{warnings:?}");
 }

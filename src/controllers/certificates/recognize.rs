@@ -139,7 +139,8 @@ mod tests {
     fn a_kubelets_client_certificate_has_no_names() {
         let usages = list(&[DIGITAL_SIGNATURE, CLIENT_AUTH]);
         assert_eq!(kubelet_client(&kubelet(), &usages), Ok(()));
-        let changes: [(fn(&mut Request), &str); 6] = [
+        type Change = fn(&mut Request);
+        let changes: [(Change, &str); 6] = [
             (|request| request.organizations.push("x".into()), "subject organization is not system:nodes"),
             (|request| request.dns_names.push("x".into()), "DNS subjectAltNames are not allowed"),
             (|request| request.addresses.push([10, 0, 0, 1].into()), "IP subjectAltNames are not allowed"),

@@ -73,6 +73,14 @@ fn name(key: &Key<'_>) -> String {
 /// Collects the structures in a value whose type is not named as the path to them is.
 pub(super) fn check_paths<'v>(value: &'v Value<'_>, path: &mut Vec<&'v str>, wrong: &mut Vec<String>) {
     match &value.0 {
+        // The path of a patch's value is in its `path`: any structure may begin there.
+        Kind::Instance(patch) if &*patch.name == "JSONPatch" => {
+            for (_, value) in &patch.fields {
+                if let Kind::Instance(made) = &value.0 {
+                    check_paths(value, &mut vec![&made.name], wrong);
+                }
+            }
+        }
         Kind::Instance(instance) => {
             let expected = path.join(".");
             if *instance.name != *expected {

@@ -165,7 +165,8 @@ impl<'a> Value<'a> {
     }
 
     /// The type of each `Object…{}` in the value must be named as the path to it, or this is an error
-    /// that says which is not (`applyConfiguration` of mutating policies).
+    /// that says which is not (`applyConfiguration` of mutating policies). In a `JSONPatch{}` it must be so
+    /// below the value.
     pub fn check_object_paths(&self) -> Result<(), EvaluationError> {
         let mut wrong = Vec::new();
         json::check_paths(self, &mut vec!["Object"], &mut wrong);

@@ -170,12 +170,12 @@ fn mentions(source: &str, claim: &str) -> bool {
 }
 
 fn of_claims() -> Environment {
-    Environment::new().with(CLAIMS, Type::Map(Type::String.into(), Type::Dyn.into()))
+    Environment::new().with(CLAIMS, Type::map(Type::String, Type::Dyn))
 }
 
 fn of_user() -> Environment {
-    let texts = || Type::List(Type::String.into());
-    let extra = Type::Map(Type::String.into(), texts().into());
+    let texts = || Type::list(Type::String);
+    let extra = Type::map(Type::String, texts());
     let fields = [("username", Type::String), ("uid", Type::String), ("groups", texts()), ("extra", extra)];
     Environment::new().with(USER, Type::object("kubernetes.UserInfo", fields))
 }

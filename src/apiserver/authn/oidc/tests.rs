@@ -187,3 +187,53 @@ fn mistakes_in_a_configuration_are_named() {
     assert!(Configuration::parse("{kind: Other}").unwrap_err().contains("expected apiserver.config.k8s.io/v1"));
     assert!(Configuration::parse("{jwks: []}").unwrap_err().contains("unknown field"));
 }
+
+#[tokio::test]
+async fn expressions_make_a_user_of_claims() {
+    let provider = Provider::start().await;
+    let mappings = "{username: {expression: '\"id:\" + claims.sub'}, groups: {expression: 'claims.roles.split(\",\")'}, \
+                    uid: {expression: 'claims.oid'}, extra: [{key: example.com/tenant, valueExpression: claims.tenant}]}";
+    let rules = ", claimValidationRules: [{expression: 'claims.tenant == \"a\"', message: wrong tenant}], \
+                 userValidationRules: [{expression: '!user.username.startsWith(\"id:system\")', message: reserved}]";
+    let (key, issuers) = (provider.key(), provider.issuers(mappings, rules));
+    let outcome = async |claims: Value| {
+        let mut all = json!({"roles": "x,y", "oid": "7", "tenant": "a"});
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        let token = key.sign(&provider.claims(all)).unwrap();
+        authenticate(&issuers, &token).await.unwrap()
+    };
+    let user = outcome(json!({})).await.unwrap();
+    assert_eq!((user.name.as_str(), user.uid.as_str()), ("id:1", "7"));
+    assert_eq!(user.groups, ["x", "y", AUTHENTICATED]);
+    assert_eq!(user.extra["example.com/tenant"], ["a"]);
+    assert_eq!(
+        outcome(json!({"tenant": "b"})).await.unwrap_err(),
+        "oidc: error evaluating claim validation expression: validation expression 'claims.tenant == \"a\"' failed: wrong \
+         tenant"
+    );
+    let reserved = outcome(json!({"sub": "system:x"})).await.unwrap_err();
+    assert!(reserved.ends_with("failed: reserved"), "{reserved}");
+    assert!(
+        outcome(json!({"sub": 1})).await.unwrap_err().starts_with("oidc: error evaluating username claim expression")
+    );
+}
+
+#[test]
+fn expressions_are_checked_when_they_are_configured() {
+    let problem = |mappings: &str| {
+        let text = format!(
+            "{{apiVersion: apiserver.config.k8s.io/v1, kind: AuthenticationConfiguration, jwt: [{{issuer: {{url: \
+             'https://x', audiences: [a]}}, claimMappings: {mappings}}}]}}"
+        );
+        Configuration::parse(&text).unwrap().compile("https://own").unwrap_err()
+    };
+    let syntax = problem("{username: {expression: 'claims.'}}");
+    assert!(
+        syntax.starts_with("jwt[0].claimMappings.username.expression: Invalid value: \"claims.\": compilation failed")
+    );
+    let email = problem("{username: {expression: claims.email}}");
+    assert!(email.contains("claims.email_verified must be used in"), "{email}");
+    let key =
+        problem("{username: {expression: claims.sub}, extra: [{key: kubernetes.io/x, valueExpression: claims.a}]}");
+    assert!(key.contains("are reserved for Kubernetes use"), "{key}");
+}

@@ -157,7 +157,7 @@ async fn conditions_selectors_and_failure_policies_count() {
     let server = Fixture::with_policies().await;
     let spec = json!({"failurePolicy": "Ignore",
         "matchConditions": [{"name": "not-exempt", "expression": "object.metadata.name != 'exempt'"}],
-        "validations": [{"expression": "object.spec.paused"}, {"expression": "request.operation != 'CREATE'"}]});
+        "validations": [{"expression": "object.spec.paused == true"}, {"expression": "request.operation != 'CREATE'"}]});
     let binding = json!({"matchResources": {"namespaceSelector": {"matchLabels": {"env": "test"}}}});
     server.validating(spec, binding).await;
     server.made(DEPLOYMENTS, &deployment("exempt", 1)).await;
