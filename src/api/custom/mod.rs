@@ -17,7 +17,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionVersion,
+    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionSpec,
+    CustomResourceDefinitionVersion,
 };
 use serde_json::Value;
 
@@ -108,6 +109,7 @@ fn custom_kind(
         scale: subresources.and_then(|all| scale(all.scale.as_ref()?)),
         columns: columns(version),
         selectable: selectable(version),
+        deprecation: deprecation(spec, version),
         source,
         ending: definition.metadata.deletion_timestamp.is_some(),
         tag: format!("{} {}", uid.unwrap_or_default(), generation.unwrap_or_default()).into(),
@@ -151,6 +153,24 @@ fn selectable(version: &CustomResourceDefinitionVersion) -> Box<[SelectableField
     let field =
         |path: &str| Some(SelectableField { name: path.trim_start_matches('.').into(), path: JsonPath::parse(path)? });
     declared.filter_map(|declared| field(&declared.json_path)).collect()
+}
+
+/// The definition's own words, or which version to use instead.
+fn deprecation(spec: &CustomResourceDefinitionSpec, version: &CustomResourceDefinitionVersion) -> Option<Box<str>> {
+    if !version.deprecated.unwrap_or_default() {
+        return None;
+    }
+    if let Some(warning) = &version.deprecation_warning {
+        return Some(warning.as_str().into());
+    }
+    let (group, kind) = (&spec.group, &spec.names.kind);
+    let newer = spec.versions.iter().filter(|other| {
+        let newer = version::compare(&other.name, &version.name).is_lt();
+        other.served && !other.deprecated.unwrap_or_default() && newer
+    });
+    let best = newer.min_by(|a, b| version::compare(&a.name, &b.name));
+    let instead = best.map(|best| format!("; use {group}/{} {kind}", best.name)).unwrap_or_default();
+    Some(format!("{group}/{} {kind} is deprecated{instead}", version.name).into())
 }
 
 #[cfg(test)]

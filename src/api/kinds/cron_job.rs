@@ -90,7 +90,7 @@ impl Kind for CronJobKind {
             cells::name(&cron.metadata),
             json!(spec.schedule),
             json!(cells::or_none(spec.time_zone.as_deref())),
-            json!(cells::flag(spec.suspend, cells::UNSET)),
+            json!(suspended(spec.suspend)),
             json!(status.active.as_ref().map_or(0, Vec::len)),
             json!(last.map_or_else(|| cells::NONE.to_owned(), |last| cells::since(Some(last), now))),
             cells::age(&cron.metadata, now),
@@ -119,6 +119,15 @@ fn schedule(schedule: &str, path: &Path) -> Option<Cause> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'/' | b'-' | b',' | b'?');
     let bad = fields.into_iter().find(|field| !field.bytes().all(legal))?;
     Some(field::invalid(path, schedule, &format!("failed to parse int from {bad}")))
+}
+
+/// The one flag that tables show with a capital.
+fn suspended(flag: Option<bool>) -> &'static str {
+    match flag {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => cells::UNSET,
+    }
 }
 
 #[cfg(test)]

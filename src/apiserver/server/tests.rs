@@ -312,7 +312,7 @@ async fn selectors_select() {
     assert_eq!(names(server.get(&format!("{MAPS}?labelSelector=tier%3Dweb")).await.1), ["a", "c"]);
     assert_eq!(names(server.get(&format!("{MAPS}?fieldSelector=metadata.name%3Db")).await.1), ["b"]);
     let (code, status) = server.get(&format!("{MAPS}?fieldSelector=spec.x%3Db")).await;
-    assert_eq!((code.as_u16(), &status["message"]), (400, &json!("field label not supported: spec.x")));
+    assert_eq!((code.as_u16(), &status["message"]), (400, &json!("\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")));
     assert_eq!(server.get(&format!("{MAPS}?labelSelector=%21%21")).await.0, 400);
     let (_, deleted) = server.json(Method::DELETE, &format!("{MAPS}?labelSelector=tier%3Dweb"), &Value::Null).await;
     assert_eq!(names(deleted), ["a", "c"]);

@@ -3,7 +3,9 @@
 use super::{Tour, with_each_kubectl};
 
 fn config_map(name: &str, value: &str) -> String {
-    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, labels: {{set: one}}}}\ndata: {{k: '{value}'}}\n---\n")
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, labels: {{set: one}}}}\ndata: {{k: '{value}'}}\n---\n"
+    )
 }
 
 #[test]
@@ -102,7 +104,11 @@ fn validation(tour: &Tour) {
 
 fn pruning(tour: &Tour) {
     let prune = "apply --prune -l set=one --prune-allowlist=core/v1/ConfigMap -f -";
-    tour.says_to(prune, &config_map("a", "2"), "configmap/a unchanged\nconfigmap/b pruned\nconfigmap/c pruned\nconfigmap/m pruned\nconfigmap/w pruned");
+    tour.says_to(
+        prune,
+        &config_map("a", "2"),
+        "configmap/a unchanged\nconfigmap/b pruned\nconfigmap/c pruned\nconfigmap/m pruned\nconfigmap/w pruned",
+    );
     let set = tour.kubectl.variable("KUBECTL_APPLYSET", "true");
     let apply = |documents: &str| set.run_with("apply --prune --applyset=fleet -f -", documents.as_bytes());
     let both = [config_map("x", "1"), config_map("y", "1")].concat();

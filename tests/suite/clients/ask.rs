@@ -35,7 +35,10 @@ fn permissions_are_asked_for_and_reconciled() {
                  API group \"\" in the namespace \"{namespace}\""
             ),
         );
-        tour.shows("auth whoami", &["ATTRIBUTE VALUE\nUsername system:admin\nGroups [system:masters system:authenticated]"]);
+        tour.shows(
+            "auth whoami",
+            &["ATTRIBUTE VALUE\nUsername system:admin\nGroups [system:masters system:authenticated]"],
+        );
         tour.shows(
             "auth whoami --as=jane --as-group=crew --as-uid=u1",
             &["Username jane\nUID u1\nGroups [crew system:authenticated]"],
@@ -58,7 +61,10 @@ fn reconciliation(tour: &Tour, namespace: &str) {
         super::plain(&tour.kubectl.run_with(&format!("auth reconcile {flags} -f -"), documents(verb, user).as_bytes()))
     };
     let created = reconcile("", "get", "ann");
-    assert!(created.starts_with("role.rbac.authorization.k8s.io/rec reconciled\nreconciliation required create\n"), "{created}");
+    assert!(
+        created.starts_with("role.rbac.authorization.k8s.io/rec reconciled\nreconciliation required create\n"),
+        "{created}"
+    );
     let updated = reconcile("--remove-extra-permissions --remove-extra-subjects", "list", "bob");
     for part in [
         "missing rules added:\n{Verbs:[list] APIGroups:[] Resources:[pods] ResourceNames:[] NonResourceURLs:[]}\nextra rules removed:",
@@ -72,7 +78,17 @@ fn reconciliation(tour: &Tour, namespace: &str) {
 fn certificate_requests_are_approved_and_denied() {
     with_each_kubectl("tour-csr", |tour| {
         let key = tour.file("key", "");
-        let subject = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=ann/O=crew"];
+        let subject = [
+            "req",
+            "-new",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-subj",
+            "/CN=ann/O=crew",
+        ];
         let request = Command::new("openssl").args(subject).args(["-keyout", &key]).output().unwrap().stdout;
         let request = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, request);
         let name = |which: &str| format!("tour-{}-{which}", tour.minor);
@@ -86,15 +102,30 @@ fn certificate_requests_are_approved_and_denied() {
             tour.says_to("create -f -", &document, &created);
         }
         let (yes, no) = (name("yes"), name("no"));
-        tour.says(&format!("certificate approve {yes}"), &format!("certificatesigningrequest.certificates.k8s.io/{yes} approved"));
-        tour.says(&format!("certificate deny {no}"), &format!("certificatesigningrequest.certificates.k8s.io/{no} denied"));
-        tour.refuses(&format!("certificate deny {yes}"), &format!("certificate signing request \"{yes}\" is already Approved"));
+        tour.says(
+            &format!("certificate approve {yes}"),
+            &format!("certificatesigningrequest.certificates.k8s.io/{yes} approved"),
+        );
+        tour.says(
+            &format!("certificate deny {no}"),
+            &format!("certificatesigningrequest.certificates.k8s.io/{no} denied"),
+        );
+        tour.refuses(
+            &format!("certificate deny {yes}"),
+            &format!("certificate signing request \"{yes}\" is already Approved"),
+        );
         let (yes_row, no_row) = (
             format!("{yes} AGE example.com/tour system:admin 60m Approved"),
             format!("{no} AGE example.com/tour system:admin 60m Denied"),
         );
-        tour.shows(&format!("get csr {yes} {no}"), &["NAME AGE SIGNERNAME REQUESTOR REQUESTEDDURATION CONDITION\n", &yes_row, &no_row]);
-        tour.shows(&format!("describe csr {yes}"), &["Status: Approved\n", "Common Name: ann\n", "Organization: crew\n"]);
+        tour.shows(
+            &format!("get csr {yes} {no}"),
+            &["NAME AGE SIGNERNAME REQUESTOR REQUESTEDDURATION CONDITION\n", &yes_row, &no_row],
+        );
+        tour.shows(
+            &format!("describe csr {yes}"),
+            &["Status: Approved\n", "Common Name: ann\n", "Organization: crew\n"],
+        );
         tour.delete(&format!("csr {yes} {no}"));
     });
 }
@@ -126,7 +157,10 @@ fn discovery(tour: &Tour) {
          replicasets rs apps/v1 true ReplicaSet create,delete,deletecollection,get,list,patch,update,watch all\n\
          statefulsets sts apps/v1 true StatefulSet create,delete,deletecollection,get,list,patch,update,watch all",
     );
-    tour.shows("api-resources --namespaced=false --verbs=list -o name", &["\nnodes\n", "\nclusterroles.rbac.authorization.k8s.io\n"]);
+    tour.shows(
+        "api-resources --namespaced=false --verbs=list -o name",
+        &["\nnodes\n", "\nclusterroles.rbac.authorization.k8s.io\n"],
+    );
     tour.shows("api-versions", &["apps/v1\n", "\nautoscaling/v2\nbatch/v1\n", "\nv1"]);
     tour.shows("version", &[&format!("Client Version: v1.{}.", tour.minor), "Server Version: v1.36."]);
     let info = tour.kubectl.variable("TERM", "dumb").run("cluster-info");
@@ -143,7 +177,10 @@ fn conditions(tour: &Tour) {
     tour.kubectl.run("create configmap c --from-literal=k=1");
     tour.says("wait --for=jsonpath={.data.k}=1 configmap/c --timeout=5s", "configmap/c condition met");
     tour.says("wait --for=delete configmap/none --timeout=5s", "");
-    tour.refuses("wait --for=condition=Nope namespace/default --timeout=1s", "error: timed out waiting for the condition on namespaces/default");
+    tour.refuses(
+        "wait --for=condition=Nope namespace/default --timeout=1s",
+        "error: timed out waiting for the condition on namespaces/default",
+    );
     if tour.minor == MINORS[0] {
         tour.says("wait --for=create configmap/c --timeout=5s", "configmap/c condition met");
     }
@@ -165,7 +202,8 @@ fn debugged(tour: &Tour) {
     tour.kubectl.run("wait --for=condition=Ready pod/p --timeout=60s");
     tour.kubectl.run("debug p --image=busybox --image-pull-policy=Never --target=p --attach=false -c probe -- sleep 5");
     tour.says("get pod p -o jsonpath={.spec.ephemeralContainers[*].name}", "probe");
-    tour.kubectl.run("debug p --image=busybox --image-pull-policy=Never --copy-to=copy --attach=false -c probe -- true");
+    tour.kubectl
+        .run("debug p --image=busybox --image-pull-policy=Never --copy-to=copy --attach=false -c probe -- true");
     tour.says("get pod copy -o jsonpath={.spec.containers[*].name}", "p probe");
     tour.shows(
         "debug node/node-1 --image=busybox --image-pull-policy=Never --attach=false -- true",

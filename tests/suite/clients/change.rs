@@ -62,7 +62,11 @@ fn patches(tour: &Tour) {
 fn replacements(tour: &Tour) {
     let old = tour.kubectl.run("get configmap c -o yaml");
     tour.says_to("replace -f -", &old.replace("k: \"2\"", "k: \"3\""), "configmap/c replaced");
-    tour.refuses_from("replace -f -", &old, "Error from server (Conflict): error when replacing \"STDIN\": Operation cannot be");
+    tour.refuses_from(
+        "replace -f -",
+        &old,
+        "Error from server (Conflict): error when replacing \"STDIN\": Operation cannot be",
+    );
     let forced = format!("{}\nconfigmap/c replaced", tour.deleted("configmap \"c\""));
     tour.says_to("replace --force -f -", &old, &forced);
     let none = "{apiVersion: v1, kind: ConfigMap, metadata: {name: none}}";
@@ -73,7 +77,10 @@ fn labels(tour: &Tour) {
     tour.says("label configmap c x=y", "configmap/c labeled");
     tour.says("label configmap c x=y", "configmap/c not labeled");
     tour.refuses("label configmap c x=z", "error: 'x' already has a value (y), and --overwrite is false");
-    tour.refuses("label configmap c x=z --overwrite --resource-version=1", "Operation cannot be fulfilled on configmaps \"c\"");
+    tour.refuses(
+        "label configmap c x=z --overwrite --resource-version=1",
+        "Operation cannot be fulfilled on configmaps \"c\"",
+    );
     tour.says("label configmap c x=z --overwrite", "configmap/c labeled");
     tour.says("label configmap c --list", "x=z");
     tour.says("label configmap c x-", "configmap/c unlabeled");
@@ -92,7 +99,10 @@ fn settings(tour: &Tour) {
     tour.says("set image deployment/d busybox=busybox:2 second=b", "deployment.apps/d image updated");
     tour.refuses("set image deployment/d hue=b", "error: unable to find container named \"hue\"");
     tour.says("set env deployment/d A=B --containers=busybox", "deployment.apps/d env updated");
-    tour.says("set env deployment/d --list", "# Deployment d, container second\n# Deployment d, container busybox\nA=B");
+    tour.says(
+        "set env deployment/d --list",
+        "# Deployment d, container second\n# Deployment d, container busybox\nA=B",
+    );
     tour.says("set env deployment/d --from=configmap/c --prefix=C_", "deployment.apps/d env updated");
     tour.says("set env deployment/d A-", "deployment.apps/d env updated");
     tour.says(
@@ -120,7 +130,10 @@ fn scales(tour: &Tour) {
         // It writes autoscaling/v1, which is not served.
         return;
     }
-    tour.says("autoscale deployment d --min=1 --max=3 --cpu-percent=50", "horizontalpodautoscaler.autoscaling/d autoscaled");
+    tour.says(
+        "autoscale deployment d --min=1 --max=3 --cpu-percent=50",
+        "horizontalpodautoscaler.autoscaling/d autoscaled",
+    );
     tour.says(
         "get hpa",
         "NAME REFERENCE TARGETS MINPODS MAXPODS REPLICAS AGE\nd Deployment/d cpu: <unknown>/50% 1 3 0 AGE",
@@ -140,7 +153,10 @@ fn rollouts(tour: &Tour) {
     tour.says("rollout status deployment/d --timeout=30s", "deployment \"d\" successfully rolled out");
     tour.shows("rollout history deployment/d", &["deployment.apps/d\nREVISION CHANGE-CAUSE\n1 <none>\n2 <none>\n"]);
     tour.shows("rollout history deployment/d --revision=2", &["with revision #2\nPod Template:\nLabels: app=d\n"]);
-    tour.refuses("rollout undo deployment/d --to-revision=77", "error: unable to find specified revision 77 in history");
+    tour.refuses(
+        "rollout undo deployment/d --to-revision=77",
+        "error: unable to find specified revision 77 in history",
+    );
     tour.says("rollout undo deployment/d --to-revision=1", "deployment.apps/d rolled back");
     tour.says("rollout pause deployment/d", "deployment.apps/d paused");
     tour.refuses("rollout pause deployment/d", "error: deployments.apps \"d\" is already paused");
@@ -154,7 +170,10 @@ fn rollouts(tour: &Tour) {
 fn nodes_are_tainted_cordoned_and_drained() {
     with_each_kubectl("tour-nodes", |tour| {
         tour.says("taint node node-1 k=v:PreferNoSchedule", "node/node-1 tainted");
-        tour.refuses("taint node node-1 k=v:PreferNoSchedule", "error: node node-1 already has k taint(s) with same effect(s)");
+        tour.refuses(
+            "taint node node-1 k=v:PreferNoSchedule",
+            "error: node node-1 already has k taint(s) with same effect(s)",
+        );
         tour.says("taint node node-1 k=w:PreferNoSchedule --overwrite", "node/node-1 modified");
         tour.says("taint node node-1 k:PreferNoSchedule-", "node/node-1 untainted");
         tour.refuses("taint node node-1 k:PreferNoSchedule-", "error: taint \"k:PreferNoSchedule\" not found");

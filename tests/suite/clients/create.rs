@@ -28,12 +28,11 @@ fn configuration(tour: &Tour) {
         "create secret docker-registry s2 --docker-server=r.example.com --docker-username=u --docker-password=p",
         "secret/s2 created",
     );
-    tour.says(
-        "get secrets",
-        "NAME TYPE DATA AGE\ns1 Opaque 1 AGE\ns2 kubernetes.io/dockerconfigjson 1 AGE",
-    );
+    tour.says("get secrets", "NAME TYPE DATA AGE\ns1 Opaque 1 AGE\ns2 kubernetes.io/dockerconfigjson 1 AGE");
     tour.says("create serviceaccount a1", "serviceaccount/a1 created");
-    let token = tour.kubectl.run("create token a1 --duration=20m --audience=x --bound-object-kind=Secret --bound-object-name=s1");
+    let token = tour
+        .kubectl
+        .run("create token a1 --duration=20m --audience=x --bound-object-kind=Secret --bound-object-name=s1");
     assert_eq!(token.trim().split('.').count(), 3, "{token}");
     let named = "{apiVersion: v1, kind: ConfigMap, metadata: {generateName: made-}}";
     let made = tour.kubectl.run_with("create -f -", named.as_bytes());

@@ -83,7 +83,10 @@ fn explained(tour: &Tour, group: &str) {
     );
     tour.shows(&format!("explain barge.spec.crew {version}"), &["FIELD: crew <integer>\n", "How many row."]);
     tour.shows(&format!("explain barge.spec.colour {version}"), &["FIELD: colour <string>\nENUM:\nwhite\nred\n"]);
-    tour.shows(&format!("explain barge.spec --recursive {version}"), &["FIELDS:\ncolour <string>\nenum: white, red\ncrew <integer> -required-"]);
+    tour.shows(
+        &format!("explain barge.spec --recursive {version}"),
+        &["FIELDS:\ncolour <string>\nenum: white, red\ncrew <integer> -required-"],
+    );
 }
 
 fn changed(tour: &Tour, group: &str) {
@@ -106,8 +109,16 @@ fn changed(tour: &Tour, group: &str) {
         ),
     );
     assert_eq!(tour.editor("crew: 7", "crew: 8").run(&format!("edit {argo}")), format!("barge.{group}/argo edited\n"));
-    tour.refuses_from("apply -f -", &barge(group, "crew: 1, sails: 2"), "strict decoding error: unknown field \"spec.sails\"");
-    tour.refuses_from("apply -f -", &barge(group, "colour: blue"), "spec.colour: Unsupported value: \"blue\": supported values: \"white\", \"red\"");
+    tour.refuses_from(
+        "apply -f -",
+        &barge(group, "crew: 1, sails: 2"),
+        "strict decoding error: unknown field \"spec.sails\"",
+    );
+    tour.refuses_from(
+        "apply -f -",
+        &barge(group, "colour: blue"),
+        "spec.colour: Unsupported value: \"blue\": supported values: \"white\", \"red\"",
+    );
     tour.says_to(
         "apply --server-side --force-conflicts -f -",
         &barge(group, "crew: 9"),

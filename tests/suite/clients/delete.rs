@@ -14,7 +14,10 @@ fn objects_are_deleted_in_every_form() {
         tour.refuses("delete configmap a", "Error from server (NotFound): configmaps \"a\" not found");
         tour.says("delete configmap a --ignore-not-found", "");
         tour.says("delete configmap/b --wait=false -o name", "configmap/b");
-        tour.says("delete configmaps -l set=one --dry-run=server", &format!("{} (server dry run)\n{} (server dry run)", map("c"), map("d")));
+        tour.says(
+            "delete configmaps -l set=one --dry-run=server",
+            &format!("{} (server dry run)\n{} (server dry run)", map("c"), map("d")),
+        );
         tour.says("delete configmaps -l set=one", &format!("{}\n{}", map("c"), map("d")));
         tour.says("delete configmaps -l set=one", "No resources found");
         tour.says_to("delete -f -", "{apiVersion: v1, kind: ConfigMap, metadata: {name: e}}", &map("e"));
@@ -38,7 +41,8 @@ fn owners(tour: &Tour) {
 
 fn pods(tour: &Tour) {
     for (name, flags) in [("p", "--now"), ("q", "--grace-period=0 --force")] {
-        tour.kubectl.run(&format!("run {name} --image=busybox --image-pull-policy=Never --restart=Never -- sleep 1000"));
+        tour.kubectl
+            .run(&format!("run {name} --image=busybox --image-pull-policy=Never --restart=Never -- sleep 1000"));
         tour.kubectl.run(&format!("delete pod {name} {flags}"));
         tour.refuses(&format!("get pod {name}"), &format!("Error from server (NotFound): pods \"{name}\" not found"));
     }

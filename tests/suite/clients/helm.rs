@@ -78,7 +78,10 @@ fn rendered(helm: &Helm) {
 
 fn installed(helm: &Helm) {
     let namespace = &helm.scenario.namespace;
-    helm.shows(&format!("install boat {CHART} {WAIT}"), &["STATUS: deployed\nREVISION: 1", "NOTES:\nSay hello to boat."]);
+    helm.shows(
+        &format!("install boat {CHART} {WAIT}"),
+        &["STATUS: deployed\nREVISION: 1", "NOTES:\nSay hello to boat."],
+    );
     helm.shows("list", &["NAME NAMESPACE REVISION UPDATED STATUS CHART APP VERSION\n", " deployed harbour-1.0.0 1.0"]);
     let settings = format!(r#"{{"greeting":"hello","looked":"{namespace}","minor":"36","serves":"true"}}"#);
     assert_eq!(helm.path("configmap boat-settings", "{.data}"), settings);
@@ -106,7 +109,8 @@ fn upgraded(helm: &Helm) {
     helm.shows(&format!("upgrade boat {CHART} --set greeting=ahoy {WAIT}"), &["has been upgraded", "REVISION: 2"]);
     assert_eq!(helm.path("deployment boat", "{.spec.template.spec.containers[0].env[0].value}"), "ahoy");
     let refused = helm.fails(&format!("upgrade boat {CHART} --set replicas=-1"));
-    let invalid = "Deployment.apps \"boat\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0";
+    let invalid =
+        "Deployment.apps \"boat\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0";
     assert!(refused.contains("UPGRADE FAILED: ") && refused.contains(invalid), "{refused}");
     helm.shows(&format!("upgrade boat {CHART} --reset-values --set deck.enabled=false {WAIT}"), &["REVISION: 4"]);
     assert_eq!(helm.scenario.kubectl.run("get configmap boat-deck --ignore-not-found"), "");
@@ -121,7 +125,10 @@ fn upgraded(helm: &Helm) {
 }
 
 fn uninstalled(helm: &Helm) {
-    helm.shows(&format!("upgrade --install raft {CHART} --set deck.planks=9 --set replicas=0"), &["Installing it now."]);
+    helm.shows(
+        &format!("upgrade --install raft {CHART} --set deck.planks=9 --set replicas=0"),
+        &["Installing it now."],
+    );
     assert_eq!(helm.path("configmap raft-deck", "{.data.planks}"), "9");
     helm.shows("uninstall boat --keep-history --wait", &["release \"boat\" uninstalled"]);
     helm.shows("history boat", &["uninstalled harbour-1.0.0 1.0"]);

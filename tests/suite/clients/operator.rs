@@ -143,7 +143,10 @@ async fn keep_afloat(fleet: &Fleet, harbour: &Harbour) -> Result<Action, kube::E
 }
 
 async fn farewell(fleet: &Fleet, harbour: &Harbour) -> Result<Action, kube::Error> {
-    let farewell = ConfigMap { metadata: kube::api::ObjectMeta { name: Some("farewell".into()), ..Default::default() }, ..Default::default() };
+    let farewell = ConfigMap {
+        metadata: kube::api::ObjectMeta { name: Some("farewell".into()), ..Default::default() },
+        ..Default::default()
+    };
     assert_eq!(fleet.finalizers(), [FINALIZER]);
     harbour.maps.create(&PostParams::default(), &farewell).await?;
     Ok(Action::await_change())
@@ -175,7 +178,8 @@ async fn story(harbour: Harbour, scenario: &Scenario) {
 
         harbour.fleets.delete("argo", &DeleteParams::default()).await.unwrap();
         let uid = fleet.uid().unwrap();
-        soon("it is finalized and gone", await_condition(harbour.fleets.clone(), "argo", conditions::is_deleted(&uid))).await;
+        soon("it is finalized and gone", await_condition(harbour.fleets.clone(), "argo", conditions::is_deleted(&uid)))
+            .await;
         harbour.maps.get("farewell").await.expect("the operator cleaned up");
         let gone = |map: Option<&ConfigMap>| map.is_none();
         soon("what it owned is collected", await_condition(harbour.maps.clone(), "argo-a", gone)).await;

@@ -51,7 +51,10 @@ fn forms(tour: &Tour) {
     assert_eq!((&object["kind"], &object["data"]["k"]), (&"ConfigMap".into(), &"1".into()));
     assert_eq!(object["metadata"]["managedFields"], serde_json::Value::Null);
     tour.shows("get configmap b -o yaml", &["\nkind: ConfigMap\n", "\nname: b\n"]);
-    tour.shows("get configmap b -o yaml --show-managed-fields", &["manager: kubectl-client-side-apply", "operation: Update"]);
+    tour.shows(
+        "get configmap b -o yaml --show-managed-fields",
+        &["manager: kubectl-client-side-apply", "operation: Update"],
+    );
     tour.shows("get configmap b --server-print=false", &["NAME AGE\nb AGE"]);
     if tour.minor == MINORS[0] {
         tour.shows("get configmap b -o kyaml", &["kind: \"ConfigMap\",", "name: \"b\","]);
@@ -63,13 +66,13 @@ fn forms(tour: &Tour) {
 fn columns(tour: &Tour) {
     tour.says("get configmaps -L tier --selector tier", "NAME DATA AGE TIER\na 1 AGE front\nb 1 AGE back");
     tour.says("get configmap b --show-labels", "NAME DATA AGE LABELS\nb 1 AGE tier=back");
-    tour.says("get configmaps,services --selector tier --show-kind --no-headers", "configmap/a 1 AGE\nconfigmap/b 1 AGE");
+    tour.says(
+        "get configmaps,services --selector tier --show-kind --no-headers",
+        "configmap/a 1 AGE\nconfigmap/b 1 AGE",
+    );
     tour.says("get configmaps --selector tier --sort-by=.data.k -o name", "configmap/b\nconfigmap/a");
     tour.says("get configmaps --selector tier --sort-by={.metadata.name} --no-headers", "a 1 AGE\nb 1 AGE");
-    tour.says(
-        "get services",
-        "NAME TYPE CLUSTER-IP EXTERNAL-IP PORT(S) AGE\ns ClusterIP None <none> 80/TCP AGE",
-    );
+    tour.says("get services", "NAME TYPE CLUSTER-IP EXTERNAL-IP PORT(S) AGE\ns ClusterIP None <none> 80/TCP AGE");
     tour.kubectl.run("wait --for=condition=Ready pod/p --timeout=60s");
     tour.says("get pods", "NAME READY STATUS RESTARTS AGE\np 1/1 Running 0 AGE");
     tour.shows("get pods -o wide", &["IP NODE NOMINATED NODE READINESS GATES\n", " node-1 <none> <none>"]);
@@ -118,7 +121,10 @@ fn mistakes(tour: &Tour) {
         "get configmaps --field-selector hue=red",
         "field selector \"hue=red\": \"hue\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
     );
-    tour.refuses("get configmaps -l 'a in ('", "unable to parse requirement: found '', expected: ',', ')' or identifier");
+    tour.refuses(
+        "get configmaps -l 'a in ('",
+        "unable to parse requirement: found '', expected: ',', ')' or identifier",
+    );
     tour.refuses("get --raw /nope", "Error from server (NotFound): the server could not find the requested resource");
     let deprecated = tour.kubectl.output("get endpoints", b"").stderr;
     let warning = "Warning: v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\n";
@@ -127,7 +133,10 @@ fn mistakes(tour: &Tour) {
 
 fn descriptions(tour: &Tour) {
     let namespace = &tour.scenario.namespace;
-    tour.shows("describe configmap a", &[&format!("Name: a\nNamespace: {namespace}\nLabels: tier=front\n"), "k:\n----\n2\n"]);
+    tour.shows(
+        "describe configmap a",
+        &[&format!("Name: a\nNamespace: {namespace}\nLabels: tier=front\n"), "k:\n----\n2\n"],
+    );
     tour.shows(
         "describe pod p",
         &[
@@ -162,7 +171,10 @@ fn events(tour: &Tour) {
         if output.contains("Normal Started Pod/p Container started") { Ok(()) } else { Err(output) }
     });
     tour.shows("events --types=Normal", &["LAST SEEN TYPE REASON OBJECT MESSAGE\n", "Normal Scheduled Pod/p "]);
-    tour.shows("get events --field-selector involvedObject.name=p,reason=Started", &["Normal Started pod/p Container started"]);
+    tour.shows(
+        "get events --field-selector involvedObject.name=p,reason=Started",
+        &["Normal Started pod/p Container started"],
+    );
 }
 
 fn raw(tour: &Tour) {
