@@ -111,7 +111,7 @@ impl Query {
         let selectable = kind.strategy.selectable_field_names();
         match fields.unsupported(&selectable) {
             None => Ok(Selector { labels, fields }),
-            Some(field) => Err(unknown_field(field, &selectable)),
+            Some(field) => Err(unknown_field(field, kind, &selectable)),
         }
     }
 
@@ -154,15 +154,13 @@ impl Query {
     }
 }
 
-/// Kinds that have no selectable fields of their own say which fields every kind has.
-fn unknown_field(field: &str, selectable: &[&str]) -> Status {
-    let common = ["metadata.name", "metadata.namespace"];
-    if selectable.iter().all(|known| common.contains(known)) {
-        let [name, namespace] = common;
-        let message = format!("\"{field}\" is not a known field selector: only \"{name}\", \"{namespace}\"");
-        return Status::bad_request(message);
-    }
-    Status::bad_request(format!("field label not supported: {field}"))
+/// Of built-in kinds, those without selectable fields of their own say which fields every kind has.
+fn unknown_field(field: &str, kind: &Descriptor, selectable: &[&str]) -> Status {
+    Status::bad_request(if selectable.is_empty() && kind.strategy.custom().is_none() {
+        format!("\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    } else {
+        format!("field label not supported: {field}")
+    })
 }
 
 /// Whether a flag's value sets it: any but `false`, however it is written, and `0`.

@@ -235,6 +235,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn deprecated_versions_say_what_to_use_instead() {
+        let mut definition = definition(json!({"type": "object"}));
+        let mut beta = definition["spec"]["versions"][0].clone();
+        (beta["name"], beta["storage"], beta["deprecated"]) = ("v1beta1".into(), false.into(), true.into());
+        let mut alpha = beta.clone();
+        (alpha["name"], alpha["deprecationWarning"]) = ("v1alpha1".into(), "gone soon".into());
+        definition["spec"]["versions"].as_array_mut().unwrap().extend([beta, alpha]);
+        let warnings: Vec<_> = (0..3).map(|index| served(&definition, index).deprecation).collect();
+        let [stable, beta, alpha] = [0, 1, 2].map(|index| warnings[index].as_deref());
+        assert_eq!(stable, None);
+        assert_eq!(beta, Some("example.com/v1beta1 Foo is deprecated; use example.com/v1 Foo"));
+        assert_eq!(alpha, Some("gone soon"));
+    }
+
+    #[test]
     fn what_is_no_definition_serves_nothing() {
         assert!(kinds(&"{}".into()).is_empty());
         assert!(kinds(&"x".into()).is_empty());

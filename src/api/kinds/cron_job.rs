@@ -136,6 +136,11 @@ mod tests {
     use crate::api::kind::descriptor;
 
     #[test]
+    fn tables_show_whether_it_is_suspended() {
+        assert_eq!([Some(true), Some(false), None].map(suspended), ["True", "False", "<unset>"]);
+    }
+
+    #[test]
     fn a_schedule_has_five_fields() {
         let strategy = descriptor::<CronJobKind>().strategy;
         let cron = |schedule: &str| {

@@ -75,7 +75,7 @@ fn server_side(tour: &Tour) {
 }
 
 fn validation(tour: &Tour) {
-    let wrong = config_map("w", "1").replace("data:", "daata:");
+    let wrong = config_map("w", "1").replace("\ndata:", "\ndaata:");
     tour.refuses_from("apply -f -", &wrong, "strict decoding error: unknown field \"daata\"");
     let warned = tour.kubectl.output("apply --validate=warn -f -", wrong.as_bytes());
     assert_eq!(String::from_utf8(warned.stderr).unwrap(), "Warning: unknown field \"daata\"\n");
@@ -91,12 +91,12 @@ fn validation(tour: &Tour) {
     );
     tour.refuses_from(
         "apply -f -",
-        "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: x}}",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {replicas: x}\n",
         "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
     );
     tour.refuses_from(
         "apply -f -",
-        "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: {spec: {containers: [{name: a}]}}}}",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {template: {spec: {containers: [{name: a}]}}}\n",
         "The Deployment \"d\" is invalid:\n* spec.selector: Required value\n* spec.template.metadata.labels: Invalid value: null: \
          `selector` does not match template `labels`\n* spec.template.spec.containers[0].image: Required value",
     );
@@ -107,13 +107,13 @@ fn pruning(tour: &Tour) {
     tour.says_to(
         prune,
         &config_map("a", "2"),
-        "configmap/a unchanged\nconfigmap/b pruned\nconfigmap/c pruned\nconfigmap/m pruned\nconfigmap/w pruned",
+        "configmap/a configured\nconfigmap/b pruned\nconfigmap/m pruned\nconfigmap/w pruned",
     );
     let set = tour.kubectl.variable("KUBECTL_APPLYSET", "true");
     let apply = |documents: &str| set.run_with("apply --prune --applyset=fleet -f -", documents.as_bytes());
-    let both = [config_map("x", "1"), config_map("y", "1")].concat();
-    assert_eq!(apply(&both), "configmap/x created\nconfigmap/y created\n");
-    assert_eq!(apply(&config_map("x", "1")), "configmap/x unchanged\nconfigmap/y pruned\n");
+    let both = [config_map("x", "1"), config_map("z", "1")].concat();
+    assert_eq!(apply(&both), "configmap/x created\nconfigmap/z created\n");
+    assert_eq!(apply(&config_map("x", "1")), "configmap/x unchanged\nconfigmap/z pruned\n");
     tour.shows("get secret fleet -o yaml", &["applyset.kubernetes.io/contains-group-kinds: ConfigMap\n"]);
 }
 

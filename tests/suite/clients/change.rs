@@ -29,7 +29,7 @@ fn edits(tour: &Tour) {
 
 fn patches(tour: &Tour) {
     let patch = |kind: &str, body: &str| format!("patch deployment d --type={kind} -p '{body}'");
-    tour.says(&patch("merge", r#"{"spec":{"paused":false}}"#), "deployment.apps/d patched (no change)");
+    tour.says(r#"patch configmap c --type=merge -p '{"data":{"k":"2"}}'"#, "configmap/c patched (no change)");
     tour.says(
         &patch("json", r#"[{"op":"replace","path":"/spec/revisionHistoryLimit","value":5}]"#),
         "deployment.apps/d patched",
@@ -38,9 +38,10 @@ fn patches(tour: &Tour) {
     tour.says(&patch("strategic", second), "deployment.apps/d patched");
     tour.says("get deployment d -o jsonpath={.spec.template.spec.containers[*].name}", "second busybox");
     tour.says(
-        r#"patch deployment d --subresource=scale --type=merge -p '{"spec":{"replicas":0}}'"#,
-        "scale.autoscaling/d patched (no change)",
+        r#"patch deployment d --subresource=scale --type=merge -p '{"spec":{"replicas":1}}'"#,
+        "scale.autoscaling/d patched",
     );
+    tour.kubectl.run("scale deployment d --replicas=0");
     tour.refuses(&patch("json", r#"[{"op":"remove","path":"/spec/hue"}]"#), "The request is invalid: ");
     tour.refuses(
         &patch("merge", r#"{"spec":{"replicas":-1}}"#),
@@ -69,7 +70,7 @@ fn replacements(tour: &Tour) {
     );
     let forced = format!("{}\nconfigmap/c replaced", tour.deleted("configmap \"c\""));
     tour.says_to("replace --force -f -", &old, &forced);
-    let none = "{apiVersion: v1, kind: ConfigMap, metadata: {name: none}}";
+    let none = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: none}\n";
     tour.refuses_from("replace -f -", none, "error when replacing \"STDIN\": configmaps \"none\" not found");
 }
 
@@ -88,7 +89,7 @@ fn labels(tour: &Tour) {
         "label configmap c 'bad key=1'",
         "The ConfigMap \"c\" is invalid: metadata.labels: Invalid value: \"bad key\": name part must consist of alphanumeric",
     );
-    tour.says("label configmaps --all --dry-run=server q=r --selector nothing", "");
+    tour.says("label configmap c q=r --dry-run=server", "configmap/c labeled (server dry run)");
     tour.says("annotate configmap c 'note=hello there'", "configmap/c annotated");
     tour.refuses("annotate configmap c note=x", "'note' already has a value (hello there)");
     tour.says("annotate configmap c note=x --overwrite --dry-run=server", "configmap/c annotated (server dry run)");
@@ -151,13 +152,13 @@ fn exposures(tour: &Tour) {
 
 fn rollouts(tour: &Tour) {
     tour.says("rollout status deployment/d --timeout=30s", "deployment \"d\" successfully rolled out");
-    tour.shows("rollout history deployment/d", &["deployment.apps/d\nREVISION CHANGE-CAUSE\n1 <none>\n2 <none>\n"]);
-    tour.shows("rollout history deployment/d --revision=2", &["with revision #2\nPod Template:\nLabels: app=d\n"]);
+    tour.shows("rollout history deployment/d", &["deployment.apps/d\nREVISION CHANGE-CAUSE\n3 <none>\n4 <none>\n"]);
+    tour.shows("rollout history deployment/d --revision=4", &["with revision #4\nPod Template:\nLabels: app=d\n"]);
     tour.refuses(
         "rollout undo deployment/d --to-revision=77",
         "error: unable to find specified revision 77 in history",
     );
-    tour.says("rollout undo deployment/d --to-revision=1", "deployment.apps/d rolled back");
+    tour.says("rollout undo deployment/d --to-revision=4", "deployment.apps/d rolled back");
     tour.says("rollout pause deployment/d", "deployment.apps/d paused");
     tour.refuses("rollout pause deployment/d", "error: deployments.apps \"d\" is already paused");
     tour.refuses("rollout undo deployment/d", "you cannot rollback a paused deployment; resume it first");

@@ -34,7 +34,7 @@ fn configuration(tour: &Tour) {
         .kubectl
         .run("create token a1 --duration=20m --audience=x --bound-object-kind=Secret --bound-object-name=s1");
     assert_eq!(token.trim().split('.').count(), 3, "{token}");
-    let named = "{apiVersion: v1, kind: ConfigMap, metadata: {generateName: made-}}";
+    let named = "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: made-}\n";
     let made = tour.kubectl.run_with("create -f -", named.as_bytes());
     let name = made.strip_prefix("configmap/made-").and_then(|rest| rest.strip_suffix(" created\n"));
     assert!(name.is_some_and(|suffix| suffix.len() == 5), "{made}");
@@ -146,13 +146,13 @@ fn refusals(tour: &Tour) {
     );
     tour.refuses_from(
         "create -f -",
-        "{apiVersion: nope/v1, kind: Foo, metadata: {name: a}}",
+        "apiVersion: nope/v1\nkind: Foo\nmetadata: {name: a}\n",
         "error: resource mapping not found for name: \"a\" namespace: \"\" from \"STDIN\": no matches for kind \"Foo\" in version \
          \"nope/v1\"\nensure CRDs are installed first",
     );
     tour.refuses_from(
         "create -f -",
-        "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, daata: {a: b}}",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndaata: {a: b}\n",
         "Error from server (BadRequest): error when creating \"STDIN\": ConfigMap in version \"v1\" cannot be handled as a \
          ConfigMap: strict decoding error: unknown field \"daata\"",
     );

@@ -20,7 +20,7 @@ fn objects_are_deleted_in_every_form() {
         );
         tour.says("delete configmaps -l set=one", &format!("{}\n{}", map("c"), map("d")));
         tour.says("delete configmaps -l set=one", "No resources found");
-        tour.says_to("delete -f -", "{apiVersion: v1, kind: ConfigMap, metadata: {name: e}}", &map("e"));
+        tour.says_to("delete -f -", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: e}\n", &map("e"));
         owners(tour);
         pods(tour);
         raw(tour);
