@@ -108,10 +108,10 @@ impl Tour {
 
     /// What this kubectl says of a deleted object: newer ones name its namespace.
     fn deleted(&self, what: &str) -> String {
-        if self.minor < 34 {
-            format!("{what} deleted")
-        } else {
+        if self.minor == MINORS[0] {
             format!("{what} deleted from {} namespace", self.scenario.namespace)
+        } else {
+            format!("{what} deleted")
         }
     }
 }
