@@ -43,6 +43,10 @@ fn permissions_are_asked_for_and_reconciled() {
             "auth whoami --as=jane --as-group=crew --as-uid=u1",
             &["Username jane\nUID u1\nGroups [crew system:authenticated]"],
         );
+        // A review has no metadata, and kubectl validates it by the OpenAPI document.
+        let review = "apiVersion: authorization.k8s.io/v1\nkind: SelfSubjectAccessReview\n\
+                      spec: {resourceAttributes: {verb: get, resource: pods}}\n";
+        tour.says_to("create -o jsonpath={.status.allowed} -f -", review, "true");
         reconciliation(tour, &namespace);
     });
 }

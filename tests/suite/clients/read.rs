@@ -146,7 +146,7 @@ fn descriptions(tour: &Tour) {
             "State: Running\n",
             "Environment:\nA: B\n",
             "QoS Class: BestEffort\n",
-            "node.kubernetes.io/not-ready:NoExecute op=Exists for 300s\n",
+            "node.kubernetes.io/not-ready:NoExecute op=Exists for AGE\n",
             &format!("Successfully assigned {namespace}/p to node-1"),
         ],
     );
