@@ -3,8 +3,12 @@
 use super::{MINORS, Tour, with_each_kubectl};
 use crate::harness::{PATIENCE, eventually};
 
+// Older versions of kubectl take what begins with a brace for JSON.
 const OBJECTS: &str = "
-{apiVersion: v1, kind: ConfigMap, metadata: {name: b, labels: {tier: back}}, data: {k: '1'}}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: b, labels: {tier: back}}
+data: {k: '1'}
 ---
 {apiVersion: v1, kind: ConfigMap, metadata: {name: a, labels: {tier: front}}, data: {k: '2'}}
 ---
