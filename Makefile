@@ -46,4 +46,6 @@ deps-build:
 deps-test:
 	@scripts/install-packages ip:iproute2 nsenter:util-linux busybox:busybox-static curl:curl python3:python3 pip3:python3-pip \
 	  nginx:nginx-light redis-server:redis-server docker-registry:docker-registry skopeo:skopeo
-	@scripts/fetch-kubectl >/dev/null
+	@scripts/fetch-kubectl 36 >/dev/null
+	@scripts/fetch-kubectl 30 >/dev/null
+	@scripts/fetch-python-client >/dev/null

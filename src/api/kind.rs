@@ -170,6 +170,10 @@ pub trait Strategy: Send + Sync {
         causes.extend(self.validate_update(new, old));
         causes
     }
+    /// What clients are warned of when they use the kind, if it is deprecated.
+    fn deprecation(&self) -> Option<Cow<'_, str>> {
+        None
+    }
     /// What the kind's definition says, if it is not a built-in one.
     fn custom(&self) -> Option<&CustomKind> {
         None
@@ -244,6 +248,8 @@ pub trait Kind: Send + Sync + 'static {
     const NAMES: Names;
     /// What names of this kind look like.
     const NAME_RULE: NameRule = NameRule::Subdomain;
+    /// See [`Strategy::deprecation`].
+    const DEPRECATION: Option<&'static str> = None;
     /// When `metadata.generation` is raised.
     const GENERATION: Generation = Generation::Never;
     /// Selectable fields beyond name and namespace.

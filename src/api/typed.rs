@@ -138,6 +138,10 @@ impl<K: Kind> Strategy for Typed<K> {
         known::<K>(object).ok().and_then(K::grace_period_seconds)
     }
 
+    fn deprecation(&self) -> Option<Cow<'_, str>> {
+        K::DEPRECATION.map(Cow::Borrowed)
+    }
+
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         generator.subschema_for::<K::Object>()
     }

@@ -49,7 +49,7 @@ impl Query {
     /// Whether a flag is set: given without a value, or with any but `false` and `0`.
     pub fn flag(&self, name: &str) -> bool {
         let found = self.parameters.iter().find(|(parameter, _)| parameter == name);
-        found.is_some_and(|(_, value)| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
+        found.is_some_and(|(_, value)| is_true(value))
     }
 
     /// Whether a parameter is there at all, with or without a value.
@@ -103,11 +103,26 @@ impl Query {
         let bad = |error: crate::api::selector::Error| Status::bad_request(error.to_string());
         let labels = LabelSelector::parse(self.get("labelSelector").unwrap_or_default()).map_err(bad)?;
         let fields = FieldSelector::parse(self.get("fieldSelector").unwrap_or_default()).map_err(bad)?;
-        match fields.unsupported(&kind.strategy.selectable_field_names()) {
+        let selectable = kind.strategy.selectable_field_names();
+        match fields.unsupported(&selectable) {
             None => Ok(Selector { labels, fields }),
-            Some(field) => Err(Status::bad_request(format!("field label not supported: {field}"))),
+            Some(field) => Err(unknown_field(field, kind, &selectable)),
         }
     }
+}
+
+/// Of built-in kinds, those without selectable fields of their own say which fields every kind has.
+fn unknown_field(field: &str, kind: &Descriptor, selectable: &[&str]) -> Status {
+    Status::bad_request(if selectable.is_empty() && kind.strategy.custom().is_none() {
+        format!("\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    } else {
+        format!("field label not supported: {field}")
+    })
+}
+
+/// Whether a flag's value sets it: any but `false`, however it is written, and `0`.
+pub fn is_true(value: &str) -> bool {
+    value != "0" && !value.eq_ignore_ascii_case("false")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and says aloud what it skips")]
 
 mod api;
+mod clients;
 mod deployments;
 mod extensions;
 mod harness;

@@ -64,6 +64,8 @@ pub struct CustomKind {
     pub selectable: Box<[SelectableField]>,
     /// The definition as it is stored, and the position of this version in it.
     pub source: (Bytes, usize),
+    /// What clients are warned of, if this version is deprecated.
+    pub deprecation: Option<Box<str>>,
     /// Whether the definition is being deleted.
     pub ending: bool,
     /// Changes with everything that the definition says.
@@ -309,6 +311,10 @@ impl Strategy for CustomKind {
 
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         super::openapi::define(self, generator)
+    }
+
+    fn deprecation(&self) -> Option<Cow<'_, str>> {
+        self.deprecation.as_deref().map(Cow::Borrowed)
     }
 
     fn custom(&self) -> Option<&CustomKind> {

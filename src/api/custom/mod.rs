@@ -126,6 +126,7 @@ fn custom_kind(
         scale: subresources.and_then(|all| scale(all.scale.as_ref()?)),
         columns: columns(version),
         selectable: selectable(version),
+        deprecation: deprecation(spec, version),
         source,
         ending: definition.metadata.deletion_timestamp.is_some(),
         tag: format!("{} {}", uid.unwrap_or_default(), generation.unwrap_or_default()).into(),
@@ -175,6 +176,24 @@ fn selectable(version: &CustomResourceDefinitionVersion) -> Box<[SelectableField
     let field =
         |path: &str| Some(SelectableField { name: path.trim_start_matches('.').into(), path: JsonPath::parse(path)? });
     declared.filter_map(|declared| field(&declared.json_path)).collect()
+}
+
+/// The definition's own words, or which version to use instead.
+fn deprecation(spec: &CustomResourceDefinitionSpec, version: &CustomResourceDefinitionVersion) -> Option<Box<str>> {
+    if !version.deprecated.unwrap_or_default() {
+        return None;
+    }
+    if let Some(warning) = &version.deprecation_warning {
+        return Some(warning.as_str().into());
+    }
+    let (group, kind) = (&spec.group, &spec.names.kind);
+    let newer = spec.versions.iter().filter(|other| {
+        let newer = version::compare(&other.name, &version.name).is_lt();
+        other.served && !other.deprecated.unwrap_or_default() && newer
+    });
+    let best = newer.min_by(|a, b| version::compare(&a.name, &b.name));
+    let instead = best.map(|best| format!("; use {group}/{} {kind}", best.name)).unwrap_or_default();
+    Some(format!("{group}/{} {kind} is deprecated{instead}", version.name).into())
 }
 
 #[cfg(test)]
@@ -236,6 +255,21 @@ pub(crate) mod tests {
         assert_eq!((&*beta.stored_version, &*beta.api_version), ("example.com/v1", "example.com/v1beta1"));
         assert_eq!(kinds[0].subresources, [Subresource::Status, Subresource::Scale]);
         assert_eq!(kinds[0].short_names[..], ["fo"]);
+    }
+
+    #[test]
+    fn deprecated_versions_say_what_to_use_instead() {
+        let mut definition = definition(json!({"type": "object"}));
+        let mut beta = definition["spec"]["versions"][0].clone();
+        (beta["name"], beta["storage"], beta["deprecated"]) = ("v1beta1".into(), false.into(), true.into());
+        let mut alpha = beta.clone();
+        (alpha["name"], alpha["deprecationWarning"]) = ("v1alpha1".into(), "gone soon".into());
+        definition["spec"]["versions"].as_array_mut().unwrap().extend([beta, alpha]);
+        let warnings: Vec<_> = (0..3).map(|index| served(&definition, index).deprecation).collect();
+        let [stable, beta, alpha] = [0, 1, 2].map(|index| warnings[index].as_deref());
+        assert_eq!(stable, None);
+        assert_eq!(beta, Some("example.com/v1beta1 Foo is deprecated; use example.com/v1 Foo"));
+        assert_eq!(alpha, Some("gone soon"));
     }
 
     #[test]

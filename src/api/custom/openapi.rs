@@ -1,21 +1,34 @@
 //! The schema of a custom resource as OpenAPI documents show it: as its definition has it, with what
 //! every object has.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use schemars::SchemaGenerator;
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::kind::CustomKind;
 
+/// What every object has beside what its kind says.
+const COMMON: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
 /// Adds the definition of `kind` to a generator, and gives a reference to it.
 pub fn define(kind: &CustomKind, generator: &mut SchemaGenerator) -> schemars::Schema {
-    let metadata = generator.subschema_for::<ObjectMeta>().to_value();
+    let common = common_properties(generator);
     let name = kind.definition_name();
-    generator.definitions_mut().insert(name.clone(), document(kind, metadata));
+    generator.definitions_mut().insert(name.clone(), document(kind, common));
     schemars::Schema::new_ref(format!("#/definitions/{name}"))
 }
 
-fn document(kind: &CustomKind, metadata: Value) -> Value {
+/// `apiVersion`, `kind` and `metadata`, as built-in kinds document them.
+fn common_properties(generator: &mut SchemaGenerator) -> Map<String, Value> {
+    // The metadata's own definition comes along.
+    generator.subschema_for::<ObjectMeta>();
+    let mut object = ConfigMap::json_schema(generator).to_value();
+    let Some(Value::Object(mut properties)) = object.get_mut("properties").map(Value::take) else { return Map::new() };
+    properties.retain(|name, _| COMMON.contains(&name.as_str()));
+    properties
+}
+
+fn document(kind: &CustomKind, common: Map<String, Value>) -> Value {
     let (definition, version) = &kind.source;
     let parsed: Value = serde_json::from_slice(definition).unwrap_or_default();
     let pointer = format!("/spec/versions/{version}/schema/openAPIV3Schema");
@@ -23,7 +36,7 @@ fn document(kind: &CustomKind, metadata: Value) -> Value {
     let Some(fields) = schema.as_object_mut() else { return json!({"type": "object"}) };
     for_each_schema(fields, &mut |nested| {
         if nested.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
-            declare_identity(nested, &metadata);
+            declare(nested, &common);
             let required = nested.entry("required").or_insert_with(|| json!([]));
             for name in ["kind", "apiVersion"] {
                 if let Some(required) = required.as_array_mut().filter(|required| !required.contains(&name.into())) {
@@ -32,17 +45,16 @@ fn document(kind: &CustomKind, metadata: Value) -> Value {
             }
         }
     });
-    declare_identity(fields, &metadata);
+    declare(fields, &common);
     schema
 }
 
-/// What every object has, and every object inside another one.
-fn declare_identity(schema: &mut Map<String, Value>, metadata: &Value) {
+/// Adds what every object has, and every object inside another one.
+fn declare(schema: &mut Map<String, Value>, common: &Map<String, Value>) {
     let properties = schema.entry("properties").or_insert_with(|| json!({}));
-    properties["apiVersion"] = json!({"type": "string", "description": "APIVersion defines the schema of this object: its group and version."});
-    properties["kind"] =
-        json!({"type": "string", "description": "Kind names the resource that this object is of, in CamelCase."});
-    properties["metadata"] = metadata.clone();
+    if let Some(properties) = properties.as_object_mut() {
+        properties.extend(common.clone());
+    }
 }
 
 /// Calls `change` with every schema inside one; how deep they nest was bounded when it was decoded.

@@ -103,11 +103,6 @@ pub fn or_none(value: Option<&str>) -> &str {
     value.filter(|value| !value.is_empty()).unwrap_or(NONE)
 }
 
-/// A flag in Go's spelling when set, `missing` otherwise.
-pub fn flag(value: Option<bool>, missing: &str) -> String {
-    value.map_or_else(|| missing.to_owned(), |value| value.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,7 @@ impl Kind for ComponentStatusKind {
         verbs: &["get", "list"],
         ..names::cluster(names::CORE, "ComponentStatus", "componentstatuses", "componentstatus")
     };
+    const DEPRECATION: Option<&'static str> = Some("v1 ComponentStatus is deprecated in v1.19+");
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Status", "string", "Whether the component is healthy."),

@@ -90,7 +90,7 @@ impl Kind for CronJobKind {
             cells::name(&cron.metadata),
             json!(spec.schedule),
             json!(cells::or_none(spec.time_zone.as_deref())),
-            json!(cells::flag(spec.suspend, cells::UNSET)),
+            json!(suspended(spec.suspend)),
             json!(status.active.as_ref().map_or(0, Vec::len)),
             json!(last.map_or_else(|| cells::NONE.to_owned(), |last| cells::since(Some(last), now))),
             cells::age(&cron.metadata, now),
@@ -121,10 +121,24 @@ fn schedule(schedule: &str, path: &Path) -> Option<Cause> {
     Some(field::invalid(path, schedule, &format!("failed to parse int from {bad}")))
 }
 
+/// The one flag that tables show with a capital.
+fn suspended(flag: Option<bool>) -> &'static str {
+    match flag {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => cells::UNSET,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::kind::descriptor;
+
+    #[test]
+    fn tables_show_whether_it_is_suspended() {
+        assert_eq!([Some(true), Some(false), None].map(suspended), ["True", "False", "<unset>"]);
+    }
 
     #[test]
     fn a_schedule_has_five_fields() {

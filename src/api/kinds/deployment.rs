@@ -162,6 +162,13 @@ mod tests {
 
     #[test]
     fn a_selector_finds_its_own_pods_and_stays() {
+        assert_eq!(
+            problems(json!({"selector": {"matchLabels": null}})),
+            [
+                "spec.selector: Required value",
+                "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`"
+            ]
+        );
         let causes = problems(json!({"selector": {"matchLabels": {"app": "other"}}}));
         assert_eq!(
             causes,

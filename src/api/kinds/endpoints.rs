@@ -26,6 +26,8 @@ impl Kind for EndpointsKind {
     type Object = Endpoints;
     const NAMES: Names =
         Names { short_names: &["ep"], ..names::namespaced(names::CORE, "Endpoints", "endpoints", "endpoints") };
+    const DEPRECATION: Option<&'static str> =
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("Endpoints", "string", "Addresses with their ports."), cells::AGE];
 

@@ -46,6 +46,7 @@ pub mod resource;
 pub mod resource_quota;
 pub mod review;
 pub mod runtime_class;
+pub mod scale;
 pub mod secret;
 pub mod service;
 pub mod service_account;

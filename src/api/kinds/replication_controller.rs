@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ReplicationController, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use serde_json::{Value, json};
 
-use super::{cells, names, pod_template, workload};
+use super::{cells, label_selector, names, pod_template, workload};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
@@ -57,7 +57,13 @@ impl Kind for ReplicationControllerKind {
         let selector = LabelSelector { match_labels: spec.selector.clone(), match_expressions: None };
         match &spec.template {
             Some(template) => {
-                causes.extend(workload::selector_and_template(&selector, template, &path));
+                // An empty selector, unlike that of newer kinds, would find all pods.
+                if label_selector::is_empty(&selector) {
+                    causes.push(field::required(&path.child("selector"), ""));
+                    causes.extend(pod_template::template(template, &path.child("template")));
+                } else {
+                    causes.extend(workload::selector_and_template(&selector, template, &path));
+                }
                 causes.extend(workload::always_restarts(template, "ReplicationController", &path));
             }
             None => causes.push(field::required(&path.child("template"), "")),

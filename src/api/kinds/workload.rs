@@ -22,17 +22,29 @@ pub fn selector_and_template(selector: &LabelSelector, template: &PodTemplateSpe
     if label_selector::is_empty(selector) {
         causes.push(field::required(&own, ""));
     }
-    let labels = template.metadata.as_ref().and_then(|meta| meta.labels.clone()).unwrap_or_default();
-    causes.extend(matching(selector, &labels, &path.child("template")));
+    let labels = template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
+    causes.extend(mismatch(selector, labels, &path.child("template")));
     causes.extend(pod_template::template(template, &path.child("template")));
     causes
 }
 
 /// The template's pods must be found by the selector again.
 pub fn matching(selector: &LabelSelector, labels: &BTreeMap<String, String>, template: &Path) -> Option<Cause> {
+    (!label_selector::matches(selector, labels)).then(|| unmatched(Some(labels), template))
+}
+
+/// As [`matching`], for a selector that finds nothing when it is empty: it was not given.
+fn mismatch(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>, template: &Path) -> Option<Cause> {
+    let found = labels.map_or_else(
+        || label_selector::matches(selector, &BTreeMap::new()),
+        |labels| label_selector::matches(selector, labels),
+    );
+    (!found || label_selector::is_empty(selector)).then(|| unmatched(labels, template))
+}
+
+fn unmatched(labels: Option<&BTreeMap<String, String>>, template: &Path) -> Cause {
     let path = template.child("metadata").child("labels");
-    (!label_selector::matches(selector, labels))
-        .then(|| field::invalid(&path, labels, "`selector` does not match template `labels`"))
+    field::invalid(&path, labels, "`selector` does not match template `labels`")
 }
 
 /// Pods of a controller that keeps them running always restart their containers, without a deadline.

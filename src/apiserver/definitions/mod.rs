@@ -63,6 +63,19 @@ impl Definitions {
             kept.insert(object.name().to_owned(), (object.revision, kinds));
         }
         *built = kept;
+        self.publish(&built);
+    }
+
+    /// Serves a definition that is about to be established, before its status tells anybody.
+    fn anticipate(&self, definition: &Value) {
+        let kinds = crate::api::custom::kinds(&definition.to_string().into());
+        let mut built = self.built.lock();
+        // No object has this revision: they are built again from what is stored.
+        built.insert(meta::name(definition).to_owned(), (0, kinds));
+        self.publish(&built);
+    }
+
+    fn publish(&self, built: &HashMap<String, (Revision, Vec<Descriptor>)>) {
         let mut kinds: Vec<Descriptor> = built.values().flat_map(|(_, kinds)| kinds.iter().cloned()).collect();
         kinds.sort_by(crate::api::custom::preference);
         self.registry.caches().serve(&kinds);
@@ -101,8 +114,13 @@ impl Definitions {
                 (meta::name(&all[at]).to_owned(), all[at]["spec"]["group"].as_str().unwrap_or_default());
             let taken = plan::Taken::by_others(all.iter(), group, &name);
             let Some(status) = plan::plan(&all[at], &taken, Timestamp::now()) else { continue };
+            let was_established = plan::is_true(&all[at]["status"], "Established");
+            all[at]["status"] = status.clone();
+            if !was_established && plan::is_true(&status, "Established") {
+                self.anticipate(&all[at]);
+            }
             match self.write_status(&kind, &name, &status).await {
-                Ok(()) => all[at]["status"] = status,
+                Ok(()) => {}
                 Err(status) if status.code() == 404 => {}
                 Err(status) => {
                     tracing::debug!(name, error = status.message, "the status of a definition could not be written");

@@ -13,6 +13,7 @@ use crate::{
         attributes::Attributes,
         handler::Handler,
         nodes::{Dialer, check, pass_on},
+        query,
         reader::Reader,
     },
     base::task::Supervisor,
@@ -109,8 +110,7 @@ fn stream_options(
     options: &[(String, String)],
     kubelet: &mut form_urlencoded::Serializer<'_, String>,
 ) -> Result<(), Status> {
-    let is_on =
-        |wanted: &str| options.iter().any(|(name, value)| name == wanted && matches!(value.as_str(), "true" | "1"));
+    let is_on = |wanted: &str| options.iter().any(|(name, value)| name == wanted && query::is_true(value));
     if !is_on("stdin") && !is_on("stdout") && !is_on("stderr") {
         return Err(Status::bad_request("you must specify at least one of stdin, stdout, stderr"));
     }
@@ -186,6 +186,8 @@ mod tests {
             "/exec/default/web/a?input=1&output=1&tty=1&command=sh&command=-c&command=a%26b"
         );
         assert_eq!(url("attach", "stdout=1").unwrap(), "/attach/default/web/a?output=1");
+        // The Python client writes its own truth values.
+        assert_eq!(url("attach", "stdin=False&stdout=True&stderr=0").unwrap(), "/attach/default/web/a?output=1");
         assert_eq!(url("portforward", "").unwrap(), "/portForward/default/web");
     }
 

@@ -26,6 +26,18 @@ pub(super) const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
+const CORE_V1: &str = "io.k8s.api.core.v1.";
+/// Types of core/v1 whose `name` may be left out.
+const NAMELESS: [&str; 8] = [
+    "ConfigMapEnvSource",
+    "ConfigMapKeySelector",
+    "ConfigMapProjection",
+    "ConfigMapVolumeSource",
+    "LocalObjectReference",
+    "SecretEnvSource",
+    "SecretKeySelector",
+    "SecretProjection",
+];
 /// Where the generator puts definitions.
 const GENERATED: &str = "#/definitions/";
 
@@ -135,12 +147,28 @@ fn shape(name: &str, definition: &mut Value, dialect: Dialect) {
             None => simplify(definition),
         }
     }
+    relax(name, definition);
     if facts::is_atomic_struct(name) {
         definition["x-kubernetes-map-type"] = "atomic".into();
     }
     let properties = definition.get_mut("properties").and_then(Value::as_object_mut);
     for (field, property) in properties.into_iter().flatten() {
         extend(property, &facts::of(name, field));
+    }
+}
+
+/// Takes fields from `required` that are so in the Rust type alone, where a missing one is an empty
+/// one: metadata of all but core events, and names that refer to nothing.
+fn relax(name: &str, definition: &mut Value) {
+    let Some(required) = definition.get_mut("required").and_then(Value::as_array_mut) else { return };
+    let kind = name.strip_prefix(CORE_V1).unwrap_or_default();
+    required.retain(|field| match field.as_str() {
+        Some("metadata") => kind == "Event",
+        Some("name") => !NAMELESS.contains(&kind),
+        _ => true,
+    });
+    if required.is_empty() {
+        definition.as_object_mut().and_then(|fields| fields.remove("required"));
     }
 }
 

@@ -250,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_required_is_said_to_be() {
+        let core = parsed(documents().v3("api/v1").unwrap());
+        let required = |kind: &str| &core["components"]["schemas"][format!("io.k8s.api.core.v1.{kind}")]["required"];
+        for (kind, expected) in [
+            ("ConfigMap", Value::Null),
+            ("Event", json!(["involvedObject", "metadata"])),
+            ("Binding", json!(["target"])),
+            ("ConfigMapKeySelector", json!(["key"])),
+            ("LocalObjectReference", Value::Null),
+        ] {
+            assert_eq!(*required(kind), expected, "{kind}");
+        }
+    }
+
+    #[test]
     fn the_index_names_every_group_version() {
         let index: Value = serde_json::from_slice(&documents().index().body).unwrap();
         let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();

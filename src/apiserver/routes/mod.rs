@@ -46,6 +46,7 @@ pub(super) async fn route(
     }
     let kind = server.kinds.of(attributes).ok_or_else(respond::no_such_path)?;
     check_scope(&kind, attributes)?;
+    warnings.extend(kind.strategy.deprecation().map(Into::into).into_iter().collect());
     let dry_run = query.dry_run()?;
     let field_validation = query.field_validation()?;
     let manager = field_manager::of(query, request.headers(), &attributes.verb)?;

@@ -4,7 +4,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use crate::{
-    api::{Status, kind::Subresource, meta, patch as api_patch},
+    api::{Status, encode::encode, kind::Subresource, kinds::scale, meta, patch as api_patch},
     apiserver::{
         attributes::Attributes,
         negotiate::{self, Accept},
@@ -78,7 +78,8 @@ async fn part(exchange: &Exchange<'_>, endpoint: Endpoint, request: Request<Body
 
 async fn scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
     let Exchange { server, call, .. } = exchange;
-    let encoding = Accept::of(request.headers()).document()?;
+    let shape = &*scale::DESCRIPTOR;
+    let accepted = Accept::of(request.headers()).objects(shape, exchange.query)?;
     let scale = match call.attributes.verb.as_str() {
         "get" => server.registry.get_scale(call).await?,
         "update" => {
@@ -88,7 +89,7 @@ async fn scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Respon
         "patch" => patch_scale(exchange, request).await?,
         _ => return Err(respond::no_such_method()),
     };
-    negotiate::document(StatusCode::OK, crate::api::encode::encode(&scale), encoding)
+    negotiate::object(StatusCode::OK, encode(&scale), shape, accepted)
 }
 
 /// A Scale has no lists, so that a strategic merge of it is a plain one.

@@ -378,7 +378,10 @@ async fn selectors_select() {
     assert_eq!(names(server.get(&format!("{MAPS}?labelSelector=tier%3Dweb")).await.1), ["a", "c"]);
     assert_eq!(names(server.get(&format!("{MAPS}?fieldSelector=metadata.name%3Db")).await.1), ["b"]);
     let (code, status) = server.get(&format!("{MAPS}?fieldSelector=spec.x%3Db")).await;
-    assert_eq!((code.as_u16(), &status["message"]), (400, &json!("field label not supported: spec.x")));
+    assert_eq!(
+        (code.as_u16(), &status["message"]),
+        (400, &json!("\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""))
+    );
     assert_eq!(server.get(&format!("{MAPS}?labelSelector=%21%21")).await.0, 400);
     let (_, deleted) = server.json(Method::DELETE, &format!("{MAPS}?labelSelector=tier%3Dweb"), &Value::Null).await;
     assert_eq!(names(deleted), ["a", "c"]);
@@ -510,6 +513,17 @@ async fn admission_changes_and_warns() {
     let response = server.send(Method::POST, MAPS, &[("content-type", "application/json")], body).await;
     assert_eq!(response.headers()[header::WARNING], r#"299 - "mind the \"gap\"""#);
     assert_eq!(value(response).await["data"]["mutate"], "done");
+}
+
+#[tokio::test]
+async fn deprecated_kinds_warn() {
+    let server = Fixture::new();
+    let response = server.send(Method::GET, "/api/v1/namespaces/default/endpoints", &[], "").await;
+    assert_eq!(
+        response.headers()[header::WARNING],
+        r#"299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice""#
+    );
+    assert!(!server.send(Method::GET, MAPS, &[], "").await.headers().contains_key(header::WARNING));
 }
 
 #[tokio::test]

@@ -57,6 +57,12 @@ impl Graph {
         self.dependents.get(uid).into_iter().flatten().cloned().collect()
     }
 
+    /// UIDs of all objects with an owner that is not known.
+    pub fn of_unknown_owners(&self) -> Vec<String> {
+        let unknown = self.dependents.iter().filter(|(owner, _)| !self.nodes.contains_key(*owner));
+        unknown.flat_map(|(_, dependents)| dependents.iter().cloned()).collect()
+    }
+
     /// UIDs of all objects of a resource.
     pub fn of_resource(&self, resource: usize) -> Vec<String> {
         self.nodes.iter().filter(|(_, node)| node.resource == resource).map(|(uid, _)| uid.clone()).collect()
@@ -138,6 +144,15 @@ mod tests {
         serde_json::from_value(json!({"uid": uid, "name": uid, "ownerReferences": owners, "finalizers": finalizers,
             "deletionTimestamp": deleting}))
         .unwrap()
+    }
+
+    #[test]
+    fn dependents_of_what_was_never_seen_are_found() {
+        let mut graph = Graph::default();
+        graph.set(0, &metadata("child", Some("owner"), &[]));
+        assert_eq!(graph.of_unknown_owners(), ["child"]);
+        graph.set(0, &metadata("owner", None, &[]));
+        assert!(graph.of_unknown_owners().is_empty());
     }
 
     #[test]

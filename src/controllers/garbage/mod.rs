@@ -175,6 +175,11 @@ impl Collector {
             self.kinds.read().watched[index].ended.cancel();
             self.forget_all_but(index, &[]);
         }
+        if !new.is_empty() {
+            // Owners of these kinds may have come and gone before their kind was known.
+            let doubtful = self.graph.lock().of_unknown_owners();
+            doubtful.into_iter().for_each(|uid| self.queue.add(uid));
+        }
         new.into_iter().for_each(|index| self.clone().watch(supervisor, index));
     }
 

@@ -1,15 +1,16 @@
 //! The real kubectl, in the network namespace of a host.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     fmt,
     io::Write as _,
     path::{Path, PathBuf},
     process::{self, Command, Output, Stdio},
-    sync::OnceLock,
     thread,
 };
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::host::text;
@@ -18,14 +19,19 @@ use super::host::text;
 /// any command may hang.
 const LIMIT_SECONDS: &str = "150";
 
+/// The minor version of Kubernetes whose kubectl is used when none is asked for: the server's own.
+const MINOR: u32 = 36;
+
 /// kubectl with a kubeconfig, and maybe for one namespace. Commands are given as one line; words are
 /// split at blanks, and single quotes keep blanks.
 #[derive(Clone)]
 pub struct Kubectl {
     host: String,
     kubeconfig: PathBuf,
+    minor: u32,
     namespace: Option<String>,
     flags: Vec<String>,
+    variables: Vec<(String, OsString)>,
 }
 
 /// A command that failed.
@@ -50,7 +56,14 @@ impl fmt::Display for Failure {
 
 impl Kubectl {
     pub(super) fn new(host: &str, kubeconfig: &Path) -> Self {
-        Self { host: host.to_owned(), kubeconfig: kubeconfig.to_owned(), namespace: None, flags: Vec::new() }
+        Self {
+            host: host.to_owned(),
+            kubeconfig: kubeconfig.to_owned(),
+            minor: MINOR,
+            namespace: None,
+            flags: Vec::new(),
+            variables: Vec::new(),
+        }
     }
 
     /// The same for one namespace.
@@ -68,6 +81,18 @@ impl Kubectl {
         let mut flags = self.flags.clone();
         flags.push(flag.to_owned());
         Self { flags, ..self.clone() }
+    }
+
+    /// The same of another minor version of Kubernetes, such as 30.
+    pub fn minor(&self, minor: u32) -> Self {
+        Self { minor, ..self.clone() }
+    }
+
+    /// The same with an environment variable, such as `EDITOR`.
+    pub fn variable(&self, name: &str, value: impl Into<OsString>) -> Self {
+        let mut variables = self.variables.clone();
+        variables.push((name.to_owned(), value.into()));
+        Self { variables, ..self.clone() }
     }
 
     /// Runs a command, which must succeed, and returns what it printed.
@@ -159,10 +184,12 @@ impl Kubectl {
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new("timeout");
         command.args(["--signal=KILL", LIMIT_SECONDS, "nsenter"]).arg(format!("--net=/run/netns/{}", self.host));
-        command.arg(kubectl()).arg("--kubeconfig").arg(&self.kubeconfig);
-        command.arg("--cache-dir").arg(self.kubeconfig.with_extension("cache"));
+        command.arg(program(self.minor, "kubectl")).arg("--kubeconfig").arg(&self.kubeconfig);
+        // What one version has cached is not what another would have asked for.
+        command.arg("--cache-dir").arg(self.kubeconfig.with_extension(format!("cache{}", self.minor)));
         command.args(self.namespace.iter().flat_map(|namespace| ["--namespace", namespace]));
         command.args(&self.flags).args(words(line)).env_remove("KUBECONFIG");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 }
@@ -224,14 +251,26 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// The path of kubectl, which is fetched when it is not there.
-pub fn kubectl() -> &'static OsString {
-    static PATH: OnceLock<OsString> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-kubectl");
-        let output = Command::new(script).output().unwrap();
-        assert!(output.status.success(), "kubectl cannot be fetched: {}", text(&output));
-        String::from_utf8(output.stdout).unwrap().trim().into()
-    })
+pub fn kubectl() -> PathBuf {
+    program(MINOR, "kubectl")
+}
+
+/// The path of a program (`kubectl` or `helm`) of a minor version of Kubernetes, which is fetched when
+/// it is not there.
+pub fn program(minor: u32, name: &str) -> PathBuf {
+    static FETCHED: Mutex<BTreeMap<u32, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut fetched = FETCHED.lock();
+    let kubectl = fetched.entry(minor).or_insert_with(|| fetch("fetch-kubectl", &[&minor.to_string()]));
+    kubectl.with_file_name(name)
+}
+
+/// Runs a script of `scripts/` that brings something into `target/tools`, and returns the path that it
+/// prints.
+pub fn fetch(script: &str, arguments: &[&str]) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
+    let output = Command::new(path).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{script} failed: {}", text(&output));
+    String::from_utf8(output.stdout).unwrap().trim().into()
 }
 
 #[test]

@@ -14,7 +14,7 @@ mod wait;
 pub use cluster::{Scenario, scenario};
 pub use host::{Host, executable, seconds, text};
 pub use images::Image;
-pub use kubectl::{Child, Failure, Kubectl, kubectl};
+pub use kubectl::{Child, Failure, Kubectl, fetch, kubectl, program};
 pub use lan::Lan;
 pub use wait::{PATIENCE, eventually};
 

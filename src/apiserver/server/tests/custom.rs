@@ -72,12 +72,9 @@ impl Fixture {
             if conditions.iter().any(holds) { Ok(()) } else { Err(definition.to_string()) }
         };
         eventually(probe).await;
-        let path = format!("/apis/example.com/v1/{plural}");
-        eventually(async || match self.get(&path).await {
-            (StatusCode::OK, _) => Ok(()),
-            (_, body) => Err(body.to_string()),
-        })
-        .await;
+        // Who is told that it is established may use it at once.
+        let (code, body) = self.get(&format!("/apis/example.com/v1/{plural}")).await;
+        assert_eq!(code, 200, "{body}");
     }
 
     pub(super) async fn create_foo(&self, name: &str, spec: Value) -> Value {
@@ -140,6 +137,9 @@ async fn status_and_scale_are_apart() {
     let (code, scale) = server.patch(&format!("{path}/scale"), MERGE, &json!({"spec": {"replicas": 5}})).await;
     assert_eq!((code.as_u16(), &scale["spec"]["replicas"]), (200, &json!(5)));
     assert_eq!(server.get(&path).await.1["spec"]["replicas"], 5);
+    let table = value(server.send(Method::GET, &format!("{path}/scale"), &[("accept", TABLE)], "").await).await;
+    assert_eq!(table["columnDefinitions"][1]["name"], "Desired");
+    assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..3], [json!("a"), json!(5), json!(1)]);
 }
 
 #[tokio::test]
@@ -177,6 +177,7 @@ async fn discovery_and_openapi_show_the_kind() {
     let schema = &document["components"]["schemas"]["com.example.v1.Foo"];
     assert_eq!(schema["properties"]["spec"]["properties"]["replicas"]["maximum"].as_f64(), Some(10.0));
     assert_eq!(schema["x-kubernetes-group-version-kind"][0]["kind"], "Foo");
+    assert!(text(&schema["properties"]["metadata"]["description"]).starts_with("Standard object's metadata."));
     // By these, kubectl decides how it patches.
     let patch = &document["paths"]["/apis/example.com/v1/namespaces/{namespace}/foos/{name}"]["patch"];
     let patches: Vec<&String> = patch["requestBody"]["content"].as_object().unwrap().keys().collect();
