@@ -275,8 +275,18 @@ impl Collector {
         if owners.solid > 0 {
             return self.drop_owners(uid, node, &gone).await;
         }
-        let has_dependents = !self.graph.lock().dependents(uid).is_empty();
-        let policy = if !owners.waiting.is_empty() && has_dependents {
+        let dependents: Vec<Node> = {
+            let graph = self.graph.lock();
+            graph.dependents(uid).iter().filter_map(|dependent| graph.get(dependent).cloned()).collect()
+        };
+        let policy = if !owners.waiting.is_empty() && !dependents.is_empty() {
+            if dependents.iter().any(Node::waits_for_dependents) {
+                // A circle, all of which would wait for each other.
+                self.change_owners(uid, node, |owners| {
+                    owners.iter_mut().for_each(|owner| owner.block_owner_deletion = Some(false));
+                })
+                .await?;
+            }
             PropagationPolicy::Foreground
         } else if node.finalizers.iter().any(|name| name == ORPHAN) {
             PropagationPolicy::Orphan
@@ -324,13 +334,23 @@ impl Collector {
     }
 
     async fn drop_owners(&self, uid: &str, node: &Node, gone: &[String]) -> kube::Result<()> {
+        self.change_owners(uid, node, |owners| owners.retain(|owner| !gone.contains(&owner.uid))).await
+    }
+
+    /// Changes the owners that a live object names; nothing if it is another one by now.
+    async fn change_owners(
+        &self,
+        uid: &str,
+        node: &Node,
+        change: impl FnOnce(&mut Vec<OwnerReference>),
+    ) -> kube::Result<()> {
         let api = self.api(node.resource, &node.namespace);
         let Some(live) = ignore_not_found(api.get_metadata(&node.name).await)? else { return Ok(()) };
         if live.metadata.uid.as_deref() != Some(uid) {
             return Ok(());
         }
         let mut owners = live.metadata.owner_references.clone().unwrap_or_default();
-        owners.retain(|owner| !gone.contains(&owner.uid));
+        change(&mut owners);
         let patch = json!({"metadata": {"resourceVersion": live.metadata.resource_version, "ownerReferences": owners}});
         ignore_not_found(api.patch_metadata(&node.name, &PatchParams::default(), &Patch::Merge(patch)).await)
             .map(|_| ())

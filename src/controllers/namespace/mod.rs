@@ -63,13 +63,19 @@ impl Controller {
     async fn empty(&self, namespace: &str) -> kube::Result<Leftovers> {
         let served = Served::discover(&self.client).await?;
         let mut leftovers = Leftovers { unknown: served.unknown, ..Leftovers::default() };
-        for one in &served.resources {
-            let deletable = one.supports(&["list", "deletecollection"]) || one.supports(&["list", "delete"]);
-            if one.is_namespaced
-                && deletable
-                && let Err(error) = self.empty_of(namespace, one, &mut leftovers).await
-            {
+        let deletable = |one: &&Resource| {
+            let deletes = one.supports(&["list", "deletecollection"]) || one.supports(&["list", "delete"]);
+            one.is_namespaced && deletes
+        };
+        // Pods go first: they may need all else until they have ended (KEP-5080).
+        let is_pods = |one: &&Resource| one.resource.group.is_empty() && one.resource.plural == "pods";
+        let (pods, rest): (Vec<_>, Vec<_>) = served.resources.iter().filter(deletable).partition(is_pods);
+        for one in pods.into_iter().chain(rest) {
+            if let Err(error) = self.empty_of(namespace, one, &mut leftovers).await {
                 leftovers.failures.push(format!("{}: {error}", qualified(&one.resource)));
+            }
+            if is_pods(&one) && !leftovers.content.is_empty() {
+                break;
             }
         }
         Ok(leftovers)
