@@ -71,7 +71,7 @@ fn body(kind: &str) -> Value {
             "validations": [{"expression": "true"}]}}),
         "MutatingAdmissionPolicy" => json!({"spec": {"matchConstraints": {"resourceRules": [rule()]},
             "reinvocationPolicy": "Never",
-            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}]}}),
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: \"add\", path: \"/a\", value: \"b\"}]"}}]}}),
         "ValidatingAdmissionPolicyBinding" => json!({"spec": {"policyName": "p", "validationActions": ["Deny"]}}),
         "MutatingAdmissionPolicyBinding" => json!({"spec": {"policyName": "p"}}),
         "FlowSchema" => json!({"spec": {"priorityLevelConfiguration": {"name": "l"}}}),
