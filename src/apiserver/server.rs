@@ -136,6 +136,7 @@ impl ApiServer {
 
     /// Starts what the server does of its own accord.
     pub fn start(&self, supervisor: &Supervisor) {
+        supervisor.spawn("history of lists", self.inner.registry.caches().clone().age());
         supervisor.spawn("event expiry", self.inner.registry.clone().expire_events());
         let definitions = Definitions::new(self.inner.registry.clone(), self.inner.kinds.clone());
         supervisor.spawn("custom resource definitions", definitions.run());

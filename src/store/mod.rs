@@ -12,7 +12,7 @@
 //! - `sweep` removal of superseded rows
 //! - `backup` copies of the whole store, made and put back
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -151,7 +151,12 @@ impl Store {
         let writer = writer::Writer::new(database, shared.clone(), queue.clone(), options);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                // What the panic was is in the log. Without its writer the server would only seem to work.
+                if std::panic::catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+                    std::process::abort();
+                }
+            })
             .map_err(|source| Error::Thread { source: Arc::new(source) })?;
         let thread = Mutex::new(Some(thread));
         // One reading connection: reads happen at start and for history, never on the hot path.

@@ -24,6 +24,7 @@ use crate::{
     store::{self, Observer, Revision, Store},
 };
 
+mod history;
 pub mod object;
 pub mod resource;
 pub mod ring;
@@ -44,6 +45,8 @@ pub struct Caches {
     views: RwLock<HashMap<Box<str>, Vec<View>>>,
     /// All caches are complete up to this revision.
     revision: AtomicU64,
+    /// Lists of earlier revisions are refused ([`history`]).
+    oldest_listed: AtomicU64,
     /// What is known of values that are being committed, by the address of their bytes.
     staged: Mutex<HashMap<usize, Arc<Selectable>>>,
 }

@@ -114,7 +114,9 @@ impl ResourceCache {
             Vec::into_iter(all).filter_map(|object: Arc<Object>| Some((object.refreshed(custom)?, object))).collect();
         let mut state = self.state.write();
         for (refreshed, object) in changed {
-            if let Some(current) = state.objects.get_mut(&object.key).filter(|current| Arc::ptr_eq(current, &object)) {
+            let State { objects, bytes, .. } = &mut *state;
+            if let Some(current) = objects.get_mut(&object.key).filter(|current| Arc::ptr_eq(current, &object)) {
+                *bytes = *bytes + refreshed.size() - object.size();
                 *current = refreshed;
             }
         }

@@ -11,7 +11,7 @@ use crate::{
         cache::{
             ResourceCache,
             object::Object,
-            resource::{Page, Slice},
+            resource::{Expired, Page, Slice},
         },
         list_options::{ListOptions, VersionMatch},
         registry::{Call, Registry, continuation::Continuation},
@@ -50,7 +50,8 @@ impl Registry {
         let namespace = Some(call.namespace()).filter(|namespace| !namespace.is_empty());
         let slice = Slice { namespace, after: None, limit: options.limit, selector: &options.selector };
         let pages = async |slice: &Slice<'_>, revision: Revision| {
-            self.page(call, slice, |slice| cache.list_at(slice, revision)).await
+            let is_old = revision < self.inner.caches.oldest_listed();
+            self.page(call, slice, |slice| if is_old { Err(Expired) } else { cache.list_at(slice, revision) }).await
         };
         let page = if !options.continue_token.is_empty() {
             let from = Continuation::decode(&options.continue_token)?;

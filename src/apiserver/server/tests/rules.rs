@@ -139,4 +139,5 @@ async fn stored_objects_are_shown_as_their_definition_has_them_now() {
     drop(supervisor);
     let server = server.restart().await;
     assert_eq!(server.get(&path).await.1, shown);
+    assert_eq!(server.json(Method::DELETE, &path, &json!({})).await.0, 200, "what was refreshed can go");
 }
