@@ -100,7 +100,7 @@ spec:
     metadata: {labels: {app: old}}
     spec:
       terminationGracePeriodSeconds: 1
-      containers: [{name: web, image: busybox, command: [sleep, infinity]}]
+      containers: [{name: web, image: busybox, imagePullPolicy: IfNotPresent, command: [sleep, infinity]}]
 ";
 
 #[test]

@@ -145,8 +145,11 @@ impl CustomKind {
     }
 
     /// A stored object as the definition has it by now, which may have changed since; `None` if that is
-    /// what it is.
+    /// what it is. One that was stored in another version, and that a webhook converts, is left to that.
     pub fn refreshed(&self, stored: &Value) -> Option<Value> {
+        if self.conversion.is_some() && stored["apiVersion"] != *self.stored_version {
+            return None;
+        }
         let mut object = stored.clone();
         prune::prune(&mut object, &self.stored_structural);
         defaults::fill_in(&mut object, &self.stored_structural);

@@ -119,6 +119,23 @@ async fn objects_are_read_and_written_in_every_version() {
 }
 
 #[tokio::test]
+async fn what_was_stored_before_another_version_is_stored_keeps_its_fields() {
+    let bars = Bars::served().await;
+    let server = &bars.server;
+    bars.create(V1, "v1", "a", json!({"host": "x"})).await;
+    let path = format!("{DEFINITION}/bars.example.com");
+    let mut versions = server.get(&path).await.1["spec"]["versions"].clone();
+    (versions[0]["storage"], versions[1]["storage"]) = (false.into(), true.into());
+    let (code, changed) = server.patch(&path, MERGE, &json!({"spec": {"versions": versions}})).await;
+    assert_eq!(code, 200, "{changed}");
+    bars.create(V1, "v1", "b", json!({"host": "y"})).await;
+    for (path, shown) in [(V1, json!({"host": "x"})), (V2, json!({"hosts": ["x"]}))] {
+        let (_, list) = server.get(path).await;
+        assert_eq!((&list["items"][0]["spec"], list["items"].as_array().unwrap().len()), (&shown, 2), "{list}");
+    }
+}
+
+#[tokio::test]
 async fn lists_are_converted_at_once_and_selected_as_they_are_shown() {
     let bars = Bars::served().await;
     for name in ["a", "b", "c"] {
