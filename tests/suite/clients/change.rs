@@ -127,10 +127,6 @@ fn scales(tour: &Tour) {
     tour.says("scale deployment d --replicas=0", "deployment.apps/d scaled");
     tour.says("get deployment d --subresource=scale", "NAME DESIRED AVAILABLE AGE\nd 0 0 AGE");
     tour.refuses("scale configmap c --replicas=1", "the server could not find the requested resource");
-    if tour.minor < 33 {
-        // It writes autoscaling/v1, which is not served.
-        return;
-    }
     tour.says(
         "autoscale deployment d --min=1 --max=3 --cpu-percent=50",
         "horizontalpodautoscaler.autoscaling/d autoscaled",
