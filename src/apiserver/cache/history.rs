@@ -38,16 +38,18 @@ impl Caches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::task::Supervisor;
 
     #[tokio::test(start_paused = true)]
     async fn a_revision_is_listed_for_five_minutes() {
         let caches = Arc::new(Caches::default());
         caches.revision.store(7, Ordering::Release);
-        let aging = tokio::spawn(caches.clone().age());
+        let supervisor = Supervisor::new();
+        supervisor.spawn("history", caches.clone().age());
         tokio::time::sleep(KEPT - Duration::from_secs(1)).await;
         assert_eq!(caches.oldest_listed(), 0);
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(caches.oldest_listed(), 7);
-        aging.abort();
+        supervisor.token().cancel();
     }
 }
