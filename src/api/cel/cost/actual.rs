@@ -1,6 +1,6 @@
 //! What a call costs, by its arguments.
 
-use super::{CHARACTER, CHECK, LIST, PATTERN, STRUCTURE};
+use super::{CHARACTER, CHECK, LIST, PATTERN, STRUCTURE, size::scale};
 use crate::api::cel::{
     budget::CALL_LIMIT,
     library::{Overload, native::Native},
@@ -34,44 +34,44 @@ pub(in crate::api::cel) fn before(function: &str, exact: Option<&Overload>, valu
         | "quantity"
         | "isQuantity"
         | "semver"
-        | "isSemver" => scaled(size(0), CHARACTER),
-        "replace" | "split" | "ip.isCanonical" => scaled(size(0), 2.0 * CHARACTER),
+        | "isSemver" => scale(size(0), CHARACTER),
+        "replace" | "split" | "ip.isCanonical" => scale(size(0), 2.0 * CHARACTER),
         // Charged by its result.
         "join" => 0,
         "find" | "findAll" => matching(size(0), size(1)),
         "ip" => match values.first().map(|value| &value.0) {
             Some(Kind::Native(Native::Cidr(_))) => 1,
-            _ => scaled(size(0), CHARACTER),
+            _ => scale(size(0), CHARACTER),
         },
-        "containsIP" => scaled(2 * size(0), CHARACTER) + parsed(values),
-        "containsCIDR" => scaled(2 * size(0), CHARACTER) + scaled(size(0), CHARACTER) + 1 + parsed(values),
+        "containsIP" => scale(2 * size(0), CHARACTER) + parsed(values),
+        "containsCIDR" => scale(2 * size(0), CHARACTER) + scale(size(0), CHARACTER) + 1 + parsed(values),
         "validate" => match values.first().map(|value| &value.0) {
             Some(Kind::Native(Native::Format(format))) => matching(size(1), format.pattern_length),
             _ => 1,
         },
         "_==_" if matches!(values[0].0, Kind::Native(_)) => 1,
-        "_==_" | "_!=_" => scaled(size(0).min(size(1)), CHARACTER),
+        "_==_" | "_!=_" => scale(size(0).min(size(1)), CHARACTER),
         _ => exact.map_or(1, |overload| by_overload(overload, &size)),
     }
 }
 
 /// What a call costs once its result is known.
 pub(in crate::api::cel) fn after(function: &str, result: &Value<'_>) -> Option<u64> {
-    (function == "join").then(|| scaled(result.size(), 2.0 * CHARACTER))
+    (function == "join").then(|| scale(result.size(), 2.0 * CHARACTER))
 }
 
 /// Functions that cost by the size of their arguments only if these are known to be of the right type.
 fn by_overload(overload: &Overload, size: &impl Fn(usize) -> u64) -> u64 {
     let textual = matches!(overload.first(), Type::String | Type::Bytes);
     match &*overload.function {
-        "startsWith" | "endsWith" | "format" | "strings.quote" => scaled(size(0), CHARACTER),
-        "bytes" if *overload.first() == Type::String => scaled(size(0), CHARACTER),
-        "string" if *overload.first() == Type::Bytes => scaled(size(0), CHARACTER),
+        "startsWith" | "endsWith" | "format" | "strings.quote" => scale(size(0), CHARACTER),
+        "bytes" if *overload.first() == Type::String => scale(size(0), CHARACTER),
+        "string" if *overload.first() == Type::Bytes => scale(size(0), CHARACTER),
         "@in" if matches!(overload.arguments[1], Type::List(_)) => size(1),
-        "_<_" | "_<=_" | "_>_" | "_>=_" if textual => scaled(size(0).min(size(1)), CHARACTER),
-        "_+_" if textual => scaled(size(0) + size(1), CHARACTER),
+        "_<_" | "_<=_" | "_>_" | "_>=_" if textual => scale(size(0).min(size(1)), CHARACTER),
+        "_+_" if textual => scale(size(0) + size(1), CHARACTER),
         "matches" if overload.member => matching(size(0), size(1)),
-        "contains" => scaled(size(0), CHARACTER).saturating_mul(scaled(size(1), CHARACTER)),
+        "contains" => scale(size(0), CHARACTER).saturating_mul(scale(size(1), CHARACTER)),
         _ => 1,
     }
 }
@@ -117,18 +117,18 @@ fn self_compared(list: &Value<'_>) -> u64 {
 
 /// What a text costs that is read before it is looked for.
 fn parsed(values: &[Value<'_>]) -> u64 {
-    values.get(1).and_then(Value::as_str).map_or(0, |text| scaled(text.chars().count() as u64, CHARACTER))
+    values.get(1).and_then(Value::as_str).map_or(0, |text| scale(text.chars().count() as u64, CHARACTER))
 }
 
 /// Matching a text of a length with a pattern of a length.
 fn matching(text: u64, pattern: u64) -> u64 {
-    scaled(text.saturating_add(1), CHARACTER).saturating_mul(scaled(pattern, PATTERN))
+    scale(text.saturating_add(1), CHARACTER).saturating_mul(scale(pattern, PATTERN))
 }
 
 /// Reading a selector of a length into its requirements.
 fn selector(length: u64) -> u64 {
-    let requirements = scaled(length, 0.5);
-    LIST + scaled(length, CHARACTER) + requirements.saturating_mul(LIST + STRUCTURE)
+    let requirements = scale(length, 0.5);
+    LIST + scale(length, CHARACTER) + requirements.saturating_mul(LIST + STRUCTURE)
 }
 
 /// Going through all of a value, up to what is left.
@@ -158,16 +158,6 @@ fn traversal(value: &Value<'_>, left: &mut u64) -> u64 {
     };
     *left = left.saturating_sub(cost);
     cost
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "costs are never negative, and what does not fit saturates"
-)]
-fn scaled(size: u64, factor: f64) -> u64 {
-    (size as f64 * factor).ceil() as u64
 }
 
 #[expect(

@@ -40,12 +40,13 @@ impl Range {
     }
 }
 
+/// A part or a multiple of a size, rounded up.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "sizes are never negative, and what does not fit saturates"
 )]
-fn scale(value: u64, factor: f64) -> u64 {
+pub(super) fn scale(value: u64, factor: f64) -> u64 {
     (value as f64 * factor).ceil() as u64
 }
