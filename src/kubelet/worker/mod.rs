@@ -350,7 +350,8 @@ impl Worker {
 
     /// Everything of the pod is gone from this node, and the API knows.
     fn is_over(&self) -> bool {
-        self.record.sandbox == Sandbox::Removed && (self.gone || self.forgotten)
+        let is_at_rest = self.record.sandbox == Sandbox::Removed && !self.report.is_keeping();
+        is_at_rest && (self.gone || self.forgotten)
     }
 
     /// Waits for whatever comes first.

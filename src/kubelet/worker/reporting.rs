@@ -95,6 +95,11 @@ impl Reporting {
         self.keeping = false;
     }
 
+    /// Whether the node's copy is being written: it would come back if it were removed meanwhile.
+    pub(super) fn is_keeping(&self) -> bool {
+        self.keeping
+    }
+
     pub(super) fn delete_ended(&mut self) {
         self.deleting = false;
     }
