@@ -7,13 +7,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::structural::{Kind, ListKind, Structural};
 use crate::api::schema::{Fact, Field, Library, ListType, MapType, Schema, Struct, Type, facts};
 
 /// The type of every object's metadata.
-static METADATA: LazyLock<Type> = LazyLock::new(|| Library::default().type_of::<ObjectMeta>());
+static METADATA: LazyLock<Type> = LazyLock::new(|| Library::default().metadata());
 
 /// The schema that bodies are decoded with.
 pub fn loose(api_version: &str, kind: &str, definition: &str, structural: &Structural) -> Schema {

@@ -174,6 +174,11 @@ impl Messages {
         self.0.iter()
     }
 
+    /// Whether lists of the message have a message of their own: it is an object, not a part of one.
+    pub fn is_listed(&self, message: &Message) -> bool {
+        message.name.rsplit_once('.').is_some_and(|(package, name)| self.named(package, &format!("{name}List")).is_some())
+    }
+
     fn named(&self, package: &str, name: &str) -> Option<&Message> {
         let wanted = format!("{package}.{name}");
         self.0.binary_search_by(|message| message.name.cmp(&wanted)).ok().map(|at| &self.0[at])
@@ -221,6 +226,11 @@ impl Message {
     /// The field with a number.
     pub fn field(&self, number: u32) -> Option<&Field> {
         self.fields.binary_search_by_key(&number, |field| field.number).ok().map(|at| &self.fields[at])
+    }
+
+    /// Its fields as JSON shows them, sorted by name.
+    pub fn fields_by_name(&self) -> impl Iterator<Item = (&'static str, &Field)> {
+        self.by_name.iter().map(|(name, spot)| (*name, &spot.field))
     }
 
     /// Where the field is that JSON calls `name`.

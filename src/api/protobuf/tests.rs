@@ -1,7 +1,7 @@
 //! Tests of the protobuf form as a whole: every kind's table against its schema, round trips, and
 //! what kubectl sends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
@@ -14,136 +14,130 @@ use super::{
 };
 use crate::api::{
     kinds,
-    schema::{Library, Schema, Struct, Type, facts::short},
+    schema::facts::short,
 };
 
-/// Names of a message's fields as JSON shows them.
-fn names(message: &Message) -> BTreeSet<&str> {
-    let mut names = BTreeSet::new();
-    for field in &message.fields {
-        match (field.shape, field.kind) {
-            (Shape::Inline, Kind::Message(place)) => names.extend(self::names(facts::messages().at(place))),
-            _ => _ = names.insert(field.name),
-        }
-    }
-    names
-}
-
-fn structs<'a>(kind: &'a Type, seen: &mut BTreeSet<String>, found: &mut Vec<&'a Struct>) {
-    match kind {
-        Type::Map(inner) | Type::List(inner) => structs(inner, seen, found),
-        Type::Struct(structure) if seen.insert(structure.definition.to_string()) => {
-            found.push(structure);
-            structure.fields().iter().for_each(|field| structs(&field.kind, seen, found));
-        }
-        _ => {}
-    }
-}
-
-/// Schemas of served kinds, and of those of the stable groups that may not be.
-fn schemas() -> Vec<Schema> {
-    let library = Library::default();
-    let mut schemas: Vec<Schema> = kinds::all().iter().map(|kind| library.schema(kind)).collect();
-    macro_rules! also {
-        ($($group:ident::$kind:ident),* $(,)?) => {
-            $(schemas.push(library.schema_of::<$group::$kind>("v1", stringify!($kind)));)*
-        };
-    }
+/// The schemas of types as their documents have them, by the names of their messages: those of kinds,
+/// and of objects that belong to no kind.
+fn documented() -> BTreeMap<String, Value> {
     use k8s_openapi::{
         api::{
-            admissionregistration::v1 as admission, autoscaling::v1 as autoscaling, certificates::v1 as certificates,
-            core::v1 as core, flowcontrol::v1 as flowcontrol, networking::v1 as networking, resource::v1 as resource,
-            storage::v1 as storage,
+            authentication::v1::TokenRequest,
+            autoscaling::v1::Scale,
+            core::v1::{Binding, ComponentStatus},
+            policy::v1::Eviction,
         },
-        apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions,
-        kube_aggregator::pkg::apis::apiregistration::v1 as registration,
+        apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, Status},
     };
-    also!(
-        admission::MutatingAdmissionPolicy,
-        admission::MutatingAdmissionPolicyBinding,
-        admission::MutatingWebhookConfiguration,
-        admission::ValidatingAdmissionPolicy,
-        admission::ValidatingAdmissionPolicyBinding,
-        admission::ValidatingWebhookConfiguration,
-        autoscaling::HorizontalPodAutoscaler,
-        certificates::CertificateSigningRequest,
-        core::ComponentStatus,
-        extensions::CustomResourceDefinition,
-        flowcontrol::FlowSchema,
-        flowcontrol::PriorityLevelConfiguration,
-        networking::IPAddress,
-        networking::ServiceCIDR,
-        registration::APIService,
-        resource::DeviceClass,
-        resource::ResourceClaim,
-        resource::ResourceClaimTemplate,
-        resource::ResourceSlice,
-        storage::CSIDriver,
-        storage::CSINode,
-        storage::CSIStorageCapacity,
-        storage::VolumeAttachment,
-        storage::VolumeAttributesClass,
-    );
-    schemas
+    let mut generator = schemars::generate::SchemaSettings::draft07().into_generator();
+    for kind in kinds::all() {
+        kind.strategy.schema(&mut generator);
+    }
+    macro_rules! also {
+        ($($kind:ident),*) => { $(generator.subschema_for::<$kind>();)* };
+    }
+    also!(TokenRequest, Scale, Binding, ComponentStatus, Eviction, DeleteOptions, ListMeta, Status);
+    let definitions = generator.take_definitions(false).into_iter();
+    definitions.map(|(name, definition)| (short(&name).to_owned(), definition)).collect()
 }
 
-/// Whether values of a field's type in the table are what its schema says.
-fn fits(kind: Kind, shown: &Type) -> bool {
-    match (kind, shown) {
-        (Kind::Boolean, Type::Boolean)
-        | (Kind::Int32, Type::Int32)
-        | (Kind::Int64, Type::Int64)
-        | (Kind::Double, Type::Number)
-        | (Kind::Text, Type::String)
-        | (Kind::Bytes, Type::Bytes)
-        | (Kind::Time, Type::Time)
-        | (Kind::MicroTime, Type::MicroTime)
-        | (Kind::Quantity, Type::Quantity)
-        | (Kind::IntOrString, Type::IntOrString)
-        | (Kind::Raw | Kind::Fields | Kind::SchemaOr(..), _)
-        | (Kind::Message(_), Type::Struct(_) | Type::Any) => true,
-        (Kind::Texts, Type::List(items)) => matches!(**items, Type::String),
-        _ => false,
+/// The form of a field in a document, as the table would have it.
+fn form(schema: &Value, documents: &BTreeMap<String, Value>) -> String {
+    let pointer = schema.pointer("/allOf/0/$ref").or_else(|| schema.get("$ref")).and_then(Value::as_str);
+    if let Some(name) = pointer.and_then(|pointer| pointer.rsplit('/').next()) {
+        return match short(name) {
+            "io.k8s.apimachinery.pkg.api.resource.Quantity" => "Quantity".into(),
+            "io.k8s.apimachinery.pkg.util.intstr.IntOrString" => "IntOrString".into(),
+            "meta.v1.Time" => "Time".into(),
+            "meta.v1.MicroTime" => "MicroTime".into(),
+            name => match documents.get(name).filter(|document| document.get("properties").is_none()) {
+                Some(document) if document["type"] != "object" || name.ends_with("JSON") => form(document, documents),
+                Some(document) if document.get("additionalProperties").is_some() => form(document, documents),
+                _ => name.into(),
+            },
+        };
+    }
+    let format = schema["format"].as_str().unwrap_or_default();
+    match (schema["type"].as_str().unwrap_or_default(), format) {
+        ("boolean", _) => "Boolean".into(),
+        ("integer", "int32") => "Int32".into(),
+        ("integer", _) => "Int64".into(),
+        ("number", _) => "Double".into(),
+        ("string", "byte") => "Bytes".into(),
+        ("string", _) => "Text".into(),
+        ("array", _) => format!("[{}]", form(&schema["items"], documents)),
+        ("object", _) if schema["additionalProperties"].is_object() => {
+            format!("{{{}}}", form(&schema["additionalProperties"], documents))
+        }
+        _ => "any".into(),
     }
 }
 
-fn fits_shape(field: &facts::Field, shown: &Type) -> bool {
-    match (field.shape, shown) {
-        (Shape::List, Type::List(inner)) | (Shape::Map, Type::Map(inner)) => fits(field.kind, inner),
-        (Shape::List | Shape::Map, _) => false,
-        _ => fits(field.kind, shown),
+/// The form of a field in the table.
+fn tabled(field: &facts::Field) -> String {
+    let kind = match field.kind {
+        Kind::Raw | Kind::SchemaOr(..) => "any".into(),
+        Kind::Fields => "meta.v1.FieldsV1".into(),
+        Kind::Texts => "[Text]".into(),
+        Kind::Message(place) => facts::messages().at(place).name.to_owned(),
+        scalar => format!("{scalar:?}"),
+    };
+    match field.shape {
+        Shape::List => format!("[{kind}]"),
+        Shape::Map => format!("{{{kind}}}"),
+        Shape::One | Shape::Inline => kind,
     }
 }
 
 #[test]
 fn the_table_has_exactly_the_fields_of_every_kind() {
-    let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
-    for schema in schemas() {
-        let mut found = Vec::new();
-        structs(&schema.root, &mut seen, &mut found);
-        for structure in found {
-            let name = short(&structure.definition);
-            let Some(message) = facts::messages().iter().find(|message| message.name == name) else {
-                wrong.push(format!("{name} is missing"));
-                continue;
-            };
-            let fields = structure.fields().iter().map(|field| &*field.name);
-            let declared: BTreeSet<&str> = fields.filter(|name| !matches!(*name, "apiVersion" | "kind")).collect();
-            let tabled: BTreeSet<&str> =
-                names(message).into_iter().filter(|name| !matches!(*name, "apiVersion" | "kind")).collect();
-            if declared != tabled {
-                wrong.push(format!("{name}: {:?}", declared.symmetric_difference(&tabled).collect::<Vec<_>>()));
-            }
-            for field in structure.fields() {
-                let spot = message.spot(&field.name);
-                if spot.is_some_and(|spot| !fits_shape(&spot.field, &field.kind)) {
-                    wrong.push(format!("{name}.{}: {:?} for {:?}", field.name, spot.unwrap().field.kind, field.kind));
-                }
-            }
+    let documents = documented();
+    let mut wrong = Vec::new();
+    for (name, document) in &documents {
+        let Some(properties) = document["properties"].as_object() else { continue };
+        let Some(message) = facts::messages().iter().find(|message| message.name == name) else {
+            wrong.push(format!("{name} is missing"));
+            continue;
+        };
+        let is_type = |name: &str| matches!(name, "apiVersion" | "kind") && message.spot(name).is_none();
+        let declared: BTreeMap<&str, String> = properties
+            .iter()
+            .filter(|(name, _)| !is_type(name))
+            .map(|(name, schema)| (&**name, form(schema, &documents)))
+            .collect();
+        let known: BTreeMap<&str, String> =
+            message.fields_by_name().map(|(name, field)| (name, tabled(field))).collect();
+        if declared != known {
+            let differs = |name: &&&str| declared.get(**name) != known.get(**name);
+            let names: BTreeSet<&str> = declared.keys().chain(known.keys()).filter(differs).copied().collect();
+            wrong.extend(names.iter().map(|field| {
+                format!("{name}.{field}: {:?} in the document, {:?} in the table", declared.get(field), known.get(field))
+            }));
         }
+        let tells_its_kind = ["apiVersion", "kind"].iter().all(|name| properties.contains_key(*name));
+        if tells_its_kind && message.spot("metadata").is_some() && !UNLISTED.contains(&&**name) {
+            assert!(facts::messages().is_listed(message), "{name}");
+        }
+        assert!(tells_its_kind || !facts::messages().is_listed(message), "{name}");
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(documents.len() > 500, "{}", documents.len());
 }
+
+/// Objects that are sent, but never kept in lists.
+const UNLISTED: [&str; 11] = [
+    "authentication.v1.SelfSubjectReview",
+    "authentication.v1.TokenRequest",
+    "authentication.v1.TokenReview",
+    "authorization.v1.LocalSubjectAccessReview",
+    "authorization.v1.SelfSubjectAccessReview",
+    "authorization.v1.SelfSubjectRulesReview",
+    "authorization.v1.SubjectAccessReview",
+    "autoscaling.v1.Scale",
+    "core.v1.Binding",
+    "meta.v1.Status",
+    "policy.v1.Eviction",
+];
 
 #[test]
 fn explicit_zeroes_go_where_json_has_none() {

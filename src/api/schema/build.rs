@@ -1,4 +1,4 @@
-//! From schemars documents to compact schemas.
+//! Compact schemas of built-in kinds, from the table of their messages.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -6,11 +6,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use schemars::{SchemaGenerator, generate::SchemaSettings};
-use serde_json::{Map, Value};
 
 use super::{Field, Schema, Struct, Type, facts};
-use crate::api::kind::Descriptor;
+use crate::api::{
+    kind::Descriptor,
+    protobuf::facts::{self as table, Kind, Message, Shape, messages},
+};
 
 /// Builds schemas and shares what they have in common.
 #[derive(Default)]
@@ -19,40 +20,28 @@ pub struct Library {
 }
 
 impl Library {
-    /// The schema of a kind, built on every call: keep the result.
+    /// The schema of a built-in kind, built on every call: keep the result.
     pub fn schema(&self, descriptor: &Descriptor) -> Schema {
-        let api_version = descriptor.api_version();
-        self.build(&api_version, &descriptor.kind, |generator| descriptor.strategy.schema(generator))
+        self.schema_of(&descriptor.api_version(), &descriptor.kind)
     }
 
-    /// A type alone.
-    pub fn type_of<T: schemars::JsonSchema>(&self) -> Type {
-        self.build("", "", SchemaGenerator::subschema_for::<T>).root
-    }
-
-    /// The schema of a type without a descriptor.
-    #[cfg(test)]
-    pub fn schema_of<T: schemars::JsonSchema>(&self, api_version: &str, kind: &str) -> Schema {
-        self.build(api_version, kind, SchemaGenerator::subschema_for::<T>)
-    }
-
-    fn build(
-        &self,
-        api_version: &str,
-        kind: &str,
-        generate: impl FnOnce(&mut SchemaGenerator) -> schemars::Schema,
-    ) -> Schema {
-        let mut generator = SchemaSettings::draft07().into_generator();
-        let root = generate(&mut generator).to_value();
-        let definitions = generator.take_definitions(false);
-        let root = Builder { shared: &mut self.shared.lock(), definitions: &definitions }.convert(&root);
+    /// The schema of the built-in kind of that name.
+    pub fn schema_of(&self, api_version: &str, kind: &str) -> Schema {
+        let message = messages().of_kind(api_version, kind);
+        let root = message.map_or(Type::Any, |message| self.shared.lock().refer(message, true));
         Schema { api_version: api_version.into(), kind: kind.into(), root }
+    }
+
+    /// The type of every object's metadata.
+    pub fn metadata(&self) -> Type {
+        let message = messages().of_kind("meta.k8s.io/v1", "ObjectMeta");
+        message.map_or(Type::Any, |message| self.shared.lock().refer(message, false))
     }
 }
 
 #[derive(Default)]
 struct Shared {
-    structs: HashMap<Box<str>, Arc<Struct>>,
+    structs: HashMap<&'static str, Arc<Struct>>,
     names: HashSet<Arc<str>>,
 }
 
@@ -65,92 +54,62 @@ impl Shared {
         self.names.insert(name.clone());
         name
     }
-}
 
-struct Builder<'a> {
-    shared: &'a mut Shared,
-    definitions: &'a Map<String, Value>,
-}
-
-impl Builder<'_> {
-    fn convert(&mut self, schema: &Value) -> Type {
-        if let Some(definition) = referred(schema) {
-            return self.refer(definition);
-        }
-        if schema.get("x-kubernetes-int-or-string").is_some() {
-            return Type::IntOrString;
-        }
-        let format = schema.get("format").and_then(Value::as_str).unwrap_or_default();
-        match (schema.get("type").and_then(Value::as_str).unwrap_or_default(), format) {
-            ("boolean", _) => Type::Boolean,
-            ("integer", "int32") => Type::Int32,
-            ("integer", _) => Type::Int64,
-            ("number", _) => Type::Number,
-            ("string", "byte") => Type::Bytes,
-            ("string", "date-time") => Type::Time,
-            ("string", _) => Type::String,
-            ("array", _) => Type::List(Arc::new(schema.get("items").map_or(Type::Any, |items| self.convert(items)))),
-            ("object", _) => match schema.get("additionalProperties") {
-                Some(values @ Value::Object(_)) => Type::Map(Arc::new(self.convert(values))),
-                _ => Type::Any,
-            },
-            _ => Type::Any,
-        }
-    }
-
-    fn refer(&mut self, definition: &str) -> Type {
-        match facts::short(definition) {
-            "io.k8s.apimachinery.pkg.api.resource.Quantity" => return Type::Quantity,
-            "io.k8s.apimachinery.pkg.util.intstr.IntOrString" => return Type::IntOrString,
-            "meta.v1.Time" => return Type::Time,
-            "meta.v1.MicroTime" => return Type::MicroTime,
-            _ => {}
-        }
-        if let Some(known) = self.shared.structs.get(definition) {
+    /// The structure of a message. That of an object, as opposed to that of a part of one, says what
+    /// it is: messages leave that out, for their envelope has it.
+    fn refer(&mut self, message: &'static Message, is_object: bool) -> Type {
+        if let Some(known) = self.structs.get(message.name) {
             return Type::Struct(known.clone());
         }
-        let Some(schema) = self.definitions.get(definition) else { return Type::Any };
-        match schema.get("properties").and_then(Value::as_object) {
-            Some(properties) if !properties.is_empty() => self.define(definition, properties),
-            _ => self.convert(schema),
-        }
-    }
-
-    fn define(&mut self, definition: &str, properties: &Map<String, Value>) -> Type {
         let structure = Arc::new(Struct {
-            definition: definition.into(),
-            atomic: facts::is_atomic_struct(definition),
+            definition: message.name.into(),
+            atomic: facts::is_atomic_struct(message.name),
             open: false,
             fields: OnceLock::new(),
         });
-        self.shared.structs.insert(definition.into(), structure.clone());
-        let mut fields: Vec<Field> = properties
-            .iter()
-            .map(|(name, schema)| Field {
-                kind: self.convert(schema),
-                fact: facts::of(definition, name),
-                name: self.shared.name(name),
-            })
-            .collect();
+        self.structs.insert(message.name, structure.clone());
+        let mut fields: Vec<Field> =
+            message.fields_by_name().map(|(name, field)| self.field(message.name, name, field)).collect();
+        if is_object || messages().is_listed(message) {
+            let names = ["apiVersion", "kind"].map(|name| self.name(name));
+            fields.extend(names.map(|name| Field { name, kind: Type::String, fact: facts::NONE }));
+        }
         fields.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         structure.fields.set(fields.into()).expect("defined once, under the library's lock");
         Type::Struct(structure)
     }
-}
 
-/// The definition that a schema is a reference to.
-fn referred(schema: &Value) -> Option<&str> {
-    let pointer = match schema.get("allOf").and_then(Value::as_array).map(Vec::as_slice) {
-        Some([only]) => only.get("$ref"),
-        _ => schema.get("$ref"),
-    };
-    pointer.and_then(Value::as_str).and_then(|pointer| pointer.rsplit('/').next())
+    fn field(&mut self, owner: &str, name: &str, field: &table::Field) -> Field {
+        let inner = self.convert(field.kind);
+        let kind = match field.shape {
+            Shape::List => Type::List(inner.into()),
+            Shape::Map => Type::Map(inner.into()),
+            Shape::One | Shape::Inline => inner,
+        };
+        Field { kind, fact: facts::of(owner, name), name: self.name(name) }
+    }
+
+    fn convert(&mut self, kind: Kind) -> Type {
+        match kind {
+            Kind::Boolean => Type::Boolean,
+            Kind::Int32 => Type::Int32,
+            Kind::Int64 => Type::Int64,
+            Kind::Double => Type::Number,
+            Kind::Text => Type::String,
+            Kind::Bytes => Type::Bytes,
+            Kind::Time => Type::Time,
+            Kind::MicroTime => Type::MicroTime,
+            Kind::Quantity => Type::Quantity,
+            Kind::IntOrString => Type::IntOrString,
+            Kind::Raw | Kind::Fields | Kind::SchemaOr(..) => Type::Any,
+            Kind::Texts => Type::List(Type::String.into()),
+            Kind::Message(place) => self.refer(messages().at(place), false),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
-
     use super::*;
     use crate::api::schema::PatchStrategy;
 
@@ -169,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_pod_has_its_types_and_facts() {
-        let schema = Library::default().schema_of::<Pod>("v1", "Pod");
+        let schema = Library::default().schema_of("v1", "Pod");
         let containers = at(&schema.root, "spec.containers");
         assert_eq!(containers.fact.patch, PatchStrategy::Merge);
         assert!(matches!(at(&schema.root, "spec.containers.ports.containerPort").kind, Type::Int32));
@@ -185,8 +144,8 @@ mod tests {
     #[test]
     fn kinds_share_their_definitions() {
         let library = Library::default();
-        let pod = library.schema_of::<Pod>("v1", "Pod");
-        let deployment = library.schema_of::<Deployment>("apps/v1", "Deployment");
+        let pod = library.schema_of("v1", "Pod");
+        let deployment = library.schema_of("apps/v1", "Deployment");
         let (Type::Struct(a), Type::Struct(b)) =
             (&at(&pod.root, "spec").kind, &at(&deployment.root, "spec.template.spec").kind)
         else {

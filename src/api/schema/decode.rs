@@ -244,7 +244,6 @@ fn json_error(bytes: &[u8], error: &serde_json::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::{Pod, Secret};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -252,7 +251,7 @@ mod tests {
     use crate::api::schema::Library;
 
     fn pod() -> Schema {
-        Library::default().schema_of::<Pod>("v1", "Pod")
+        Library::default().schema_of("v1", "Pod")
     }
 
     fn strict(body: &str) -> Result<Value, String> {
@@ -379,7 +378,7 @@ mod tests {
 
     #[test]
     fn bytes_are_base64() {
-        let schema = Library::default().schema_of::<Secret>("v1", "Secret");
+        let schema = Library::default().schema_of("v1", "Secret");
         let body = br#"{"data":{"a":"YQ==","b":"?"}}"#;
         let status = decode(body, Format::Json, &schema, FieldValidation::Warn).unwrap_err();
         assert!(status.message.ends_with("illegal base64 data at input byte 0"), "{status}");

@@ -1,9 +1,9 @@
 //! Compact schemas of kinds: which fields there are, of what type, and how their lists merge.
 //! Strict decoding, strategic merge patches and field ownership go by them.
 //!
-//! A [`Library`] builds a kind's schema when it is first asked for, from the kind's schemars
-//! schema and the table in [`facts`]. Definitions and field names are shared between kinds, and
-//! descriptions are dropped: all built-in kinds together take some hundred kilobytes.
+//! A [`Library`] builds a kind's schema when it is first asked for, from the table of messages that
+//! the protobuf form goes by and the one in [`facts`]. Definitions and field names are shared between
+//! kinds: all built-in ones together take some hundred kilobytes.
 
 mod build;
 mod decode;
@@ -99,7 +99,7 @@ impl Type {
 /// A structure with declared fields. Definitions may refer to themselves, hence the late filling.
 #[derive(Debug)]
 pub struct Struct {
-    /// Full name, such as `io.k8s.api.core.v1.PodSpec`.
+    /// Its name, such as `core.v1.PodSpec`.
     pub definition: Box<str>,
     /// Whether appliers own values of it only as a whole.
     pub atomic: bool,

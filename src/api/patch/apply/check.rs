@@ -155,14 +155,13 @@ fn go_type(value: &Value) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::apps::v1::Deployment;
     use serde_json::json;
 
     use super::*;
     use crate::api::schema::{Library, Schema, Struct};
 
     fn deployment() -> Schema {
-        Library::default().schema_of::<Deployment>("apps/v1", "Deployment")
+        Library::default().schema_of("apps/v1", "Deployment")
     }
 
     fn problem(mut config: Value) -> String {

@@ -98,7 +98,6 @@ impl ListMerger<'_> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Pod;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -106,7 +105,7 @@ mod tests {
     use crate::api::schema::{Library, Schema};
 
     fn pod() -> Schema {
-        Library::default().schema_of::<Pod>("v1", "Pod")
+        Library::default().schema_of("v1", "Pod")
     }
 
     fn spec(live: Value, config: Value) -> Value {

@@ -48,14 +48,13 @@ fn find_atomic(place: Place<'_>, value: &Value, path: &str, found: &mut Vec<Stri
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::apps::v1::Deployment;
     use serde_json::json;
 
     use super::*;
     use crate::api::schema::Library;
 
     fn merged(live: Value, configuration: Value) -> Result<Value, String> {
-        merge_unowned(&Library::default().schema_of::<Deployment>("apps/v1", "Deployment"), &live, configuration)
+        merge_unowned(&Library::default().schema_of("apps/v1", "Deployment"), &live, configuration)
     }
 
     fn with_container(container: Value) -> Value {
