@@ -17,7 +17,7 @@ import usage
 import writes
 from host import Host
 from pods import Pods
-from wire import Target
+from wire import Connection, Target
 
 DAY_S = 24 * 3600
 STARTS = 5
@@ -57,10 +57,18 @@ def idle(host, table, options):
         cpu, written = usage.cpu_seconds(server.pid) - cpu, usage.bytes_written(server.pid) - written
         sizes = usage.memory(server.pid)
         charged = usage.cgroup_memory(host.cgroup + "-server")
+        connection = Connection(Target.of_kubeconfig(server.kubeconfig))
+        grown = []
+        for fetch in (objects.explain, objects.documents):
+            fetch(connection)
+            time.sleep(options.settle)
+            grown.append(usage.anonymous(server.pid) - sizes["Anonymous"])
     table.row("idle memory, server + agent, whole cgroup", 50, charged / 1e6, "MB")
     table.row("  its proportional set (PSS)", None, sizes["Pss"] / 1e6, "MB")
     table.row("  of that anonymous", None, sizes["Anonymous"] / 1e6, "MB")
     table.row("  its resident set (RSS)", None, sizes["Rss"] / 1e6, "MB")
+    table.row("anonymous memory more after kubectl explain", 3, grown[0] / 1e6, "MB")
+    table.row("  after every OpenAPI document was fetched", 3, grown[1] / 1e6, "MB")
     table.row("idle processor time", 0.3, 100 * cpu / took, "% of a core")
     table.row("idle writes", 5, written / took * DAY_S / 1e6, "MB/day", f"{written / 1e3:.0f} kB in {took:.0f} s")
 
@@ -158,6 +166,10 @@ def objects_and_requests(host, table, options):
         beside(table, f"memory with {objects.PODS} pods (RSS)", [size[1] / 1e6 for size in sizes], "MB")
         for form, measured in objects.lists(targets).items():
             beside(table, f"list of {objects.PODS} pods, {form}", [1e3 * seconds for seconds in measured], "ms")
+        served = [objects.served_definitions(target) for target in targets]
+        medians = [1e3 * statistics.median(times) for times in served]
+        beside(table, "a custom resource definition served, median", medians, "ms")
+        beside(table, f"  the worst of {objects.DEFINITIONS}", [1e3 * times[-1] for times in served], "ms")
         fans = [objects.fan_out(target) for target in targets]
         beside(table, f"a change at {objects.WATCHERS} watchers, median", [1e3 * fan[0] for fan in fans], "ms")
         beside(table, f"a change at {objects.WATCHERS} watchers, last", [1e3 * fan[1] for fan in fans], "ms")

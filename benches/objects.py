@@ -17,6 +17,8 @@ PAGE = 500
 WATCHERS = 1_000
 CHANGES = 11
 LISTS = 5
+DEFINITIONS = 20
+DEFINITION_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 LOADS = (("creates", writes.ConfigMaps), ("patches", writes.Patches), ("gets", writes.Gets))
 CROWD = "/api/v1/namespaces/crowd/pods"
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
@@ -144,6 +146,58 @@ def available(stream):
     except ssl.SSLWantReadError:
         pass
     return received
+
+
+def served_definitions(target):
+    """Seconds from the answer to the creation of a custom resource definition until lists of its kind succeed,
+    in order."""
+    connection = Connection(target)
+    times = []
+    for number in range(DEFINITIONS):
+        connection.request("POST", DEFINITION_PATH, definition(number))
+        began = time.monotonic()
+        while not answers(connection, f"/apis/bench.example.com/v1/namespaces/default/gadget{number}s"):
+            if time.monotonic() > began + 30:
+                raise RuntimeError("a custom resource is not served")
+        times.append(time.monotonic() - began)
+    for number in range(DEFINITIONS):
+        connection.request("DELETE", f"{DEFINITION_PATH}/gadget{number}s.bench.example.com")
+    return sorted(times)
+
+
+def definition(number):
+    """A custom resource definition."""
+    plural = f"gadget{number}s"
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"plural": plural, "singular": plural[:-1], "kind": f"Gadget{number}", "listKind": f"Gadget{number}List"}
+    spec = {"group": "bench.example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+    kind = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    return json.dumps({**kind, "metadata": {"name": f"{plural}.bench.example.com"}, "spec": spec})
+
+
+def answers(connection, path):
+    try:
+        connection.request("GET", path)
+        return True
+    except RuntimeError as error:
+        if ": 404 " not in str(error):
+            raise
+        return False
+
+
+def explain(connection):
+    """Fetches what `kubectl explain pod` does."""
+    index = json.loads(connection.request("GET", "/openapi/v3"))
+    connection.request("GET", index["paths"]["api/v1"]["serverRelativeURL"])
+
+
+def documents(connection):
+    """Fetches every OpenAPI document."""
+    index = json.loads(connection.request("GET", "/openapi/v3"))
+    for entry in index["paths"].values():
+        connection.request("GET", entry["serverRelativeURL"])
+    connection.request("GET", "/openapi/v2")
 
 
 def resident(pids):

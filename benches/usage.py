@@ -50,6 +50,10 @@ def cgroup_memory(name):
     return total
 
 
+def anonymous(pid):
+    return memory(pid)["Anonymous"]
+
+
 def cpu_seconds(pid):
     """Processor time of all threads; the clock's id is what clock_getcpuclockid(3) would return."""
     return time.clock_gettime((~pid << 3) | 2)

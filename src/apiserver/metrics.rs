@@ -4,12 +4,16 @@
 use std::{sync::Arc, time::Duration};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, text},
+    metrics::{MetricType, TypedMetric, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use serde_json::Value;
 
-use crate::apiserver::{attributes::Attributes, cache::Caches, fairness};
+use crate::{
+    api::{kinds::api_service, meta},
+    apiserver::{aggregator::API_SERVICES, attributes::Attributes, cache::Caches, fairness, reader::Reader},
+};
 
 /// Seconds; from the cost of a cached read to that of a slow disk.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -38,6 +42,35 @@ struct ObjectLabels {
     resource: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiServiceLabels {
+    name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnavailableLabels {
+    name: String,
+    reason: String,
+}
+
+/// A counter that is registered under its whole name, because a gauge has the name without `_total`.
+#[derive(Debug, Default)]
+struct Total(Counter);
+
+impl TypedMetric for Total {
+    const TYPE: MetricType = MetricType::Counter;
+}
+
+impl EncodeMetric for Total {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        encoder.encode_gauge(&i64::try_from(self.0.get()).unwrap_or(i64::MAX))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
 /// Counters of the API server.
 pub struct Metrics {
     registry: Registry,
@@ -47,6 +80,8 @@ pub struct Metrics {
     watchers: Gauge,
     objects: Family<ObjectLabels, Gauge>,
     refused: Counter,
+    unavailable: Family<ApiServiceLabels, Gauge>,
+    became_unavailable: Family<UnavailableLabels, Total>,
     /// Of priority and fairness.
     pub fairness: fairness::metrics::Metrics,
 }
@@ -74,6 +109,8 @@ impl Default for Metrics {
             watchers: Gauge::default(),
             objects: Family::default(),
             refused: Counter::default(),
+            unavailable: Family::default(),
+            became_unavailable: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("apiserver_request", "Requests by verb, resource and answer", metrics.requests.clone());
@@ -85,6 +122,10 @@ impl Default for Metrics {
         registry.register("apiserver_storage_objects", "Objects by resource", metrics.objects.clone());
         let help = "Requests refused because too many were being served";
         registry.register("apiserver_dropped_requests", help, metrics.refused.clone());
+        let help = "Whether an APIService is unavailable";
+        registry.register("aggregator_unavailable_apiservice", help, metrics.unavailable.clone());
+        let help = "How often an APIService became unavailable, and why";
+        registry.register("aggregator_unavailable_apiservice_total", help, metrics.became_unavailable.clone());
         metrics
     }
 }
@@ -125,6 +166,21 @@ impl Metrics {
         Watching(self.watchers.clone())
     }
 
+    /// Counts that an APIService which was available is so no more.
+    pub fn became_unavailable(&self, name: &str, reason: &str) {
+        let labels = UnavailableLabels { name: name.to_owned(), reason: reason.to_owned() };
+        self.became_unavailable.get_or_create(&labels).0.inc();
+    }
+
+    fn count_unavailable(&self, caches: &Caches) {
+        self.unavailable.clear();
+        for object in caches.list(API_SERVICES, None) {
+            let Ok(object) = serde_json::from_slice::<Value>(&object) else { continue };
+            let labels = ApiServiceLabels { name: meta::name(&object).to_owned() };
+            self.unavailable.get_or_create(&labels).set(i64::from(!api_service::is_available(&object)));
+        }
+    }
+
     /// The text.
     pub fn render(&self, caches: &Arc<Caches>) -> String {
         for cache in caches.all() {
@@ -134,6 +190,7 @@ impl Metrics {
             let count = i64::try_from(cache.len()).unwrap_or(i64::MAX);
             self.objects.get_or_create(&ObjectLabels { resource }).set(count);
         }
+        self.count_unavailable(caches);
         let mut out = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut out, &self.registry);

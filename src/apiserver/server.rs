@@ -77,6 +77,8 @@ pub struct Components {
     pub converter: Arc<Converter>,
     /// `host:port` at which clients reach the server.
     pub address: String,
+    /// Returns memory that a burst of work needed, and that is free again, to the system.
+    pub trim: fn(),
 }
 
 /// The server. Cheap to clone.
@@ -108,7 +110,7 @@ impl ApiServer {
         let fairness = Arc::new(Fairness::new(caches.clone(), metrics.fairness.clone()));
         let registry = Registry::new(store, caches, admission, allocator, metrics.clone(), converter);
         let mut handlers = parts.handlers;
-        let openapi = Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION));
+        let openapi = Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION, parts.trim));
         handlers.path("/openapi", openapi.clone());
         let (health, rendering) = (Health::default(), Lane::new(RENDERING_LIMIT));
         let statuses = ComponentStatuses::new(health.clone(), rendering.clone());

@@ -158,6 +158,7 @@ async fn build(
         way,
         converter,
         address,
+        trim: crate::sys::allocator::give_back,
     };
     let api = ApiServer::new(components);
     // The join endpoint keeps what it knows of nodes in the API that it is a part of.

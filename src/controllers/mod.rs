@@ -17,6 +17,7 @@ mod bootstrap_token;
 mod certificates;
 mod deployment;
 mod endpoints;
+mod finalizer;
 mod garbage;
 pub mod keys;
 mod kubernetes_service;
@@ -34,6 +35,7 @@ mod resource_quota;
 mod root_ca;
 mod service_account;
 mod service_addresses;
+mod service_cidrs;
 mod storage_protection;
 mod taint_eviction;
 
@@ -99,6 +101,7 @@ pub fn start(context: &Context) -> Vec<&'static str> {
     let mut supervisor = Starting { supervisor: context.informers.supervisor(), names: Vec::new() };
     supervisor.spawn("kubernetes service", kubernetes_service::run(context.clone()));
     supervisor.spawn("service addresses", service_addresses::run(context.clone()));
+    supervisor.spawn("service CIDR controller", service_cidrs::run(context.clone()));
     supervisor.spawn("service account controller", service_account::run(context.clone()));
     supervisor.spawn("root CA publisher", root_ca::run(context.clone()));
     supervisor.spawn("node IPAM controller", node_ipam::run(context.clone()));

@@ -1,6 +1,6 @@
-//! What the addresses of services look like as objects (KEP-1880): the ServiceCIDR `kubernetes`, which
-//! is the cluster's service networks, and an IPAddress for each address that a service has. The server's
-//! allocator needs neither: they are for people and tools to read, and follow the services.
+//! What the addresses of services look like as objects (KEP-1880): an IPAddress for each address that a
+//! service has. The server's allocator does not need them: they are for people and tools to read, and
+//! follow the services.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,19 +8,17 @@ use std::{
     sync::Arc,
 };
 
-use ipnet::IpNet;
 use k8s_openapi::{
     api::{
         core::v1::Service,
-        networking::v1::{IPAddress, IPAddressSpec, ParentReference, ServiceCIDR, ServiceCIDRSpec},
+        networking::v1::{IPAddress, IPAddressSpec, ParentReference},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, PostParams, Preconditions},
 };
-use serde_json::json;
 
 use crate::{
     client::{
@@ -31,8 +29,6 @@ use crate::{
     controllers::{Context, ignore_not_found, is_conflict},
 };
 
-/// Name of the ServiceCIDR of the cluster's own networks.
-const DEFAULT_NETWORKS: &str = "kubernetes";
 const FAMILY_LABEL: &str = "ipaddress.kubernetes.io/ip-family";
 const MANAGER_LABEL: &str = "ipaddress.kubernetes.io/managed-by";
 /// Who manages addresses of services, in that label.
@@ -40,33 +36,32 @@ const MANAGER: &str = "ipallocator.k8s.io";
 /// Addresses worked on at once.
 const WIDTH: usize = 4;
 
+/// Whether an address is one of a service.
+pub(super) fn is_managed(object: &IPAddress) -> bool {
+    object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGER_LABEL)).is_some_and(|by| by == MANAGER)
+}
+
 pub(super) async fn run(context: Context) {
-    // Keys are addresses, and the name of the networks.
-    let queue: WorkQueue<String> = WorkQueue::new();
+    let queue: WorkQueue<IpAddr> = WorkQueue::new();
     let services = context.informers.of::<Service>();
     let addresses = context.informers.of::<IPAddress>();
-    let networks = context.informers.of::<ServiceCIDR>();
     let owners = Arc::new(Owners::default());
     let (nudged, known) = (queue.clone(), owners.clone());
     services.on_change(move |delta| {
         let object = delta.latest();
         let held = if delta.new.is_none() { BTreeSet::new() } else { held(object) };
         let changed = known.set(ObjectKey::of(&**object), held);
-        changed.into_iter().for_each(|address| nudged.add(address.to_string()));
+        changed.into_iter().for_each(|address| nudged.add(address));
     });
     let nudged = queue.clone();
     addresses.on_change(move |delta| {
-        nudged.add(delta.latest().metadata.name.clone().unwrap_or_default());
+        let name = delta.latest().metadata.name.as_deref().unwrap_or_default();
+        name.parse().into_iter().for_each(|address| nudged.add(address));
     });
-    let nudged = queue.clone();
-    networks.on_change(move |_| nudged.add(DEFAULT_NETWORKS.to_owned()));
     services.synced().await;
     addresses.synced().await;
-    networks.synced().await;
-    queue.add(DEFAULT_NETWORKS.to_owned());
-    let keeper = Keeper { client: context.own_client.clone(), networks, addresses, owners };
-    let cidrs = &context.config.service_cidrs;
-    queue.run("service addresses", WIDTH, |key| keeper.reconcile(key, cidrs)).await;
+    let keeper = Keeper { client: context.own_client.clone(), addresses, owners };
+    queue.run("service addresses", WIDTH, |address| keeper.reconcile(address)).await;
 }
 
 /// Which service has which addresses.
@@ -108,7 +103,6 @@ impl Owners {
 
 struct Keeper {
     client: Client,
-    networks: Informer<ServiceCIDR>,
     addresses: Informer<IPAddress>,
     owners: Arc<Owners>,
 }
@@ -123,19 +117,11 @@ enum Step {
 }
 
 impl Keeper {
-    async fn reconcile(&self, key: String, cidrs: &[IpNet]) -> kube::Result<Outcome> {
-        let kept = match key.parse() {
-            Ok(address) => self.keep_address(address).await,
-            Err(_) => self.keep_networks(cidrs).await,
-        };
-        kept.map(|()| Outcome::Done)
-    }
-
-    async fn keep_address(&self, address: IpAddr) -> kube::Result<()> {
+    async fn reconcile(&self, address: IpAddr) -> kube::Result<Outcome> {
         let name = address.to_string();
         let found = self.addresses.get(&ObjectKey::new("", &*name));
         let wanted = self.owners.of(address).map(|owner| object(address, &owner));
-        let Some(step) = plan(wanted.as_ref(), found.as_deref()) else { return Ok(()) };
+        let Some(step) = plan(wanted.as_ref(), found.as_deref()) else { return Ok(Outcome::Done) };
         let api: Api<IPAddress> = Api::all(self.client.clone());
         if matches!(step, Step::Delete | Step::Replace) {
             let uid = found.as_ref().and_then(|found| found.metadata.uid.clone());
@@ -146,30 +132,12 @@ impl Keeper {
         if let (Step::Create | Step::Replace, Some(wanted)) = (step, wanted) {
             no_conflict(api.create(&PostParams::default(), &wanted).await)?;
         }
-        Ok(())
-    }
-
-    /// The networks are those that the server was started with. What an operator has put in their place is
-    /// left alone.
-    async fn keep_networks(&self, cidrs: &[IpNet]) -> kube::Result<()> {
-        let api: Api<ServiceCIDR> = Api::all(self.client.clone());
-        let Some(found) = self.networks.get(&ObjectKey::new("", DEFAULT_NETWORKS)) else {
-            return no_conflict(api.create(&PostParams::default(), &networks(cidrs)).await);
-        };
-        let conditions = found.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-        if conditions.iter().any(|condition| condition.type_ == "Ready") || found.spec != networks(cidrs).spec {
-            return Ok(());
-        }
-        let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
-        let ready = json!({"type": "Ready", "status": "True", "reason": "", "lastTransitionTime": now.to_string(),
-                           "message": "Kubernetes default Service CIDR is ready"});
-        let patch = Patch::Merge(json!({"status": {"conditions": [ready]}}));
-        ignore_not_found(api.patch_status(DEFAULT_NETWORKS, &PatchParams::default(), &patch).await).map(drop)
+        Ok(Outcome::Done)
     }
 }
 
 /// Somebody who was quicker is heard of through the watch.
-fn no_conflict<T>(result: kube::Result<T>) -> kube::Result<()> {
+pub(super) fn no_conflict<T>(result: kube::Result<T>) -> kube::Result<()> {
     match result {
         Err(error) if !is_conflict(&error) => Err(error),
         _ => Ok(()),
@@ -185,12 +153,9 @@ fn held(service: &Service) -> BTreeSet<IpAddr> {
 
 /// The step from what is there to what should be. Objects that are not of this manager are left alone.
 fn plan(wanted: Option<&IPAddress>, found: Option<&IPAddress>) -> Option<Step> {
-    let is_ours = |object: &IPAddress| {
-        object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGER_LABEL)).is_some_and(|by| by == MANAGER)
-    };
     match (wanted, found) {
         (Some(_), None) => Some(Step::Create),
-        (_, Some(found)) if !is_ours(found) => None,
+        (_, Some(found)) if !is_managed(found) => None,
         (None, Some(_)) => Some(Step::Delete),
         (Some(wanted), Some(found)) => (wanted.spec != found.spec).then_some(Step::Replace),
         (None, None) => None,
@@ -214,14 +179,6 @@ fn object(address: IpAddr, owner: &ObjectKey) -> IPAddress {
                 name: owner.name.clone(),
             },
         },
-    }
-}
-
-fn networks(cidrs: &[IpNet]) -> ServiceCIDR {
-    ServiceCIDR {
-        metadata: ObjectMeta { name: Some(DEFAULT_NETWORKS.to_owned()), ..ObjectMeta::default() },
-        spec: Some(ServiceCIDRSpec { cidrs: Some(cidrs.iter().map(|cidr| cidr.trunc().to_string()).collect()) }),
-        status: None,
     }
 }
 

@@ -10,6 +10,12 @@ use super::kind::CustomKind;
 /// What every object has beside what its kind says.
 const COMMON: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
+/// How upstream describes these in an object inside another one.
+const EMBEDDED_API_VERSION: &str = "apiVersion defines the versioned schema of this representation of an object. More \
+     info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
+const EMBEDDED_KIND: &str = "kind is a string value representing the type of this object. In CamelCase. More info: \
+     https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+
 /// Adds the definition of `kind` to a generator, and gives a reference to it.
 pub fn define(kind: &CustomKind, generator: &mut SchemaGenerator) -> schemars::Schema {
     let common = common_properties(generator);
@@ -34,9 +40,15 @@ fn document(kind: &CustomKind, common: Map<String, Value>) -> Value {
     let pointer = format!("/spec/versions/{version}/schema/openAPIV3Schema");
     let mut schema = parsed.pointer(&pointer).cloned().unwrap_or_else(|| json!({"type": "object"}));
     let Some(fields) = schema.as_object_mut() else { return json!({"type": "object"}) };
+    let mut embedded = common.clone();
+    embedded["apiVersion"]["description"] = EMBEDDED_API_VERSION.into();
+    embedded["kind"]["description"] = EMBEDDED_KIND.into();
     for_each_schema(fields, &mut |nested| {
+        if nested.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+            nested.entry("anyOf").or_insert_with(|| json!([{"type": "integer"}, {"type": "string"}]));
+        }
         if nested.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
-            declare(nested, &common);
+            declare(nested, &embedded);
             let required = nested.entry("required").or_insert_with(|| json!([]));
             for name in ["kind", "apiVersion"] {
                 if let Some(required) = required.as_array_mut().filter(|required| !required.contains(&name.into())) {

@@ -97,6 +97,12 @@ fn conditions(service: &APIService) -> &[APIServiceCondition] {
     service.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default()
 }
 
+/// Whether requests for the group version of an untyped APIService get through, as far as is known.
+pub fn is_available(service: &Value) -> bool {
+    let conditions = service.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| condition["type"] == AVAILABLE && condition["status"] == "True")
+}
+
 /// `True`, or `False (FailedDiscoveryCheck)`.
 fn available(service: &APIService) -> String {
     let Some(condition) = conditions(service).iter().find(|condition| condition.type_ == AVAILABLE) else {

@@ -10,7 +10,10 @@ use super::{
     target::Target,
     way::{Wanted, Way},
 };
-use crate::apiserver::{discovery::classic::group_version, openapi::Compressed};
+use crate::apiserver::{
+    discovery::classic::group_version,
+    openapi::{Compressed, remote::V3},
+};
 
 /// The forms of aggregated discovery that are understood.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
@@ -24,8 +27,8 @@ pub struct Heard {
     pub resources: Vec<Value>,
     /// Whether the server was heard when it was last asked.
     pub is_current: bool,
-    /// Where its OpenAPI document of version 3 is, if it has one.
-    pub v3_url: Option<String>,
+    /// Where its OpenAPI document of version 3 is.
+    pub v3: V3,
     /// Its whole OpenAPI document of version 2, if it has one.
     pub v2: Option<Arc<Compressed>>,
     /// Tag of the aggregated document that `resources` come from; empty for none.
@@ -41,9 +44,9 @@ pub async fn ask(way: &Way, target: &Target, before: Heard) -> Heard {
             return Heard { is_current: false, ..before };
         }
     };
-    let v3_url = v3_url(way, target).await;
+    let v3 = v3(way, target).await.unwrap_or(before.v3);
     let v2 = v2(way, target, before.v2).await;
-    Heard { resources, is_current: true, v3_url, v2, etag }
+    Heard { resources, is_current: true, v3, v2, etag }
 }
 
 /// What is shown of a server that does not answer: that it is there.
@@ -156,14 +159,18 @@ fn response_kind(resource: &Value, target: &Target) -> Value {
     json!({"group": own("group", &target.group), "version": own("version", &target.version), "kind": resource["kind"]})
 }
 
-async fn v3_url(way: &Way, target: &Target) -> Option<String> {
+/// Where the document of version 3 is; `None` if the server does not say.
+async fn v3(way: &Way, target: &Target) -> Option<V3> {
     let answer = way.get(target, Wanted { path: "/openapi/v3", accept: JSON, etag: "" }).await.ok()?;
+    if answer.status() == StatusCode::NOT_FOUND {
+        return Some(V3::Missing);
+    }
     let index: Value = serde_json::from_slice(answer.body()).ok().filter(|_| answer.status() == StatusCode::OK)?;
     let prefix = if target.group.is_empty() { "api" } else { "apis" };
     let path = format!("{prefix}/{}", group_version(&target.group, &target.version));
-    let url = index.get("paths")?.get(path)?.get("serverRelativeURL")?.as_str()?;
+    let url = index["paths"][path]["serverRelativeURL"].as_str().unwrap_or_default();
     // Nobody is sent elsewhere by it.
-    url.starts_with("/openapi/v3/").then(|| url.to_owned())
+    Some(if url.starts_with("/openapi/v3/") { V3::At(url.to_owned()) } else { V3::Unknown })
 }
 
 async fn v2(way: &Way, target: &Target, before: Option<Arc<Compressed>>) -> Option<Arc<Compressed>> {

@@ -15,7 +15,7 @@ use super::{
     target::Target,
 };
 use crate::{
-    api::{Status, kind::GroupResource, meta},
+    api::{Status, kind::GroupResource, kinds::api_service, meta},
     apiserver::{
         nodes::endpoints,
         reader::Reader,
@@ -150,6 +150,9 @@ impl Aggregator {
             Ok(object)
         };
         let written = self.registry.modify(&own::call(&attributes, &kind, &warnings), Endpoint::Status, write).await;
+        if written.is_ok() && !verdict.is_available && api_service::is_available(&current) {
+            self.registry.metrics().became_unavailable(name, verdict.reason);
+        }
         match written {
             Ok(_) => tracing::debug!(name, reason = verdict.reason, "availability of an API service changed"),
             Err(status) if status.code() == 404 => {}

@@ -88,7 +88,15 @@ impl Aggregator {
         } else {
             group_version(&attributes.path)?
         };
-        targets.get(&group_version).cloned()
+        let target = targets.get(&group_version)?;
+        let is_own = attributes.path.starts_with(OPENAPI) && self.converts(target);
+        (!is_own).then(|| target.clone())
+    }
+
+    /// Whether this server makes the target's OpenAPI document of version 3.
+    fn converts(&self, target: &Target) -> bool {
+        let known = self.known.lock();
+        known.get(&target.name).is_some_and(|known| show(target, known.heard.clone()).1.is_converted())
     }
 
     /// How servers behind this one are reached.
@@ -144,8 +152,11 @@ fn show(target: &Target, heard: Heard) -> (Remote, RemoteDocument) {
         is_current: heard.is_current,
     };
     let path = target.path().trim_start_matches('/').to_owned();
-    (remote, RemoteDocument { path, v3_url: heard.v3_url, v2: heard.v2 })
+    (remote, RemoteDocument { path, v3: heard.v3, v2: heard.v2 })
 }
+
+/// Where documents of version 3 are.
+const OPENAPI: &str = "/openapi/v3/";
 
 /// Group and version of a path that is no resource: that of the version itself, or of its OpenAPI
 /// document.

@@ -1,19 +1,22 @@
-//! Service addresses of one family: a network whose addresses are given out by number.
+//! The addresses of one network, which are given out by number.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::IpNet;
 
-use super::range::{Error, Range};
+use super::range::{Band, Error};
 
 /// Most addresses that are given out of one network, however large it is.
 const LIMIT: u128 = 1 << 20;
 
-/// The addresses of one network.
-#[derive(Debug)]
+/// The addresses of one network. Networks may overlap, so who has which is not known here.
+#[derive(Debug, Clone, Copy)]
 pub struct Addresses {
     network: IpNet,
-    range: Range,
+    band: Band,
 }
 
 impl Addresses {
@@ -24,7 +27,7 @@ impl Addresses {
         let all = 1_u128.checked_shl(bits).unwrap_or(LIMIT).min(LIMIT);
         let edges = if network.addr().is_ipv4() { 2 } else { 1 };
         let size = u32::try_from(all.saturating_sub(edges)).unwrap_or_default();
-        Self { network, range: Range::of_addresses(size) }
+        Self { network, band: Band::of_addresses(size) }
     }
 
     /// The network.
@@ -32,28 +35,15 @@ impl Addresses {
         self.network
     }
 
-    /// Takes exactly this address.
-    pub fn take(&mut self, address: IpAddr) -> Result<(), Error> {
-        let number = self.number(address).ok_or(Error::OutOfRange)?;
-        self.range.take(number)
+    /// Whether the address may be given.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.number(address).is_some_and(|number| self.band.contains(number))
     }
 
-    /// Takes a free address.
-    pub fn choose(&mut self, seed: u32) -> Result<IpAddr, Error> {
-        let number = self.range.choose(seed)?;
+    /// An address that is not taken; see [`Band::choose`].
+    pub fn choose(&self, seed: u32, taken: &BTreeSet<IpAddr>) -> Result<IpAddr, Error> {
+        let number = self.band.choose(seed, |number| taken.contains(&self.address(number)))?;
         Ok(self.address(number))
-    }
-
-    /// Gives an address back; one of another network is ignored.
-    pub fn release(&mut self, address: IpAddr) {
-        if let Some(number) = self.number(address) {
-            self.range.release(number);
-        }
-    }
-
-    /// Gives all addresses back.
-    pub fn clear(&mut self) {
-        self.range.clear();
     }
 
     fn number(&self, address: IpAddr) -> Option<u32> {
@@ -81,19 +71,19 @@ mod tests {
 
     #[test]
     fn the_edges_of_a_network_are_not_given() {
-        let mut addresses = Addresses::new("10.43.0.0/24".parse().unwrap());
-        assert_eq!(addresses.take("10.43.0.0".parse().unwrap()), Err(Error::OutOfRange));
-        assert_eq!(addresses.take("10.43.0.255".parse().unwrap()), Err(Error::OutOfRange));
-        assert_eq!(addresses.take("10.43.0.1".parse().unwrap()), Ok(()));
-        assert_eq!(addresses.take("10.43.1.1".parse().unwrap()), Err(Error::OutOfRange));
-        assert_eq!(addresses.take("fd00::1".parse().unwrap()), Err(Error::OutOfRange));
+        let addresses = Addresses::new("10.43.0.0/24".parse().unwrap());
+        let contains = |address: &str| addresses.contains(address.parse().unwrap());
+        assert!(contains("10.43.0.1") && contains("10.43.0.254"));
+        for address in ["10.43.0.0", "10.43.0.255", "10.43.1.1", "fd00::1"] {
+            assert!(!contains(address), "{address}");
+        }
     }
 
     #[test]
     fn chosen_addresses_are_of_the_network() {
         for network in ["10.43.0.0/16", "fd00:43::/112", "fd00:43::/64"] {
             let network: IpNet = network.parse().unwrap();
-            let address = Addresses::new(network).choose(12_345).unwrap();
+            let address = Addresses::new(network).choose(12_345, &BTreeSet::new()).unwrap();
             assert!(network.contains(&address), "{address} of {network}");
         }
     }

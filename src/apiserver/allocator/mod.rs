@@ -4,9 +4,10 @@
 
 pub mod addresses;
 pub mod families;
+pub mod networks;
 pub mod range;
 
-use std::{net::IpAddr, ops::RangeInclusive};
+use std::{collections::BTreeSet, net::IpAddr, ops::RangeInclusive};
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
@@ -14,8 +15,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use self::{
-    addresses::Addresses,
-    range::{Error, Range},
+    networks::Networks,
+    range::{Band, Error, Range},
 };
 use crate::{
     api::{
@@ -38,10 +39,11 @@ pub struct Allocator {
     state: Mutex<State>,
 }
 
-/// What is free, in each network and among the ports.
+/// What is taken, of the networks and among the ports.
 #[derive(Debug)]
 struct State {
-    networks: Vec<Addresses>,
+    networks: Networks,
+    addresses: BTreeSet<IpAddr>,
     ports: Range,
 }
 
@@ -49,15 +51,16 @@ impl Allocator {
     /// Nothing is allocated. `networks` holds one network, or one of each family, the default first.
     pub fn new(networks: &[IpNet], ports: RangeInclusive<u16>) -> Self {
         let size = u32::try_from(ports.len()).unwrap_or_default();
-        let networks = networks.iter().copied().map(Addresses::new).collect();
-        Self { ports, state: Mutex::new(State { networks, ports: Range::of_ports(size) }) }
+        let (networks, addresses) = (Networks::new(networks), BTreeSet::new());
+        Self { ports, state: Mutex::new(State { networks, addresses, ports: Range::new(Band::of_ports(size)) }) }
     }
 
     /// Forgets everything and takes what the stored services hold. Returns what two services claim,
     /// or what lies outside the ranges: those services keep it, but an operator should know.
     pub fn rebuild(&self, reader: &dyn Reader) -> Vec<String> {
         let mut state = self.state.lock();
-        state.networks.iter_mut().for_each(Addresses::clear);
+        state.networks.read(reader);
+        state.addresses.clear();
         state.ports.clear();
         let mut conflicts = Vec::new();
         for service in
@@ -65,8 +68,10 @@ impl Allocator {
         {
             let spec = service.spec.unwrap_or_default();
             for address in facts::cluster_ips(&spec) {
-                if let Err(error) = state.take_address(address) {
-                    conflicts.push(format!("service address {address} is {error}"));
+                if !state.addresses.insert(address) {
+                    conflicts.push(format!("service address {address} is {}", Error::Taken));
+                } else if !state.contains(address) {
+                    conflicts.push(format!("service address {address} is {}", Error::OutOfRange));
                 }
             }
             for port in numbers(&spec) {
@@ -81,13 +86,14 @@ impl Allocator {
     /// Completes a service that is about to be written: address families, cluster addresses, node
     /// ports. `old` is the stored service on an update: what it holds is not taken again. Errors
     /// with 422 in upstream's words when something asked for cannot be had; nothing is taken then.
-    pub fn allocate(&self, service: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    pub fn allocate(&self, service: &mut Value, old: Option<&Value>, reader: &dyn Reader) -> Result<(), Status> {
         let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let mut spec = spec_of(service)?;
         let held = old.map(spec_of).transpose()?.unwrap_or_default();
         let before = spec.clone();
         let mut taken = Taken::default();
         let mut state = self.state.lock();
+        state.networks.read(reader);
         let outcome = self.complete(&mut state, &mut spec, &held, &mut taken);
         if let Err(failure) = outcome {
             self.give_back(&mut state, taken);
@@ -123,7 +129,7 @@ impl Allocator {
     ) -> Result<(), Failure> {
         if facts::has_cluster_address(spec) {
             let configured: Vec<&str> =
-                state.networks.iter().map(|network| facts::family(network.network().addr())).collect();
+                state.networks.configured().iter().map(|network| facts::family(network.addr())).collect();
             let causes = families::complete(spec, &configured);
             if !causes.is_empty() {
                 return Err(Failure::Invalid(causes));
@@ -212,7 +218,7 @@ impl Allocator {
 
     fn give_back(&self, state: &mut State, taken: Taken) {
         for address in taken.addresses {
-            state.networks.iter_mut().for_each(|network| network.release(address));
+            state.addresses.remove(&address);
         }
         for port in taken.ports {
             if let Some(number) = port.checked_sub(*self.ports.start()) {
@@ -223,17 +229,25 @@ impl Allocator {
 }
 
 impl State {
-    fn take_address(&mut self, address: IpAddr) -> Result<(), Error> {
-        match self.networks.iter_mut().find(|network| network.network().addr().is_ipv4() == address.is_ipv4()) {
-            Some(network) => network.take(address),
-            None => Err(Error::OutOfRange),
-        }
+    fn contains(&self, address: IpAddr) -> bool {
+        self.networks.usable().iter().any(|network| network.contains(address))
     }
 
-    /// Networks of the address's family, as messages name them.
-    fn valid_range(&self, address: IpAddr) -> String {
-        let same = self.networks.iter().find(|network| network.network().addr().is_ipv4() == address.is_ipv4());
-        same.map(|network| network.network().to_string()).unwrap_or_default()
+    fn take_address(&mut self, address: IpAddr) -> Result<(), Error> {
+        if !self.contains(address) {
+            return Err(Error::OutOfRange);
+        }
+        if self.addresses.insert(address) { Ok(()) } else { Err(Error::Taken) }
+    }
+
+    /// Takes a free address of the first network of the family that has one.
+    fn choose_address(&mut self, family: &str) -> Result<IpAddr, Error> {
+        let usable = self.networks.usable().iter();
+        let networks = usable.filter(|network| facts::family(network.network().addr()) == family);
+        let chosen = networks.map(|network| network.choose(rand::random(), &self.addresses)).find_map(Result::ok);
+        let address = chosen.ok_or(Error::Full)?;
+        self.addresses.insert(address);
+        Ok(address)
     }
 }
 
@@ -268,13 +282,11 @@ fn allocate_addresses(
     let held = facts::cluster_ips(held);
     let mut all = facts::cluster_ips(spec);
     for address in all.iter().filter(|address| !held.contains(address)) {
-        state.take_address(*address).map_err(|error| address_failure(state, error, *address, &all))?;
+        state.take_address(*address).map_err(|error| address_failure(error, *address, &all))?;
         taken.addresses.push(*address);
     }
     for family in spec.ip_families.iter().flatten().skip(all.len()) {
-        let network = state.networks.iter_mut().find(|network| facts::family(network.network().addr()) == family);
-        let Some(network) = network else { continue };
-        let chosen = network.choose(rand::random()).map_err(|error| Failure::Exhausted("serviceIP", error))?;
+        let chosen = state.choose_address(family).map_err(|error| Failure::Exhausted("serviceIP", error))?;
         taken.addresses.push(chosen);
         all.push(chosen);
     }
@@ -285,13 +297,10 @@ fn allocate_addresses(
     Ok(())
 }
 
-fn address_failure(state: &State, error: Error, address: IpAddr, all: &[IpAddr]) -> Failure {
+fn address_failure(error: Error, address: IpAddr, all: &[IpAddr]) -> Failure {
     let why = match error {
-        Error::Taken => "provided IP is already allocated".to_owned(),
-        _ => format!(
-            "the provided IP ({address}) is not in the valid range. The range of valid IPs is {}",
-            state.valid_range(address)
-        ),
+        Error::Taken => "provided IP is already allocated",
+        _ => "the provided network does not match the current range",
     };
     let shown: Vec<String> = all.iter().map(IpAddr::to_string).collect();
     let detail = format!("failed to allocate IP {address}: {why}");

@@ -18,41 +18,68 @@ pub enum Error {
     Full,
 }
 
-/// Numbers from 0 to below a size, each free or taken.
-#[derive(Debug)]
-pub struct Range {
+/// Numbers from 0 to below a size, and which of them free choice prefers.
+#[derive(Debug, Clone, Copy)]
+pub struct Band {
     size: u32,
     /// First number of the upper band.
-    band: u32,
+    upper: u32,
     /// Numbers that free choice never takes.
     reserved: u32,
-    taken: BTreeSet<u32>,
 }
 
-impl Range {
+impl Band {
     /// A range of addresses; the first is reserved for explicit requests.
     pub fn of_addresses(size: u32) -> Self {
-        Self { size, band: (size / 16).clamp(16, 256).min(size), reserved: 1, taken: BTreeSet::new() }
+        Self { size, upper: (size / 16).clamp(16, 256).min(size), reserved: 1 }
     }
 
     /// A range of ports.
     pub fn of_ports(size: u32) -> Self {
-        Self { size, band: (size / 32).clamp(16, 128).min(size), reserved: 0, taken: BTreeSet::new() }
+        Self { size, upper: (size / 32).clamp(16, 128).min(size), reserved: 0 }
+    }
+
+    /// Whether the number is one of the range.
+    pub fn contains(&self, number: u32) -> bool {
+        number < self.size
+    }
+
+    /// A number that is not taken. `seed` is where the search begins: a random one spreads reuse, so that
+    /// clients of a service that is gone do not reach the next one.
+    pub fn choose(&self, seed: u32, is_taken: impl Fn(u32) -> bool) -> Result<u32, Error> {
+        let free_in = |low: u32, high: u32| {
+            let length = high.checked_sub(low).filter(|length| *length > 0)?;
+            let start = low + seed % length;
+            (start..high).chain(low..start).find(|number| !is_taken(*number))
+        };
+        free_in(self.upper, self.size).or_else(|| free_in(self.reserved, self.upper)).ok_or(Error::Full)
+    }
+}
+
+/// Numbers of which each is free or taken.
+#[derive(Debug)]
+pub struct Range {
+    band: Band,
+    taken: BTreeSet<u32>,
+}
+
+impl Range {
+    /// Nothing is taken.
+    pub fn new(band: Band) -> Self {
+        Self { band, taken: BTreeSet::new() }
     }
 
     /// Takes exactly this number.
     pub fn take(&mut self, number: u32) -> Result<(), Error> {
-        if number >= self.size {
+        if !self.band.contains(number) {
             return Err(Error::OutOfRange);
         }
         if self.taken.insert(number) { Ok(()) } else { Err(Error::Taken) }
     }
 
-    /// Takes a free number. `seed` is where the search begins: a random one spreads reuse, so that
-    /// clients of a service that is gone do not reach the next one.
+    /// Takes a free number; see [`Band::choose`].
     pub fn choose(&mut self, seed: u32) -> Result<u32, Error> {
-        let upper = self.free_in(self.band, self.size, seed);
-        let number = upper.or_else(|| self.free_in(self.reserved, self.band, seed)).ok_or(Error::Full)?;
+        let number = self.band.choose(seed, |number| self.taken.contains(&number))?;
         self.taken.insert(number);
         Ok(number)
     }
@@ -66,12 +93,6 @@ impl Range {
     pub fn clear(&mut self) {
         self.taken.clear();
     }
-
-    fn free_in(&self, low: u32, high: u32, seed: u32) -> Option<u32> {
-        let length = high.checked_sub(low).filter(|length| *length > 0)?;
-        let start = low + seed % length;
-        (start..high).chain(low..start).find(|number| !self.taken.contains(number))
-    }
 }
 
 #[cfg(test)]
@@ -82,7 +103,7 @@ mod tests {
 
     #[test]
     fn free_choice_takes_the_upper_band_first() {
-        let mut range = Range::of_addresses(254);
+        let mut range = Range::new(Band::of_addresses(254));
         for seed in 0..238 {
             assert!(range.choose(seed * 7).unwrap() >= 16);
         }
@@ -95,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_number_has_one_owner() {
-        let mut range = Range::of_ports(100);
+        let mut range = Range::new(Band::of_ports(100));
         assert_eq!(range.take(7), Ok(()));
         assert_eq!(range.take(7), Err(Error::Taken));
         assert_eq!(range.take(100), Err(Error::OutOfRange));
@@ -106,7 +127,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_number_is_given_twice(size in 1u32..400, seeds in proptest::collection::vec(any::<u32>(), 0..500)) {
-            let mut range = Range::of_ports(size);
+            let mut range = Range::new(Band::of_ports(size));
             let mut given = BTreeSet::new();
             for seed in seeds {
                 match range.choose(seed) {

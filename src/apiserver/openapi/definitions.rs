@@ -1,14 +1,19 @@
 //! Definitions: schemars documents in the shape that Kubernetes clients expect, with group, version
 //! and kind, and with merge facts as extensions.
 
+use std::{collections::BTreeSet, sync::LazyLock};
+
 use k8s_openapi::{
     api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding, policy::v1::Eviction},
-    apimachinery::pkg::apis::meta::v1 as metav1,
+    apimachinery::pkg::{apis::meta::v1 as metav1, version::Info},
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::Dialect;
+use super::{
+    Dialect,
+    facts::{Facts, ListFacts, Scope},
+};
 use crate::{
     api::{
         kind::Descriptor,
@@ -23,60 +28,97 @@ pub(super) const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 pub(super) const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 /// Name of the definition of the answer to a deletion.
 pub(super) const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+/// Name of the definition of what a watch sends.
+pub(super) const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
-const CORE_V1: &str = "io.k8s.api.core.v1.";
-/// Types of core/v1 whose `name` may be left out.
-const NAMELESS: [&str; 8] = [
-    "ConfigMapEnvSource",
-    "ConfigMapKeySelector",
-    "ConfigMapProjection",
-    "ConfigMapVolumeSource",
-    "LocalObjectReference",
-    "SecretEnvSource",
-    "SecretKeySelector",
-    "SecretProjection",
-];
+const JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
+/// What upstream's documents refer to for more about lists.
+const CONVENTIONS: &str = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+/// The one kind that kinds of another group consist of.
+const CLAIM: &str = "io.k8s.api.core.v1.PersistentVolumeClaim";
+const CORE_EVENT: &str = "io.k8s.api.core.v1.Event";
+/// Kinds that the core group has for what is not an object.
+const CORE_KINDS: [&str; 5] = ["APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "Status"];
 /// Where the generator puts definitions.
 const GENERATED: &str = "#/definitions/";
 
-/// Every definition that `kinds` and their subresources need, by name.
-pub(super) fn all(kinds: &[&Descriptor], dialect: Dialect) -> Map<String, Value> {
+/// Definitions that kinds need.
+pub(super) struct Definitions {
+    /// By name.
+    pub(super) all: Map<String, Value>,
+    /// The names of the kinds' own ones, in the order of the kinds.
+    pub(super) kinds: Vec<String>,
+}
+
+/// Every definition that `kinds`, their subresources and discovery need in a document of `scope`.
+pub(super) fn of(kinds: &[&Descriptor], dialect: Dialect, scope: Scope<'_>) -> Definitions {
     let mut generator = SchemaSettings::draft07().into_generator();
-    let mut kind_names = Vec::new();
-    for kind in kinds {
-        if let Some(name) = referred(&kind.strategy.schema(&mut generator).to_value()) {
-            kind_names.push((name, gvk(&kind.group, &kind.version, &kind.kind), *kind));
-        }
-    }
-    add::<metav1::DeleteOptions>(&mut generator);
-    add::<metav1::Status>(&mut generator);
-    add::<metav1::ListMeta>(&mut generator);
+    let name_of = |kind: &&Descriptor| referred(&kind.strategy.schema(&mut generator).to_value()).unwrap_or_default();
+    let names: Vec<String> = kinds.iter().map(name_of).collect();
     let mut bodies = add_bodies(kinds, &mut generator);
-    let mut definitions = generator.take_definitions(false);
-    for (name, definition) in &mut definitions {
-        shape(name, definition, dialect);
+    add_common(&mut generator);
+    let facts = Facts::read();
+    let mut all = generator.take_definitions(false);
+    for (name, definition) in &mut all {
+        shape(name, definition, dialect, &facts);
     }
-    definitions.insert(PATCH.into(), json!({"type": "object", "description": "A patch of an object's content."}));
-    for (name, gvk, kind) in kind_names {
+    for (name, kind) in names.iter().zip(kinds) {
         if kind.verbs.contains(&"list") {
-            definitions.insert(format!("{name}List"), list(&name, kind, dialect));
+            let list = list(name, kind, dialect, &all, facts.list(name));
+            all.insert(format!("{name}List"), list);
         }
-        bodies.push((name, gvk));
+        tell_selectable_fields(&mut all, name, kind);
+        bodies.push((name.clone(), gvk(&kind.group, &kind.version, &kind.kind)));
     }
     for (name, gvk) in bodies {
-        if let Some(definition) = definitions.get_mut(&name) {
+        if let Some(definition) = all.get_mut(&name) {
             definition["x-kubernetes-group-version-kind"] = json!([gvk]);
         }
     }
-    definitions
+    for name in CORE_KINDS {
+        if let Some(definition) = all.get_mut(&format!("{META}{name}")) {
+            definition["x-kubernetes-group-version-kind"] = json!([gvk("", "v1", name)]);
+        }
+    }
+    if let Some(claim) = all.get_mut(CLAIM) {
+        claim["x-kubernetes-group-version-kind"] = json!([gvk("", "v1", "PersistentVolumeClaim")]);
+    }
+    for name in ["DeleteOptions", "WatchEvent"] {
+        if let Some(definition) = all.get_mut(&format!("{META}{name}")) {
+            definition["x-kubernetes-group-version-kind"] = facts.everywhere(name, scope);
+        }
+    }
+    Definitions { all, kinds: names }
 }
 
-/// The name of a kind's definition.
-pub(super) fn name_of(kind: &Descriptor) -> String {
-    let mut generator = SchemaSettings::draft07().into_generator();
-    referred(&kind.strategy.schema(&mut generator).to_value()).unwrap_or_default()
+/// Removes the definitions that none of `values` leads to.
+pub(super) fn prune<'a>(definitions: &mut Map<String, Value>, values: impl Iterator<Item = &'a Value>) {
+    let mut used = BTreeSet::new();
+    let mut waiting = Vec::new();
+    values.for_each(|value| references(value, &mut waiting));
+    while let Some(name) = waiting.pop() {
+        if let (Some(definition), true) = (definitions.get(&name), used.insert(name)) {
+            references(definition, &mut waiting);
+        }
+    }
+    definitions.retain(|name, _| used.contains(name));
+}
+
+fn references(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            let pointer = fields.get("$ref").and_then(Value::as_str);
+            let prefixes = [Dialect::V2.definitions(), Dialect::V3.definitions()];
+            let name = pointer.and_then(|pointer| prefixes.iter().find_map(|prefix| pointer.strip_prefix(prefix)));
+            found.extend(name.map(str::to_owned));
+            fields.values().for_each(|value| references(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
 }
 
 /// The name of the definition of what a subresource takes and gives, where that is an object of
@@ -97,8 +139,31 @@ pub(super) fn gvk(group: &str, version: &str, kind: &str) -> Value {
     json!({"group": group, "version": version, "kind": kind})
 }
 
+/// What `field` of [`DELETE_OPTIONS`] is for. Parameters of the same name are for the same.
+pub(super) fn option_description(field: &str) -> &'static str {
+    static PROPERTIES: LazyLock<Value> = LazyLock::new(|| {
+        let mut generator = SchemaSettings::draft07().into_generator();
+        metav1::DeleteOptions::json_schema(&mut generator).to_value()["properties"].take()
+    });
+    PROPERTIES[field]["description"].as_str().unwrap_or_default()
+}
+
 fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
     generator.subschema_for::<T>();
+}
+
+/// What requests and answers of every kind consist of.
+fn add_common(generator: &mut SchemaGenerator) {
+    add::<metav1::DeleteOptions>(generator);
+    add::<metav1::ListMeta>(generator);
+    add::<metav1::Patch>(generator);
+    add::<metav1::Status>(generator);
+    add::<metav1::WatchEvent<Value>>(generator);
+    add::<metav1::APIGroup>(generator);
+    add::<metav1::APIGroupList>(generator);
+    add::<metav1::APIResourceList>(generator);
+    add::<metav1::APIVersions>(generator);
+    add::<Info>(generator);
 }
 
 fn add_bodies(kinds: &[&Descriptor], generator: &mut SchemaGenerator) -> Vec<(String, Value)> {
@@ -125,7 +190,10 @@ fn referred(schema: &Value) -> Option<String> {
     schema.get("$ref").and_then(Value::as_str).and_then(|pointer| pointer.rsplit('/').next()).map(str::to_owned)
 }
 
-fn shape(name: &str, definition: &mut Value, dialect: Dialect) {
+fn shape(name: &str, definition: &mut Value, dialect: Dialect, facts: &Facts) {
+    if name == WATCH_EVENT {
+        move_description(definition, "object");
+    }
     if let Some(fields) = definition.as_object_mut() {
         match (name, dialect) {
             (QUANTITY, Dialect::V2) => scalar(fields, &[("type", json!("string"))]),
@@ -137,9 +205,13 @@ fn shape(name: &str, definition: &mut Value, dialect: Dialect) {
                 let either = json!([{"type": "integer"}, {"type": "string"}]);
                 scalar(fields, &[("format", json!("int-or-string")), ("oneOf", either)]);
             }
+            (JSON, _) => _ = fields.remove("type"),
+            _ if name.starts_with(JSON) => _ = fields.remove("oneOf"),
             _ => {}
         }
     }
+    relax(name, definition);
+    facts.complete(name, definition, dialect);
     rewrite_references(definition, dialect);
     if dialect == Dialect::V2 {
         match open_object(definition) {
@@ -147,7 +219,6 @@ fn shape(name: &str, definition: &mut Value, dialect: Dialect) {
             None => simplify(definition),
         }
     }
-    relax(name, definition);
     if facts::is_atomic_struct(name) {
         definition["x-kubernetes-map-type"] = "atomic".into();
     }
@@ -157,16 +228,19 @@ fn shape(name: &str, definition: &mut Value, dialect: Dialect) {
     }
 }
 
-/// Takes fields from `required` that are so in the Rust type alone, where a missing one is an empty
-/// one: metadata of all but core events, and names that refer to nothing.
+/// The second paragraph of a description is about `field`.
+fn move_description(definition: &mut Value, field: &str) {
+    let text = definition["description"].as_str().unwrap_or_default().to_owned();
+    if let Some((about, of_field)) = text.split_once("\n\n") {
+        definition["description"] = about.into();
+        definition["properties"][field]["description"] = of_field.trim_end().into();
+    }
+}
+
+/// Metadata is required in the Rust type alone, where none is an empty one; core events are an exception.
 fn relax(name: &str, definition: &mut Value) {
     let Some(required) = definition.get_mut("required").and_then(Value::as_array_mut) else { return };
-    let kind = name.strip_prefix(CORE_V1).unwrap_or_default();
-    required.retain(|field| match field.as_str() {
-        Some("metadata") => kind == "Event",
-        Some("name") => !NAMELESS.contains(&kind),
-        _ => true,
-    });
+    required.retain(|field| field != "metadata" || name == CORE_EVENT);
     if required.is_empty() {
         definition.as_object_mut().and_then(|fields| fields.remove("required"));
     }
@@ -179,7 +253,7 @@ fn scalar(fields: &mut Map<String, Value>, new: &[(&str, Value)]) {
 
 /// Points references at where definitions are; version 3 allows nothing beside a reference, so
 /// one with a description is wrapped.
-fn rewrite_references(value: &mut Value, dialect: Dialect) {
+pub(super) fn rewrite_references(value: &mut Value, dialect: Dialect) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| rewrite_references(item, dialect)),
         Value::Object(fields) => {
@@ -210,6 +284,9 @@ fn simplify(schema: &mut Value) {
     if nullable || open {
         fields.remove("items");
         fields.remove("properties");
+    }
+    if open && holds(fields, "x-kubernetes-embedded-resource") {
+        fields.remove("required");
     }
     let untyped = match fields.get("type").and_then(Value::as_str) {
         Some("array") => nullable || !fields.contains_key("items"),
@@ -276,18 +353,55 @@ fn extend(property: &mut Value, fact: &Fact) {
     property["x-kubernetes-patch-strategy"] = strategy.into();
 }
 
-fn list(item: &str, kind: &Descriptor, dialect: Dialect) -> Value {
+/// The list of a kind. What all lists have is described as [`STATUS`] describes it, which is in `known`.
+fn list(
+    item: &str,
+    kind: &Descriptor,
+    dialect: Dialect,
+    known: &Map<String, Value>,
+    facts: Option<ListFacts>,
+) -> Value {
     let list_kind = format!("{}List", kind.kind);
+    let of_status = |field: &str| known.get(STATUS).map_or(Value::Null, |status| status["properties"][field].clone());
+    let mut metadata = json!({"$ref": format!("{GENERATED}{LIST_META}")});
+    let facts = match facts {
+        Some(facts) => {
+            if dialect == Dialect::V3 {
+                metadata["default"] = json!({});
+            }
+            if !facts.metadata.is_empty() {
+                metadata["description"] = facts.metadata.into();
+            }
+            (facts.description.to_owned(), facts.items.to_owned())
+        }
+        None => {
+            metadata["description"] = of_status("metadata")["description"].take();
+            let items = format!("List of {}. More info: {CONVENTIONS}", kind.plural);
+            (format!("{list_kind} is a list of {}", kind.kind), items)
+        }
+    };
+    rewrite_references(&mut metadata, dialect);
     json!({
         "type": "object",
-        "description": format!("{list_kind} is a list of {}.", kind.plural),
+        "description": facts.0,
         "required": ["items"],
         "properties": {
-            "apiVersion": {"type": "string", "description": "The version of this representation of the list."},
-            "kind": {"type": "string", "description": "The kind of this list."},
-            "metadata": dialect.reference(LIST_META),
-            "items": {"type": "array", "description": "The objects.", "items": dialect.reference(item)},
+            "apiVersion": of_status("apiVersion"),
+            "kind": of_status("kind"),
+            "metadata": metadata,
+            "items": {"type": "array", "description": facts.1, "items": dialect.reference(item)},
         },
         "x-kubernetes-group-version-kind": [gvk(&kind.group, &kind.version, &list_kind)],
     })
+}
+
+/// Tells in the definitions of a custom kind which of its fields selectors may name.
+fn tell_selectable_fields(all: &mut Map<String, Value>, name: &str, kind: &Descriptor) {
+    let Some(custom) = kind.strategy.custom().filter(|custom| !custom.selectable.is_empty()) else { return };
+    let fields: Value = custom.selectable.iter().map(|field| json!({"fieldPath": *field.name})).collect();
+    for name in [name.to_owned(), format!("{name}List")] {
+        if let Some(definition) = all.get_mut(&name) {
+            definition["x-kubernetes-selectable-fields"] = fields.clone();
+        }
+    }
 }

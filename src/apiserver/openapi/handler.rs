@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
-use super::{Compressed, OpenApi, is_acceptable, protobuf, remote::RemoteDocument};
+use super::{Asked, Compressed, OpenApi, is_acceptable, protobuf, remote::RemoteDocument};
 use crate::{
     api::{
         Status,
@@ -28,20 +28,15 @@ const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 pub struct OpenApiHandler {
     documents: ArcSwap<OpenApi>,
     building: Lane,
-}
-
-/// A document of a form, by what the client has asked for.
-#[derive(Clone)]
-enum Asked {
-    V2,
-    V2Protobuf,
-    V3(String),
+    trim: fn(),
 }
 
 impl OpenApiHandler {
-    /// Serves the documents of `kinds`; `version` is the Kubernetes version that they name.
-    pub fn new(kinds: Vec<Descriptor>, version: impl Into<String>) -> Self {
-        Self { documents: ArcSwap::from_pointee(OpenApi::new(kinds, version)), building: Lane::new(BUILDING_LIMIT) }
+    /// Serves the documents of `kinds`; `version` is the Kubernetes version that they name. Building one takes
+    /// many times the memory that it needs afterwards: `trim` is called to return the rest.
+    pub fn new(kinds: Vec<Descriptor>, version: impl Into<String>, trim: fn()) -> Self {
+        let documents = ArcSwap::from_pointee(OpenApi::new(kinds, version));
+        Self { documents, building: Lane::new(BUILDING_LIMIT), trim }
     }
 
     /// Serves the documents of `kinds` from now on; those that did not change are kept.
@@ -88,13 +83,17 @@ impl OpenApiHandler {
 
     /// The document, and its plain form for clients that take no gzip.
     async fn build(&self, asked: Asked, gzip: bool) -> Option<(Compressed, Option<Bytes>)> {
-        let documents = self.documents.load_full();
+        let (documents, trim) = (self.documents.load_full(), self.trim);
         let work = move || {
+            let is_new = !documents.is_built(&asked);
             let document = match asked {
                 Asked::V2 => documents.v2(),
                 Asked::V2Protobuf => documents.v2_protobuf(),
                 Asked::V3(path) => documents.v3(&path)?,
             };
+            if is_new {
+                trim();
+            }
             Some((document.clone(), (!gzip).then(|| document.plain())))
         };
         self.building.run(work).await
@@ -151,7 +150,9 @@ mod tests {
             request = request.header(name, *value);
         }
         let attributes = Attributes { path: path.to_owned(), ..Attributes::default() };
-        OpenApiHandler::new(kinds::all(), "v1.36.0").handle(&attributes, request.body(body::empty()).unwrap()).await
+        OpenApiHandler::new(kinds::all(), "v1.36.0", || {})
+            .handle(&attributes, request.body(body::empty()).unwrap())
+            .await
     }
 
     #[tokio::test]

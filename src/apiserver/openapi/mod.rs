@@ -2,16 +2,19 @@
 //! the kinds. Version 3 has one document per group-version, version 2 one for all.
 //!
 //! A document is built when it is first asked for, from the kinds' schemars schemas, their names
-//! and the merge facts, and kept gzip-compressed only. Building takes some tens of milliseconds of
+//! and tables of facts, and kept gzip-compressed only. Building takes some tens of milliseconds of
 //! processor time: call [`OpenApi::v3`] and [`OpenApi::v2`] from a lane for blocking work.
 
+mod convert;
 mod definitions;
+mod facts;
 pub mod handler;
 mod operation;
 mod parameters;
 mod paths;
 pub mod protobuf;
 pub mod remote;
+mod roots;
 
 use std::{
     io::{Read, Write},
@@ -22,7 +25,8 @@ use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::{Map, Value, json};
 
-use remote::RemoteDocument;
+use facts::Scope;
+use remote::{RemoteDocument, V3};
 
 use super::discovery::{Document, classic::group_version, digest};
 use crate::api::{encode::encode, kind::Descriptor};
@@ -46,6 +50,13 @@ impl Dialect {
     fn reference(self, definition: &str) -> Value {
         json!({"$ref": format!("{}{definition}", self.definitions())})
     }
+}
+
+/// A document in one of its forms.
+enum Asked {
+    V2,
+    V2Protobuf,
+    V3(String),
 }
 
 /// The OpenAPI documents of a set of kinds.
@@ -97,21 +108,30 @@ pub fn is_acceptable(accept: &str) -> bool {
 impl OpenApi {
     /// Documents of `kinds`. `version` is the Kubernetes version that the server reports (`v1.36.0`).
     pub fn new(kinds: Vec<Descriptor>, version: impl Into<String>) -> Self {
-        let mut v3: Vec<(String, OnceLock<Compressed>)> = Vec::new();
-        for kind in &kinds {
-            let path = path_of(&kind.group, &kind.version);
-            if !v3.iter().any(|(known, _)| *known == path) {
-                v3.push((path, OnceLock::new()));
+        Self::of(kinds, Vec::new(), version.into())
+    }
+
+    fn of(kinds: Vec<Descriptor>, remotes: Vec<RemoteDocument>, version: String) -> Self {
+        let (v2, v2_protobuf) = (OnceLock::new(), OnceLock::new());
+        let documents = Self { kinds, remotes, version, v3: Vec::new(), v2, v2_protobuf };
+        let v3 = documents.paths().into_iter().map(|path| (path, OnceLock::new())).collect();
+        Self { v3, ..documents }
+    }
+
+    /// Paths of the documents of version 3. Groups of custom kinds have none of their own.
+    fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<String> = roots::FIXED.iter().map(|path| (*path).to_owned()).collect();
+        for kind in &self.kinds {
+            paths.push(path_of(&kind.group, &kind.version));
+            if !kind.group.is_empty() && kind.strategy.custom().is_none() {
+                paths.push(format!("apis/{}", kind.group));
             }
         }
-        Self {
-            kinds,
-            remotes: Vec::new(),
-            version: version.into(),
-            v3,
-            v2: OnceLock::new(),
-            v2_protobuf: OnceLock::new(),
-        }
+        let converted = self.remotes.iter().filter(|remote| remote.is_converted());
+        paths.extend(converted.map(|remote| remote.path.clone()));
+        paths.sort();
+        paths.dedup();
+        paths
     }
 
     /// Documents of other kinds. Those that stay as they were are not built again.
@@ -130,18 +150,18 @@ impl OpenApi {
     }
 
     fn changed(&self, kinds: Vec<Descriptor>, remotes: Vec<RemoteDocument>) -> Self {
-        let documents = Self { remotes, ..Self::new(kinds, self.version.clone()) };
-        let keep = |cell: &OnceLock<Compressed>, built: Option<&Compressed>, hash: String| {
-            if let Some(built) = built.filter(|built| built.etag == format!("\"{hash}\"")) {
+        let documents = Self::of(kinds, remotes, self.version.clone());
+        let keep = |cell: &OnceLock<Compressed>, built: Option<&Compressed>, name: &str| {
+            if let Some(built) = built.filter(|built| built.etag == format!("\"{}\"", documents.hash(name))) {
                 _ = cell.set(built.clone());
             }
         };
         for (path, cell) in &documents.v3 {
             let built = self.v3.iter().find(|(known, _)| known == path).and_then(|(_, cell)| cell.get());
-            keep(cell, built, documents.hash(path));
+            keep(cell, built, path);
         }
-        keep(&documents.v2, self.v2.get(), documents.hash("v2"));
-        keep(&documents.v2_protobuf, self.v2_protobuf.get(), documents.hash("v2 protobuf"));
+        keep(&documents.v2, self.v2.get(), "v2");
+        keep(&documents.v2_protobuf, self.v2_protobuf.get(), "v2 protobuf");
         documents
     }
 
@@ -153,8 +173,11 @@ impl OpenApi {
             (path.clone(), json!({"serverRelativeURL": url}))
         };
         let mut paths: Map<String, Value> = self.v3.iter().map(entry).collect();
-        let others = self.remotes.iter().filter_map(|remote| Some((&remote.path, remote.v3_url.as_ref()?)));
-        paths.extend(others.map(|(path, url)| (path.clone(), json!({"serverRelativeURL": url}))));
+        for remote in &self.remotes {
+            if let V3::At(url) = &remote.v3 {
+                paths.insert(remote.path.clone(), json!({"serverRelativeURL": url}));
+            }
+        }
         let value = json!({"paths": paths});
         Document { body: encode(&value), etag: format!("\"{}\"", digest(&encode(&value))) }
     }
@@ -162,17 +185,42 @@ impl OpenApi {
     /// `/openapi/v3/<path>`, such as `api/v1` or `apis/apps/v1`; `None` if there is none.
     pub fn v3(&self, path: &str) -> Option<&Compressed> {
         let (_, cell) = self.v3.iter().find(|(known, _)| known == path)?;
-        Some(cell.get_or_init(|| {
-            let of_path = |kind: &&Descriptor| path_of(&kind.group, &kind.version) == path;
-            let kinds: Vec<&Descriptor> = self.kinds.iter().filter(of_path).collect();
-            let value = json!({
-                "openapi": "3.0.0",
-                "info": {"title": "Kubernetes", "version": self.version},
-                "paths": paths::all(&kinds, Dialect::V3),
-                "components": {"schemas": definitions::all(&kinds, Dialect::V3)},
-            });
-            Compressed::new(&encode(&value), format!("\"{}\"", self.hash(path)))
-        }))
+        Some(cell.get_or_init(|| Compressed::new(&encode(&self.v3_value(path)), format!("\"{}\"", self.hash(path)))))
+    }
+
+    fn is_built(&self, asked: &Asked) -> bool {
+        match asked {
+            Asked::V2 => self.v2.get().is_some(),
+            Asked::V2Protobuf => self.v2_protobuf.get().is_some(),
+            Asked::V3(path) => self.v3.iter().any(|(known, cell)| known == path && cell.get().is_some()),
+        }
+    }
+
+    fn v3_value(&self, path: &str) -> Value {
+        if let Some(remote) = self.remotes.iter().find(|remote| remote.path == path && remote.is_converted()) {
+            return remote.converted();
+        }
+        let of_path = |kind: &&Descriptor| path_of(&kind.group, &kind.version) == path;
+        let kinds: Vec<&Descriptor> = self.kinds.iter().filter(of_path).collect();
+        let is_custom = !kinds.is_empty() && kinds.iter().all(|kind| kind.strategy.custom().is_some());
+        let version = path.strip_prefix("apis/").or(path.strip_prefix("api/")).unwrap_or_default();
+        let scope = if is_custom { Scope::Custom } else { Scope::Version(version) };
+        let definitions = definitions::of(&kinds, Dialect::V3, scope);
+        let mut paths = paths::all(&kinds, &definitions.kinds, Dialect::V3);
+        if !is_custom {
+            paths.extend(roots::of(path, Dialect::V3));
+        }
+        let mut schemas = definitions.all;
+        definitions::prune(&mut schemas, paths.values());
+        let mut components = Map::new();
+        if !schemas.is_empty() {
+            components.insert("schemas".into(), schemas.into());
+        }
+        if !is_custom {
+            components.insert("securitySchemes".into(), json!({"BearerToken": bearer_token()}));
+        }
+        let info = if is_custom { custom_info() } else { self.info() };
+        json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": components})
     }
 
     /// `/openapi/v2` as JSON.
@@ -189,32 +237,62 @@ impl OpenApi {
 
     fn v2_value(&self) -> Value {
         let kinds: Vec<&Descriptor> = self.kinds.iter().collect();
+        let definitions = definitions::of(&kinds, Dialect::V2, Scope::All);
+        let mut paths = paths::all(&kinds, &definitions.kinds, Dialect::V2);
+        let is_custom = |path: &str| {
+            let of_path = |kind: &&Descriptor| path_of(&kind.group, &kind.version) == path;
+            self.kinds.iter().find(of_path).is_some_and(|kind| kind.strategy.custom().is_some())
+        };
+        for path in self.paths().iter().filter(|path| !is_custom(path)) {
+            paths.extend(roots::of(path, Dialect::V2));
+        }
+        let mut schemas = definitions.all;
+        definitions::prune(&mut schemas, paths.values());
+        let parameters = parameters::share(&mut paths);
         let mut document = json!({
             "swagger": "2.0",
-            "info": {"title": "Kubernetes", "version": self.version},
-            "paths": paths::all(&kinds, Dialect::V2),
-            "definitions": definitions::all(&kinds, Dialect::V2),
+            "info": self.info(),
+            "paths": paths,
+            "definitions": schemas,
+            "parameters": parameters,
+            "securityDefinitions": {"BearerToken": bearer_token()},
+            "security": [{"BearerToken": []}],
         });
         self.remotes.iter().for_each(|remote| remote::merge(&mut document, remote));
         document
     }
 
-    /// What a document depends on: this program, and the kinds in it. Version 3 has a document per
+    /// Major and minor version, as upstream's documents have it.
+    fn info(&self) -> Value {
+        let version: Vec<&str> = self.version.trim_start_matches('v').splitn(3, '.').take(2).collect();
+        json!({"title": "Kubernetes", "version": version.join(".")})
+    }
+
+    /// What a document depends on: this program, its facts, and the kinds in it. Version 3 has a document per
     /// group-version, version 2 one for all, those of other servers included.
     fn hash(&self, path: &str) -> String {
-        let mut text = format!("{} {} {path}", env!("CARGO_PKG_VERSION"), self.version);
+        let mut text = format!("{} {} {path} {}", env!("CARGO_PKG_VERSION"), self.version, facts::edition());
         let whole = path.starts_with("v2");
         for kind in self.kinds.iter().filter(|kind| whole || path_of(&kind.group, &kind.version) == path) {
             let subresources: Vec<&str> = kind.subresources.iter().map(|subresource| subresource.name()).collect();
             let tag = kind.strategy.custom().map_or("", |custom| &*custom.tag);
             text.push_str(&format!(" {}/{}/{}/{subresources:?}/{tag}", kind.group, kind.version, kind.kind));
         }
-        let remotes = self.remotes.iter().filter(|_| whole);
+        let remotes = self.remotes.iter().filter(|remote| whole || (remote.path == path && remote.is_converted()));
         for (remote, v2) in remotes.filter_map(|remote| Some((remote, remote.v2.as_ref()?))) {
             text.push_str(&format!(" {} {}", remote.path, digest(&v2.gzip)));
         }
         digest(text.as_bytes())
     }
+}
+
+/// What documents of custom kinds say of themselves.
+fn custom_info() -> Value {
+    json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"})
+}
+
+fn bearer_token() -> Value {
+    json!({"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"})
 }
 
 /// `api/v1` or `apis/apps/v1`.
@@ -255,7 +333,7 @@ mod tests {
         let required = |kind: &str| &core["components"]["schemas"][format!("io.k8s.api.core.v1.{kind}")]["required"];
         for (kind, expected) in [
             ("ConfigMap", Value::Null),
-            ("Event", json!(["involvedObject", "metadata"])),
+            ("Event", json!(["metadata", "involvedObject"])),
             ("Binding", json!(["target"])),
             ("ConfigMapKeySelector", json!(["key"])),
             ("LocalObjectReference", Value::Null),
@@ -302,6 +380,46 @@ mod tests {
         assert_eq!(all["definitions"]["io.k8s.apimachinery.pkg.api.resource.Quantity"]["type"], "string");
         assert_eq!(all["paths"]["/api/v1/nodes"]["get"]["operationId"], "listCoreV1Node");
         assert!(documents.v2().gzip.len() * 4 < documents.v2().plain().len());
+    }
+
+    #[test]
+    fn fields_have_values_and_defaults() {
+        let documents = documents();
+        let core = parsed(documents.v3("api/v1").unwrap());
+        let spec = &core["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"];
+        assert_eq!(spec["restartPolicy"]["enum"], json!(["Always", "Never", "OnFailure"]));
+        let pod = &core["components"]["schemas"]["io.k8s.api.core.v1.Pod"]["properties"];
+        assert_eq!(pod["spec"]["default"], json!({}));
+        assert!(
+            parsed(documents.v2())["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"]["default"].is_null()
+        );
+    }
+
+    #[test]
+    fn paths_are_those_of_upstream() {
+        let documents = documents();
+        let core = parsed(documents.v3("api/v1").unwrap());
+        let names = |value: &Value| -> Vec<String> {
+            let list = value["parameters"].as_array().into_iter().flatten();
+            list.map(|one| one["name"].as_str().unwrap_or_default().to_owned()).collect()
+        };
+        let pods = &core["paths"]["/api/v1/namespaces/{namespace}/pods"];
+        assert_eq!(names(pods), ["namespace", "pretty"]);
+        let all = names(&pods["delete"]);
+        for expected in ["continue", "dryRun", "gracePeriodSeconds", "limit", "propagationPolicy", "shardSelector"] {
+            assert!(all.iter().any(|name| name == expected), "{expected}");
+        }
+        let watch = &core["paths"]["/api/v1/watch/namespaces/{namespace}/pods/{name}"]["get"];
+        assert_eq!(
+            (&watch["x-kubernetes-action"], &watch["operationId"]),
+            (&json!("watch"), &json!("watchCoreV1NamespacedPod"))
+        );
+        assert!(core["paths"]["/api/v1/"]["get"].is_object());
+        assert!(parsed(documents.v3("version").unwrap())["paths"]["/version/"].is_object());
+        let all = parsed(documents.v2());
+        let list = &all["paths"]["/api/v1/nodes"]["get"]["parameters"][0]["$ref"];
+        let name = list.as_str().and_then(|pointer| pointer.strip_prefix("#/parameters/")).unwrap();
+        assert_eq!(all["parameters"][name]["name"], "allowWatchBookmarks");
     }
 
     #[test]

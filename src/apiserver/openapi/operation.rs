@@ -1,70 +1,95 @@
-//! One operation on one path.
+//! One operation on one path, and the item of a path with what its operations have in common.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Dialect, definitions,
-    parameters::{self, Parameter},
-};
+use super::{Dialect, parameters::Parameter};
 
-const OBJECTS: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-const STREAMS: &[&str] = &[
+/// Media types of objects.
+pub(super) const OBJECTS: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+/// Media types of lists and watches.
+pub(super) const STREAMS: &[&str] = &[
     "application/json",
     "application/yaml",
     "application/vnd.kubernetes.protobuf",
     "application/json;stream=watch",
     "application/vnd.kubernetes.protobuf;stream=watch",
 ];
-const ANY: &[&str] = &["*/*"];
+/// Media types of custom resources.
+pub(super) const CUSTOM: &[&str] = &["application/json", "application/yaml"];
+/// Media types of what is not looked at.
+pub(super) const ANY: &[&str] = &["*/*"];
 
 /// What an operation does, takes and gives.
 pub(super) struct Operation {
     /// HTTP method in lower case.
     pub(super) method: &'static str,
-    /// `x-kubernetes-action`
-    pub(super) action: &'static str,
+    /// `x-kubernetes-action`, and group, version and kind that it is about; discovery has none.
+    pub(super) action: Option<(&'static str, Value)>,
     /// Unique name.
     pub(super) id: String,
     /// For people.
     pub(super) description: String,
-    /// Group, version and kind that it is about.
-    pub(super) gvk: Value,
     /// `apps_v1`
     pub(super) tag: String,
-    /// Media types of patches that the kind takes.
-    pub(super) patches: &'static [&'static str],
-    /// Query parameters.
-    pub(super) parameters: &'static [Parameter],
-    /// Definition of the body it takes.
-    pub(super) body: Option<String>,
+    /// Media types that it takes.
+    pub(super) consumes: &'static [&'static str],
+    /// Media types that it gives.
+    pub(super) produces: &'static [&'static str],
+    /// Parameters in path and query.
+    pub(super) parameters: BTreeSet<Parameter>,
+    /// Definition of the body it takes, and whether it must be there.
+    pub(super) body: Option<(String, bool)>,
+    /// Codes of success.
+    pub(super) codes: &'static [u16],
     /// Definition of the object it gives; text otherwise.
     pub(super) response: Option<String>,
 }
 
+/// The item of a path. Parameters that all of its operations have are the path's own.
+pub(super) fn item(mut operations: Vec<Operation>, dialect: Dialect) -> Value {
+    let mut common = operations.first().map(|first| first.parameters.clone()).unwrap_or_default();
+    common.retain(|parameter| operations.iter().all(|operation| operation.parameters.contains(parameter)));
+    let mut item = Map::new();
+    for operation in &mut operations {
+        operation.parameters.retain(|parameter| !common.contains(parameter));
+        item.insert(operation.method.into(), operation.value(dialect));
+    }
+    if !common.is_empty() {
+        item.insert("parameters".into(), common.iter().map(|parameter| parameter.value(dialect)).collect());
+    }
+    item.into()
+}
+
 impl Operation {
     /// The operation as the dialect writes it.
-    pub(super) fn value(&self, dialect: Dialect) -> Value {
-        let mut parameters: Vec<Value> =
-            self.parameters.iter().map(|parameter| parameters::value(parameter, dialect)).collect();
+    fn value(&self, dialect: Dialect) -> Value {
         let mut value = json!({
             "operationId": self.id, "description": self.description, "tags": [self.tag],
-            "x-kubernetes-action": self.action, "x-kubernetes-group-version-kind": self.gvk,
             "responses": self.responses(dialect),
         });
+        if let Some((action, gvk)) = &self.action {
+            value["x-kubernetes-action"] = (*action).into();
+            value["x-kubernetes-group-version-kind"] = gvk.clone();
+        }
+        let mut parameters: Vec<Value> = self.parameters.iter().map(|parameter| parameter.value(dialect)).collect();
         match dialect {
             Dialect::V2 => {
-                value["consumes"] = json!(self.consumes());
-                value["produces"] = json!(self.produces());
+                if !self.consumes.is_empty() {
+                    value["consumes"] = json!(self.consumes);
+                }
+                value["produces"] = json!(self.produces);
                 value["schemes"] = json!(["https"]);
-                parameters.extend(self.body.as_ref().map(|body| {
-                    json!({"name": "body", "in": "body", "required": self.needs_body(),
-                           "schema": dialect.reference(body)})
-                }));
+                if let Some((definition, required)) = &self.body {
+                    let body = json!({"name": "body", "in": "body", "schema": dialect.reference(definition)});
+                    parameters.insert(0, with_required(body, *required));
+                }
             }
             Dialect::V3 => {
-                if let Some(body) = &self.body {
-                    let content = content(self.consumes(), &dialect.reference(body));
-                    value["requestBody"] = json!({"content": content, "required": self.needs_body()});
+                if let Some((definition, required)) = &self.body {
+                    let content = content(self.consumes, &dialect.reference(definition));
+                    value["requestBody"] = with_required(json!({"content": content}), *required);
                 }
             }
         }
@@ -74,53 +99,37 @@ impl Operation {
         value
     }
 
-    fn needs_body(&self) -> bool {
-        self.method != "delete"
-    }
-
-    fn consumes(&self) -> &'static [&'static str] {
-        if self.action == "patch" { self.patches } else { ANY }
-    }
-
-    fn produces(&self) -> &'static [&'static str] {
-        match (self.action, &self.response) {
-            (_, None) => ANY,
-            ("list", _) => STREAMS,
-            _ => OBJECTS,
-        }
-    }
-
     fn responses(&self, dialect: Dialect) -> Value {
         let schema = match &self.response {
             Some(definition) => dialect.reference(definition),
             None => json!({"type": "string"}),
         };
-        let codes: &[(&str, &str)] = match self.action {
-            "post" => &[("200", "OK"), ("201", "Created"), ("202", "Accepted")],
-            "put" | "patch" => &[("200", "OK"), ("201", "Created")],
-            "delete" => &[("200", "OK"), ("202", "Accepted")],
-            _ => &[("200", "OK")],
-        };
         let mut responses = Map::new();
-        for (code, description) in codes {
+        for code in self.codes {
+            let description = meaning(*code);
             let value = match dialect {
                 Dialect::V2 => json!({"description": description, "schema": schema}),
-                Dialect::V3 => json!({"description": description, "content": content(self.produces(), &schema)}),
+                Dialect::V3 => json!({"description": description, "content": content(self.produces, &schema)}),
             };
-            responses.insert((*code).to_owned(), value);
+            responses.insert(code.to_string(), value);
         }
         responses.insert("401".into(), json!({"description": "Unauthorized"}));
         Value::Object(responses)
     }
 }
 
-/// Definition that a method takes as its body when its kind's is `own`.
-pub(super) fn body_of(method: &str, own: &str) -> Option<String> {
-    match method {
-        "post" | "put" => Some(own.to_owned()),
-        "patch" => Some(definitions::PATCH.to_owned()),
-        "delete" => Some(definitions::DELETE_OPTIONS.to_owned()),
-        _ => None,
+fn with_required(mut body: Value, required: bool) -> Value {
+    if required {
+        body["required"] = true.into();
+    }
+    body
+}
+
+fn meaning(code: u16) -> &'static str {
+    match code {
+        201 => "Created",
+        202 => "Accepted",
+        _ => "OK",
     }
 }
 

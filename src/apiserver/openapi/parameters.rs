@@ -1,38 +1,34 @@
 //! Parameters of operations.
 
-use serde_json::{Value, json};
+use std::borrow::Cow;
 
-use super::Dialect;
+use serde_json::{Map, Value, json};
+
+use super::{Dialect, definitions};
+use crate::apiserver::discovery::digest;
 
 /// A parameter in a path or query.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Parameter {
     name: &'static str,
     kind: &'static str,
-    in_path: bool,
-    description: &'static str,
+    in_query: bool,
+    description: Cow<'static, str>,
 }
 
-const fn query(name: &'static str, kind: &'static str, description: &'static str) -> Parameter {
-    Parameter { name, kind, in_path: false, description }
-}
+type Query = (&'static str, &'static str, &'static str);
 
-const fn path(name: &'static str, description: &'static str) -> Parameter {
-    Parameter { name, kind: "string", in_path: true, description }
-}
+/// Of every path but those that connect.
+pub(super) const PRETTY: &[Query] = &[(
+    "pretty",
+    "string",
+    "If 'true', the output is indented. The default is 'false', and 'true' for browsers, curl and wget.",
+)];
 
-/// Of every path.
-pub(super) const PRETTY: Parameter = query("pretty", "string", "If \"true\", the output is indented.");
-/// Of paths within a namespace.
-pub(super) const NAMESPACE: Parameter = path("namespace", "Name of the namespace.");
-/// Of paths of one object.
-pub(super) const NAME: Parameter = path("name", "Name of the object.");
-/// Of proxied paths.
-pub(super) const PROXY_PATH: Parameter = path("path", "The path to ask the target for.");
-
-const DRY_RUN: Parameter = query("dryRun", "string", "\"All\" runs every stage but does not store the result.");
-const FIELD_MANAGER: Parameter = query("fieldManager", "string", "Name of who makes the change.");
-const FIELD_VALIDATION: Parameter = query(
+const DRY_RUN: Query = ("dryRun", "string", "");
+const FIELD_MANAGER: Query =
+    ("fieldManager", "string", "Name of who makes the change: at most 128 printable characters.");
+const FIELD_VALIDATION: Query = (
     "fieldValidation",
     "string",
     "What to do with unknown and duplicate fields: Ignore drops them, Warn (the default) drops them and sends \
@@ -40,73 +36,171 @@ const FIELD_VALIDATION: Parameter = query(
 );
 
 /// Of creates and replacements.
-pub(super) const WRITE: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION];
+pub(super) const WRITE: &[Query] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION];
 
 /// Of patches.
-pub(super) const PATCH: &[Parameter] = &[
+pub(super) const PATCH: &[Query] = &[
     DRY_RUN,
-    FIELD_MANAGER,
+    ("fieldManager", "string", "Name of who makes the change; an apply must have it."),
     FIELD_VALIDATION,
-    query("force", "boolean", "Whether an apply takes over fields that others own."),
+    ("force", "boolean", "Whether an apply takes over fields that others own. Not for other patches."),
 ];
 
 /// Of deletions.
-pub(super) const DELETE: &[Parameter] = &[
+pub(super) const DELETE: &[Query] = &[
     DRY_RUN,
-    query("gracePeriodSeconds", "integer", "Seconds until the object is deleted; zero deletes it at once."),
-    query("orphanDependents", "boolean", "Whether dependents are kept. Deprecated: use propagationPolicy."),
-    query("propagationPolicy", "string", "What happens to dependents: Orphan, Background or Foreground."),
+    ("gracePeriodSeconds", "integer", ""),
+    ("ignoreStoreReadErrorWithClusterBreakingPotential", "boolean", ""),
+    ("orphanDependents", "boolean", ""),
+    ("propagationPolicy", "string", ""),
 ];
 
-/// Of lists and watches.
-pub(super) const LIST: &[Parameter] = &[
-    query("allowWatchBookmarks", "boolean", "Whether a watch may send bookmarks."),
-    query("continue", "string", "Where the page before ended."),
-    query("fieldSelector", "string", "Selects objects by their fields."),
-    query("labelSelector", "string", "Selects objects by their labels."),
-    query("limit", "integer", "Most objects of one page."),
-    query("resourceVersion", "string", "The version that the list must show, or that a watch begins after."),
-    query("resourceVersionMatch", "string", "How resourceVersion is meant: Exact or NotOlderThan."),
-    query("sendInitialEvents", "boolean", "Whether a watch begins with the objects that are there."),
-    query("timeoutSeconds", "integer", "Seconds after which a list or watch ends."),
-    query("watch", "boolean", "Whether to stream changes."),
+const RESOURCE_VERSION: Query =
+    ("resourceVersion", "string", "The version that the answer must show, or that a watch begins after.");
+
+/// Of reading a custom resource.
+pub(super) const READ_CUSTOM: &[Query] = &[RESOURCE_VERSION];
+
+/// Of lists and deletions of collections.
+pub(super) const SELECT: &[Query] = &[
+    ("continue", "string", "Where the page before ended."),
+    ("fieldSelector", "string", "Selects objects by their fields."),
+    ("labelSelector", "string", "Selects objects by their labels."),
+    ("limit", "integer", "Most objects of one page."),
+    RESOURCE_VERSION,
+    ("resourceVersionMatch", "string", "How resourceVersion is meant: Exact or NotOlderThan."),
+    ("sendInitialEvents", "boolean", "Whether a watch begins with the objects that are there."),
+    ("shardSelector", "string", "Selects objects by a hash of their identity; an alpha feature."),
+    ("timeoutSeconds", "integer", "Seconds after which a list or watch ends."),
+];
+
+/// Of lists and watches, beside [`SELECT`].
+pub(super) const WATCH: &[Query] = &[
+    ("allowWatchBookmarks", "boolean", "Whether a watch may send bookmarks."),
+    ("watch", "boolean", "Whether to stream changes."),
 ];
 
 /// Of logs.
-pub(super) const LOG: &[Parameter] = &[
-    query("container", "string", "The container; may be left out when there is one."),
-    query("follow", "boolean", "Whether to stream what is added."),
-    query("limitBytes", "integer", "Bytes after which the output ends."),
-    query("previous", "boolean", "Whether the log of the instance before is meant."),
-    query("sinceSeconds", "integer", "Age in seconds of the oldest line."),
-    query("stream", "string", "All, Stdout or Stderr."),
-    query("tailLines", "integer", "Lines from the end."),
-    query("timestamps", "boolean", "Whether each line begins with its time."),
+const LOG: &[Query] = &[
+    ("container", "string", "The container; may be left out when there is one."),
+    ("follow", "boolean", "Whether to stream what is added."),
+    ("insecureSkipTLSVerifyBackend", "boolean", "Whether the node's certificate may be anybody's."),
+    ("limitBytes", "integer", "Bytes after which the output ends."),
+    ("previous", "boolean", "Whether the log of the instance before is meant."),
+    ("sinceSeconds", "integer", "Age in seconds of the oldest line."),
+    ("stream", "string", "All, Stdout or Stderr."),
+    ("tailLines", "integer", "Lines from the end."),
+    ("timestamps", "boolean", "Whether each line begins with its time."),
 ];
 
-/// Of commands in containers, and attaching to them.
-pub(super) const EXEC: &[Parameter] = &[
-    query("command", "string", "The command and its arguments, one parameter each."),
-    query("container", "string", "The container; may be left out when there is one."),
-    query("stderr", "boolean", "Whether standard error is wanted."),
-    query("stdin", "boolean", "Whether standard input is sent."),
-    query("stdout", "boolean", "Whether standard output is wanted."),
-    query("tty", "boolean", "Whether a terminal is allocated."),
+const ATTACH: &[Query] = &[
+    ("container", "string", "The container; may be left out when there is one."),
+    ("stderr", "boolean", "Whether standard error is wanted."),
+    ("stdin", "boolean", "Whether standard input is sent."),
+    ("stdout", "boolean", "Whether standard output is wanted."),
+    ("tty", "boolean", "Whether a terminal is allocated."),
 ];
 
-/// A parameter as the dialect writes it.
-pub(super) fn value(parameter: &Parameter, dialect: Dialect) -> Value {
-    let place = if parameter.in_path { "path" } else { "query" };
-    let mut value = json!({"name": parameter.name, "in": place, "description": parameter.description});
-    if parameter.in_path {
-        value["required"] = true.into();
+const COMMAND: Query = ("command", "string", "The command and its arguments, one parameter each.");
+const EXEC: &[Query] = &[COMMAND, ATTACH[0], ATTACH[1], ATTACH[2], ATTACH[3], ATTACH[4]];
+const PORT_FORWARD: &[Query] = &[("ports", "integer", "Ports to forward; needed over WebSockets.")];
+const PROXY: &[Query] = &[("path", "string", "The path to ask the target for.")];
+
+/// Those of a subresource that has its own, by its name.
+pub(super) fn of_subresource(name: &str) -> &'static [Query] {
+    match name {
+        "log" => LOG,
+        "exec" => EXEC,
+        "attach" => ATTACH,
+        "portforward" => PORT_FORWARD,
+        "proxy" => PROXY,
+        _ => &[],
     }
-    match dialect {
-        Dialect::V2 => {
-            value["type"] = parameter.kind.into();
-            value["uniqueItems"] = true.into();
+}
+
+/// Parameters in the query. Those without a description of their own are options of a deletion.
+pub(super) fn query(parameters: &[Query]) -> impl Iterator<Item = Parameter> {
+    parameters.iter().map(|(name, kind, description)| {
+        let own = if description.is_empty() { definitions::option_description(name) } else { description };
+        Parameter { name, kind, in_query: true, description: own.into() }
+    })
+}
+
+/// A parameter in the path.
+pub(super) fn path(name: &'static str, description: impl Into<Cow<'static, str>>) -> Parameter {
+    Parameter { name, kind: "string", in_query: false, description: description.into() }
+}
+
+impl Parameter {
+    /// The parameter as the dialect writes it.
+    pub(super) fn value(&self, dialect: Dialect) -> Value {
+        let place = if self.in_query { "query" } else { "path" };
+        let mut value = json!({"name": self.name, "in": place, "description": self.description});
+        if !self.in_query {
+            value["required"] = true.into();
         }
-        Dialect::V3 => value["schema"] = json!({"type": parameter.kind, "uniqueItems": true}),
+        match dialect {
+            Dialect::V2 => {
+                value["type"] = self.kind.into();
+                value["uniqueItems"] = true.into();
+            }
+            Dialect::V3 => value["schema"] = json!({"type": self.kind, "uniqueItems": true}),
+        }
+        value
     }
-    value
+}
+
+/// Replaces parameters of a document of version 2 by references to the ones that are returned, but for
+/// those whose presence old clients of upstream look for, or that are about one kind alone.
+pub(super) fn share(paths: &mut Map<String, Value>) -> Map<String, Value> {
+    let mut shared = Map::new();
+    for item in paths.values_mut().filter_map(Value::as_object_mut) {
+        for (key, value) in item {
+            let list = if key == "parameters" { Some(value) } else { value.get_mut("parameters") };
+            for parameter in list.and_then(Value::as_array_mut).into_iter().flatten().filter(|one| is_shared(one)) {
+                let name = format!("{}-{}", text(parameter, "name"), &digest(parameter.to_string().as_bytes())[..8]);
+                let reference = json!({"$ref": format!("#/parameters/{name}")});
+                let value = std::mem::replace(parameter, reference);
+                shared.insert(name, value);
+            }
+        }
+    }
+    shared
+}
+
+fn is_shared(parameter: &Value) -> bool {
+    let of_kind = |schema: &Value| !text(schema, "$ref").starts_with("#/definitions/io.k8s.apimachinery");
+    match (text(parameter, "name"), text(parameter, "in")) {
+        ("name", _) | ("dryRun" | "fieldValidation", "query") => false,
+        ("body", "body") => !of_kind(&parameter["schema"]),
+        _ => true,
+    }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_deletions_take_is_described_as_in_their_options() {
+        for parameter in query(DELETE) {
+            assert!(!parameter.description.is_empty(), "{}", parameter.name);
+        }
+    }
+
+    #[test]
+    fn equal_parameters_are_said_once() {
+        let parameters: Vec<Value> =
+            query(WRITE).chain([path("name", "name of the Pod")]).map(|one| one.value(Dialect::V2)).collect();
+        let item = json!({"parameters": parameters, "get": {"parameters": parameters}});
+        let mut paths = Map::from_iter([("/a".to_owned(), item)]);
+        let shared = share(&mut paths);
+        assert_eq!(shared.keys().filter(|name| name.starts_with("fieldManager-")).count(), 1);
+        assert_eq!(shared.len(), 1, "{shared:?}");
+        assert!(paths["/a"]["get"]["parameters"][1]["$ref"].is_string());
+    }
 }

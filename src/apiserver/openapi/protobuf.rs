@@ -38,6 +38,15 @@ pub(super) fn encode(value: &Value) -> Vec<u8> {
     });
     document.message(8, |paths| named(paths, 2, &value["paths"], path_item));
     document.message(9, |definitions| named(definitions, 1, &value["definitions"], schema));
+    if value["parameters"].is_object() {
+        document.message(10, |parameters| named(parameters, 1, &value["parameters"], parameter));
+    }
+    for requirement in value["security"].as_array().into_iter().flatten() {
+        document.message(12, |security| named(security, 1, requirement, |scopes, value| scopes.texts(1, value)));
+    }
+    if value["securityDefinitions"].is_object() {
+        document.message(13, |schemes| named(schemes, 1, &value["securityDefinitions"], security_scheme));
+    }
     document.0
 }
 
@@ -116,6 +125,9 @@ fn schema(out: &mut Message, value: &Value) {
     out.text(2, &value["format"]);
     out.text(4, &value["description"]);
     out.texts(19, &value["required"]);
+    for one in value["enum"].as_array().into_iter().flatten() {
+        out.message(20, |any| any.bytes(2, one.to_string().as_bytes()));
+    }
     if value["additionalProperties"].is_object() {
         out.message(21, |either| either.message(1, |inner| schema(inner, &value["additionalProperties"])));
     }
@@ -132,7 +144,9 @@ fn schema(out: &mut Message, value: &Value) {
 }
 
 fn path_item(out: &mut Message, value: &Value) {
-    for (field, method) in [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (8, "patch")] {
+    for (field, method) in
+        [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (6, "options"), (7, "head"), (8, "patch")]
+    {
         if value[method].is_object() {
             out.message(field, |inner| operation(inner, &value[method]));
         }
@@ -163,8 +177,21 @@ fn response(out: &mut Message, value: &Value) {
 
 fn parameters(out: &mut Message, field: u32, list: &Value) {
     for value in list.as_array().into_iter().flatten() {
-        out.message(field, |item| item.message(1, |either| parameter(either, value)));
+        if value["$ref"].is_string() {
+            out.message(field, |item| item.message(2, |reference| reference.text(1, &value["$ref"])));
+        } else {
+            out.message(field, |item| item.message(1, |either| parameter(either, value)));
+        }
     }
+}
+
+/// A key in a header or in the query, which is all that is known here.
+fn security_scheme(out: &mut Message, value: &Value) {
+    out.message(2, |key| {
+        for (number, field) in [(1, "type"), (2, "name"), (3, "in"), (4, "description")] {
+            key.text(number, &value[field]);
+        }
+    });
 }
 
 fn parameter(out: &mut Message, value: &Value) {

@@ -51,7 +51,7 @@ impl Registry {
             return Ok(None);
         }
         let allocator = self.inner.allocator.clone();
-        allocator.allocate(new.change(), old)?;
+        allocator.allocate(new.change(), old, &*self.inner.caches)?;
         Ok(Some(Claim { allocator, new: Value::clone(new), old: old.cloned(), stored: false }))
     }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Status, custom, decoded::Decoded, meta, time},
+    api::{Status, custom, decoded::Decoded, kind::Descriptor, meta, time},
     apiserver::{
         admission::Operation,
         cache::{
@@ -24,14 +24,21 @@ use crate::{
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 /// Kinds whose deletion is answered with the object instead of a Status, as upstream does.
-const ANSWERED_WITH_OBJECT: [&str; 7] = [
-    "persistentvolumeclaims",
-    "persistentvolumes",
-    "pods",
-    "podtemplates",
-    "resourcequotas",
-    "serviceaccounts",
-    "services",
+const ANSWERED_WITH_OBJECT: [(&str, &[&str]); 3] = [
+    (
+        "",
+        &[
+            "persistentvolumeclaims",
+            "persistentvolumes",
+            "pods",
+            "podtemplates",
+            "resourcequotas",
+            "serviceaccounts",
+            "services",
+        ],
+    ),
+    ("resource.k8s.io", &["deviceclasses", "resourceclaims", "resourceclaimtemplates", "resourceslices"]),
+    ("storage.k8s.io", &["csidrivers", "csinodes", "storageclasses", "volumeattachments", "volumeattributesclasses"]),
 ];
 
 /// What becomes of the objects that a deleted one owns.
@@ -200,11 +207,16 @@ pub fn is_released(object: &Value) -> bool {
         && namespace_finalizers == 0
 }
 
+/// Whether the deletion of an object of `kind` is answered with the object.
+pub fn is_answered_with_object(kind: &Descriptor) -> bool {
+    ANSWERED_WITH_OBJECT.iter().any(|(group, plurals)| *group == kind.group && plurals.contains(&&*kind.plural))
+}
+
 /// The answer to a deletion.
 pub fn answer(call: &Call<'_>, deleted: Deleted) -> Answer {
     match deleted {
         Deleted::Pending(object) => Answer::Object(object),
-        Deleted::Gone(object) if ANSWERED_WITH_OBJECT.contains(&&*call.kind.plural) => Answer::Object(object),
+        Deleted::Gone(object) if is_answered_with_object(call.kind) => Answer::Object(object),
         Deleted::Gone(object) => {
             let object: Value = serde_json::from_slice(&object).unwrap_or_default();
             let mut details = json!({"name": meta::name(&object), "kind": call.kind.plural, "uid": meta::uid(&object)});

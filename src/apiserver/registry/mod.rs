@@ -129,6 +129,11 @@ impl Registry {
         Self { inner: Arc::new(Inner { store, caches, admission, allocator, metrics, decoder, converter }) }
     }
 
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
     /// The caches.
     pub fn caches(&self) -> &Arc<Caches> {
         &self.inner.caches

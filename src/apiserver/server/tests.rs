@@ -136,6 +136,7 @@ impl Fixture {
             handlers,
             converter,
             address: "127.0.0.1:6443".into(),
+            trim: || {},
         });
         Self { server, directory, store, peers }
     }

@@ -19,7 +19,10 @@ use crate::{
     },
     controllers::{
         Context,
-        endpoints::{self, Backend},
+        endpoints::{
+            self, Backend,
+            trigger::{self, Triggers},
+        },
         ignore_not_found, pods,
     },
 };
@@ -41,7 +44,7 @@ pub async fn run(context: Context) {
     pods.synced().await;
     known.synced().await;
     endpoints::watch(&queue, &services, &pods);
-    let controller = Controller { client: context.client(NAME), services, pods, known };
+    let controller = Controller { client: context.client(NAME), services, pods, known, triggers: Triggers::default() };
     queue.run(NAME, 8, |key| controller.reconcile(key)).await;
 }
 
@@ -50,20 +53,27 @@ struct Controller {
     services: Informer<Service>,
     pods: Informer<Pod>,
     known: Informer<Endpoints>,
+    triggers: Triggers,
 }
 
 impl Controller {
     async fn reconcile(&self, key: ObjectKey) -> kube::Result<Outcome> {
         let api: Api<Endpoints> = Api::namespaced(self.client.clone(), &key.namespace);
         let Some(service) = self.services.get(&key) else {
+            self.triggers.forget(&key);
             ignore_not_found(api.delete(&key.name, &DeleteParams::default()).await)?;
             return Ok(Outcome::Done);
         };
         let Some(backends) = endpoints::backends(&service, &self.pods.list_in(&key.namespace)) else {
             return Ok(Outcome::Done);
         };
+        let trigger = self.triggers.next(&key, &service, &backends);
         let mut wanted = build(&service, &backends);
         let present = self.known.get(&key);
+        if let Some(present) = &present {
+            keep_annotations(&mut wanted, present);
+        }
+        trigger::annotate(&mut wanted.metadata.annotations, trigger);
         let written = match &present {
             None => Some(api.create(&PostParams::default(), &wanted).await?),
             Some(present) if present.subsets == wanted.subsets && has_all(present, &wanted) => {
@@ -82,6 +92,15 @@ impl Controller {
         }
         Ok(Outcome::Done)
     }
+}
+
+/// What others say of the object stays; what this controller says is said anew.
+fn keep_annotations(wanted: &mut Endpoints, present: &Endpoints) {
+    let own = wanted.metadata.annotations.take().unwrap_or_default();
+    let mut annotations = present.metadata.annotations.clone().unwrap_or_default();
+    annotations.remove(CAPACITY_ANNOTATION);
+    annotations.extend(own);
+    wanted.metadata.annotations = Some(annotations);
 }
 
 fn has_all(present: &Endpoints, wanted: &Endpoints) -> bool {

@@ -3,6 +3,7 @@
 
 pub mod legacy;
 pub mod slices;
+mod trigger;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 

@@ -27,7 +27,10 @@ use crate::{
     },
     controllers::{
         Context,
-        endpoints::{self, Backend, BackendPort},
+        endpoints::{
+            self, Backend, BackendPort,
+            trigger::{self, Triggers},
+        },
         ignore_not_found, owner, pods,
     },
 };
@@ -56,7 +59,8 @@ pub async fn run(context: Context) {
             nudged.add(service);
         }
     });
-    let controller = Controller { client: context.client(NAME), services, pods, slices, nodes };
+    let controller =
+        Controller { client: context.client(NAME), services, pods, slices, nodes, triggers: Triggers::default() };
     queue.run(NAME, 8, |key| controller.reconcile(key)).await;
 }
 
@@ -144,6 +148,7 @@ fn fill(
         wanted.metadata.name = slice.metadata.name.clone();
         wanted.metadata.generate_name = None;
         wanted.metadata.resource_version = slice.metadata.resource_version.clone();
+        wanted.metadata.annotations = slice.metadata.annotations.clone();
         if endpoints_of(slice) != endpoints_of(&wanted) || slice.metadata.labels != wanted.metadata.labels {
             plan.update.push(wanted);
         }
@@ -237,6 +242,7 @@ struct Controller {
     pods: Informer<Pod>,
     slices: Informer<EndpointSlice>,
     nodes: Informer<Node>,
+    triggers: Triggers,
 }
 
 impl Controller {
@@ -245,6 +251,7 @@ impl Controller {
         let slices = self.slices.list_in(&key.namespace).into_iter();
         let present: Vec<_> = slices.filter(|slice| service_of(slice).as_ref() == Some(&key)).collect();
         let Some(service) = self.services.get(&key) else {
+            self.triggers.forget(&key);
             for slice in &present {
                 self.delete(&api, slice).await?;
             }
@@ -256,7 +263,11 @@ impl Controller {
         let Some(backends) = endpoints::backends(&service, &self.pods.list_in(&key.namespace)) else {
             return Ok(Outcome::Done);
         };
-        let plan = plan(&service, &backends, &present, |node| self.zone(node));
+        let trigger = self.triggers.next(&key, &service, &backends);
+        let mut plan = plan(&service, &backends, &present, |node| self.zone(node));
+        for slice in plan.update.iter_mut().chain(&mut plan.create) {
+            trigger::annotate(&mut slice.metadata.annotations, trigger);
+        }
         for slice in &plan.update {
             let name = slice.metadata.name.as_deref().unwrap_or_default();
             let written = ignore_not_found(api.replace(name, &PostParams::default(), slice).await)?;

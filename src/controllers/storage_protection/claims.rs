@@ -10,8 +10,9 @@ use crate::{
         queue::{Outcome, WorkQueue},
     },
     controllers::{
-        Context, pods,
-        storage_protection::{apply, plan},
+        Context,
+        finalizer::{apply, plan},
+        pods,
     },
 };
 

@@ -10,7 +10,7 @@ use crate::{
     },
     controllers::{
         Context,
-        storage_protection::{apply, plan},
+        finalizer::{apply, plan},
     },
 };
 
