@@ -178,9 +178,6 @@ pub trait Strategy: Send + Sync {
     fn custom(&self) -> Option<&CustomKind> {
         None
     }
-    /// Adds the kind's type, and all it refers to, to a schema generator and returns its schema
-    /// (for OpenAPI and strict decoding).
-    fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
 }
 
 /// What names of a kind look like (`ValidateNameFunc` upstream).
@@ -236,14 +233,7 @@ pub enum Generation {
 /// metadata and the like are done by [`Typed`] for every kind; an implementation adds its own.
 pub trait Kind: Send + Sync + 'static {
     /// The k8s-openapi type.
-    type Object: Metadata<Ty = ObjectMeta>
-        + Serialize
-        + DeserializeOwned
-        + schemars::JsonSchema
-        + Clone
-        + Send
-        + Sync
-        + 'static;
+    type Object: Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
     /// Names, scope, verbs, subresources.
     const NAMES: Names;
     /// What names of this kind look like.

@@ -17,6 +17,7 @@ pub mod pod_resources;
 pub mod protobuf;
 pub mod quantity;
 pub mod quota;
+pub mod reference;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -141,10 +141,6 @@ impl<K: Kind> Strategy for Typed<K> {
     fn deprecation(&self) -> Option<Cow<'_, str>> {
         K::DEPRECATION.map(Cow::Borrowed)
     }
-
-    fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        generator.subschema_for::<K::Object>()
-    }
 }
 
 /// The object as sent, its type checked.

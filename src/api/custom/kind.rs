@@ -312,10 +312,6 @@ impl Strategy for CustomKind {
         None
     }
 
-    fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        super::openapi::define(self, generator)
-    }
-
     fn deprecation(&self) -> Option<Cow<'_, str>> {
         self.deprecation.as_deref().map(Cow::Borrowed)
     }

@@ -7,7 +7,7 @@ pub mod defaults;
 pub mod formats;
 pub mod json_path;
 pub mod kind;
-mod openapi;
+pub mod openapi;
 pub mod prune;
 pub mod rules;
 pub mod schema;

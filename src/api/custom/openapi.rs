@@ -1,12 +1,14 @@
 //! The schema of a custom resource as OpenAPI documents show it: as its definition has it, with what
 //! every object has.
 
-use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::kind::CustomKind;
+use crate::api::reference::Reference;
 
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+/// A kind that documents what every object has.
+const SOME_OBJECT: &str = "io.k8s.api.core.v1.ConfigMap";
 /// What every object has beside what its kind says.
 const COMMON: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
@@ -16,22 +18,14 @@ const EMBEDDED_API_VERSION: &str = "apiVersion defines the versioned schema of t
 const EMBEDDED_KIND: &str = "kind is a string value representing the type of this object. In CamelCase. More info: \
      https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 
-/// Adds the definition of `kind` to a generator, and gives a reference to it.
-pub fn define(kind: &CustomKind, generator: &mut SchemaGenerator) -> schemars::Schema {
-    let common = common_properties(generator);
-    let name = kind.definition_name();
-    generator.definitions_mut().insert(name.clone(), document(kind, common));
-    schemars::Schema::new_ref(format!("#/definitions/{name}"))
-}
-
-/// `apiVersion`, `kind` and `metadata`, as built-in kinds document them.
-fn common_properties(generator: &mut SchemaGenerator) -> Map<String, Value> {
-    // The metadata's own definition comes along.
-    generator.subschema_for::<ObjectMeta>();
-    let mut object = ConfigMap::json_schema(generator).to_value();
-    let Some(Value::Object(mut properties)) = object.get_mut("properties").map(Value::take) else { return Map::new() };
-    properties.retain(|name, _| COMMON.contains(&name.as_str()));
-    properties
+/// The definition of `kind`, and those that it refers to, by name.
+pub fn define(kind: &CustomKind, reference: &Reference) -> Map<String, Value> {
+    let mut definitions = reference.closure([OBJECT_META]);
+    let object = reference.definition(SOME_OBJECT).unwrap_or_default();
+    let mut common = object["properties"].as_object().cloned().unwrap_or_default();
+    common.retain(|name, _| COMMON.contains(&name.as_str()));
+    definitions.insert(kind.definition_name(), document(kind, common));
+    definitions
 }
 
 fn document(kind: &CustomKind, common: Map<String, Value>) -> Value {

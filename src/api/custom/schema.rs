@@ -7,7 +7,6 @@
 
 use std::sync::{Arc, LazyLock};
 
-
 use super::structural::{Kind, ListKind, Structural};
 use crate::api::schema::{Fact, Field, Library, ListType, MapType, Schema, Struct, Type, facts};
 

@@ -174,9 +174,12 @@ impl Messages {
         self.0.iter()
     }
 
-    /// Whether lists of the message have a message of their own: it is an object, not a part of one.
-    pub fn is_listed(&self, message: &Message) -> bool {
-        message.name.rsplit_once('.').is_some_and(|(package, name)| self.named(package, &format!("{name}List")).is_some())
+    /// Whether the message is an object and not a part of one: it has metadata, and there is a message of
+    /// lists of it.
+    pub fn is_object(&self, message: &Message) -> bool {
+        let list =
+            message.name.rsplit_once('.').and_then(|(package, name)| self.named(package, &format!("{name}List")));
+        list.is_some() && message.spot("metadata").is_some()
     }
 
     fn named(&self, package: &str, name: &str) -> Option<&Message> {

@@ -57,7 +57,7 @@ impl Shared {
 
     /// The structure of a message. That of an object, as opposed to that of a part of one, says what
     /// it is: messages leave that out, for their envelope has it.
-    fn refer(&mut self, message: &'static Message, is_object: bool) -> Type {
+    fn refer(&mut self, message: &'static Message, is_whole: bool) -> Type {
         if let Some(known) = self.structs.get(message.name) {
             return Type::Struct(known.clone());
         }
@@ -70,7 +70,7 @@ impl Shared {
         self.structs.insert(message.name, structure.clone());
         let mut fields: Vec<Field> =
             message.fields_by_name().map(|(name, field)| self.field(message.name, name, field)).collect();
-        if is_object || messages().is_listed(message) {
+        if is_whole || messages().is_object(message) {
             let names = ["apiVersion", "kind"].map(|name| self.name(name));
             fields.extend(names.map(|name| Field { name, kind: Type::String, fact: facts::NONE }));
         }

@@ -57,6 +57,17 @@ pub fn short(definition: &str) -> &str {
     prefixes.iter().find_map(|prefix| definition.strip_prefix(prefix)).unwrap_or(definition)
 }
 
+/// The full name of a definition that goes by its short one.
+pub fn long(name: &str) -> String {
+    let prefix = match name.split('.').next() {
+        Some("meta") => "io.k8s.apimachinery.pkg.apis.",
+        Some("apiextensions") => "io.k8s.apiextensions-apiserver.pkg.apis.",
+        Some("apiregistration") => "io.k8s.kube-aggregator.pkg.apis.",
+        _ => "io.k8s.api.",
+    };
+    format!("{prefix}{name}")
+}
+
 const fn keyed(keys: &'static [&'static str]) -> Fact {
     Fact { list: Some(ListType::Map), keys, ..NONE }
 }

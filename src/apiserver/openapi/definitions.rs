@@ -1,13 +1,8 @@
-//! Definitions: schemars documents in the shape that Kubernetes clients expect, with group, version
+//! Definitions: those of the reference in the shape that Kubernetes clients expect, with group, version
 //! and kind, and with merge facts as extensions.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use k8s_openapi::{
-    api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding, policy::v1::Eviction},
-    apimachinery::pkg::{apis::meta::v1 as metav1, version::Info},
-};
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -16,7 +11,10 @@ use super::{
 };
 use crate::{
     api::{
+        custom,
         kind::Descriptor,
+        protobuf,
+        reference::{REFERENCE, Reference},
         schema::{Fact, ListType, MapType, PatchStrategy, facts},
     },
     apiserver::discovery::subresource,
@@ -42,8 +40,19 @@ const CLAIM: &str = "io.k8s.api.core.v1.PersistentVolumeClaim";
 const CORE_EVENT: &str = "io.k8s.api.core.v1.Event";
 /// Kinds that the core group has for what is not an object.
 const CORE_KINDS: [&str; 5] = ["APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "Status"];
-/// Where the generator puts definitions.
-const GENERATED: &str = "#/definitions/";
+/// What requests and answers of every kind consist of, in [`META`].
+const COMMON: [&str; 9] = [
+    "APIGroup",
+    "APIGroupList",
+    "APIResourceList",
+    "APIVersions",
+    "DeleteOptions",
+    "ListMeta",
+    "Patch",
+    "Status",
+    "WatchEvent",
+];
+const INFO: &str = "io.k8s.apimachinery.pkg.version.Info";
 
 /// Definitions that kinds need.
 pub(super) struct Definitions {
@@ -55,13 +64,17 @@ pub(super) struct Definitions {
 
 /// Every definition that `kinds`, their subresources and discovery need in a document of `scope`.
 pub(super) fn of(kinds: &[&Descriptor], dialect: Dialect, scope: Scope<'_>) -> Definitions {
-    let mut generator = SchemaSettings::draft07().into_generator();
-    let name_of = |kind: &&Descriptor| referred(&kind.strategy.schema(&mut generator).to_value()).unwrap_or_default();
-    let names: Vec<String> = kinds.iter().map(name_of).collect();
-    let mut bodies = add_bodies(kinds, &mut generator);
-    add_common(&mut generator);
+    let reference = Reference::read();
+    let names: Vec<String> = kinds.iter().map(|kind| name_of(kind)).collect();
+    let mut bodies = bodies(kinds);
+    let common = COMMON.iter().map(|name| format!("{META}{name}")).chain([INFO.to_owned()]);
+    let wanted: Vec<String> =
+        names.iter().cloned().chain(bodies.iter().map(|body| body.0.clone())).chain(common).collect();
+    let mut all = reference.closure(wanted.iter().map(String::as_str));
+    for custom in kinds.iter().filter_map(|kind| kind.strategy.custom()) {
+        all.extend(custom::openapi::define(custom, &reference));
+    }
     let facts = Facts::read();
-    let mut all = generator.take_definitions(false);
     for (name, definition) in &mut all {
         shape(name, definition, dialect, &facts);
     }
@@ -125,13 +138,13 @@ fn references(value: &Value, found: &mut Vec<String>) {
 /// another kind than the resource's.
 pub(super) fn body_name(kind: &str) -> Option<String> {
     let name = match kind {
-        "Scale" => Scale::schema_name(),
-        "Eviction" => Eviction::schema_name(),
-        "TokenRequest" => TokenRequest::schema_name(),
-        "Binding" => Binding::schema_name(),
+        "Scale" => "io.k8s.api.autoscaling.v1.Scale",
+        "Eviction" => "io.k8s.api.policy.v1.Eviction",
+        "TokenRequest" => "io.k8s.api.authentication.v1.TokenRequest",
+        "Binding" => "io.k8s.api.core.v1.Binding",
         _ => return None,
     };
-    Some(name.into_owned())
+    Some(name.to_owned())
 }
 
 /// `{group, version, kind}`
@@ -142,52 +155,30 @@ pub(super) fn gvk(group: &str, version: &str, kind: &str) -> Value {
 /// What `field` of [`DELETE_OPTIONS`] is for. Parameters of the same name are for the same.
 pub(super) fn option_description(field: &str) -> &'static str {
     static PROPERTIES: LazyLock<Value> = LazyLock::new(|| {
-        let mut generator = SchemaSettings::draft07().into_generator();
-        metav1::DeleteOptions::json_schema(&mut generator).to_value()["properties"].take()
+        let mut options = Reference::read().definition(DELETE_OPTIONS).unwrap_or_default();
+        options["properties"].take()
     });
     PROPERTIES[field]["description"].as_str().unwrap_or_default()
 }
 
-fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
-    generator.subschema_for::<T>();
-}
-
-/// What requests and answers of every kind consist of.
-fn add_common(generator: &mut SchemaGenerator) {
-    add::<metav1::DeleteOptions>(generator);
-    add::<metav1::ListMeta>(generator);
-    add::<metav1::Patch>(generator);
-    add::<metav1::Status>(generator);
-    add::<metav1::WatchEvent<Value>>(generator);
-    add::<metav1::APIGroup>(generator);
-    add::<metav1::APIGroupList>(generator);
-    add::<metav1::APIResourceList>(generator);
-    add::<metav1::APIVersions>(generator);
-    add::<Info>(generator);
-}
-
-fn add_bodies(kinds: &[&Descriptor], generator: &mut SchemaGenerator) -> Vec<(String, Value)> {
-    let mut bodies = Vec::new();
-    for kind in kinds {
-        for name in kind.subresources {
-            let facts = subresource::facts(kind, *name);
-            match facts.kind {
-                "Scale" => add::<Scale>(generator),
-                "Eviction" => add::<Eviction>(generator),
-                "TokenRequest" => add::<TokenRequest>(generator),
-                "Binding" => add::<Binding>(generator),
-                _ => {}
-            }
-            if let Some(name) = body_name(facts.kind) {
-                bodies.push((name, gvk(facts.group, facts.version, facts.kind)));
-            }
+/// The name of a kind's definition.
+fn name_of(kind: &Descriptor) -> String {
+    match kind.strategy.custom() {
+        Some(custom) => custom.definition_name(),
+        None => {
+            let message = protobuf::facts::messages().of_kind(&kind.api_version(), &kind.kind);
+            message.map(|message| facts::long(message.name)).unwrap_or_default()
         }
     }
-    bodies
 }
 
-fn referred(schema: &Value) -> Option<String> {
-    schema.get("$ref").and_then(Value::as_str).and_then(|pointer| pointer.rsplit('/').next()).map(str::to_owned)
+/// The definitions of what subresources of `kinds` take and give, with what they are.
+fn bodies(kinds: &[&Descriptor]) -> Vec<(String, Value)> {
+    let subresources =
+        kinds.iter().flat_map(|kind| kind.subresources.iter().map(|name| subresource::facts(kind, *name)));
+    let body =
+        |facts: subresource::Facts<'_>| Some((body_name(facts.kind)?, gvk(facts.group, facts.version, facts.kind)));
+    subresources.filter_map(body).collect()
 }
 
 fn shape(name: &str, definition: &mut Value, dialect: Dialect, facts: &Facts) {
@@ -258,7 +249,7 @@ pub(super) fn rewrite_references(value: &mut Value, dialect: Dialect) {
         Value::Array(items) => items.iter_mut().for_each(|item| rewrite_references(item, dialect)),
         Value::Object(fields) => {
             let definition =
-                fields.get("$ref").and_then(Value::as_str).and_then(|pointer| pointer.strip_prefix(GENERATED));
+                fields.get("$ref").and_then(Value::as_str).and_then(|pointer| pointer.strip_prefix(REFERENCE));
             if let Some(reference) = definition.map(|name| dialect.reference(name)) {
                 let alone = fields.len() == 1;
                 if dialect == Dialect::V2 || alone {
@@ -363,7 +354,7 @@ fn list(
 ) -> Value {
     let list_kind = format!("{}List", kind.kind);
     let of_status = |field: &str| known.get(STATUS).map_or(Value::Null, |status| status["properties"][field].clone());
-    let mut metadata = json!({"$ref": format!("{GENERATED}{LIST_META}")});
+    let mut metadata = json!({"$ref": format!("{REFERENCE}{LIST_META}")});
     let facts = match facts {
         Some(facts) => {
             if dialect == Dialect::V3 {

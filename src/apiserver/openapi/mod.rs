@@ -1,7 +1,7 @@
 //! OpenAPI: the documents by which `kubectl explain`, client-side apply and code generators know
 //! the kinds. Version 3 has one document per group-version, version 2 one for all.
 //!
-//! A document is built when it is first asked for, from the kinds' schemars schemas, their names
+//! A document is built when it is first asked for, from what the reference says of the kinds, their names
 //! and tables of facts, and kept gzip-compressed only. Building takes some tens of milliseconds of
 //! processor time: call [`OpenApi::v3`] and [`OpenApi::v2`] from a lane for blocking work.
 
