@@ -93,7 +93,7 @@ fn versions(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> {
         let schema = one.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
         if one.served && schema.is_none() {
             let path = path.index(index).child("schema").child("openAPIV3Schema");
-            causes.push(field::required(&path, "schemas are required"));
+            causes.push(field::required(&path, ""));
         }
     }
     for (index, one) in spec.versions.iter().enumerate() {

@@ -66,7 +66,7 @@ pub fn validate(spec: &ResourceClaimSpec, path: &Path) -> Vec<Cause> {
     let mut causes = each(requests, LIST_LIMIT, &path.child("requests"), request);
     for (index, one) in requests.iter().enumerate() {
         if requests[..index].iter().any(|other| other.name == one.name) {
-            causes.push(field::duplicate(&path.child("requests").index(index).child("name"), &one.name));
+            causes.push(field::duplicate(&path.child("requests").index(index), &one.name));
         }
     }
     let names = request_names(devices);
@@ -149,7 +149,7 @@ fn request(request: &DeviceRequest, path: &Path) -> Vec<Cause> {
             }));
             for (index, one) in alternatives.iter().enumerate() {
                 if alternatives[..index].iter().any(|other| other.name == one.name) {
-                    causes.push(field::duplicate(&path.index(index).child("name"), &one.name));
+                    causes.push(field::duplicate(&path.index(index), &one.name));
                 }
             }
         }
@@ -225,11 +225,19 @@ fn constraint(constraint: &DeviceConstraint, names: &BTreeSet<String>, path: &Pa
         [("matchAttribute", &constraint.match_attribute), ("distinctAttribute", &constraint.distinct_attribute)];
     let given: Vec<_> = attributes.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?))).collect();
     match given.as_slice() {
-        [] => causes.push(field::required(&path.child("matchAttribute"), "")),
+        [] => {
+            let detail = "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields \
+                          are set";
+            causes.push(field::required(path, detail));
+        }
         [(field, text)] => {
             let path = path.child(field);
             match text.split_once('/') {
-                None => causes.push(field::invalid(&path, text, "must include a domain")),
+                None => {
+                    let detail = "a fully qualified name must be a domain and a name separated by a slash";
+                    causes.push(field::invalid(&path, text, detail));
+                    causes.extend(identifier(text, &path));
+                }
                 Some((domain, id)) => {
                     causes.extend(driver(domain, &path));
                     causes.extend(identifier(id, &path));
@@ -268,6 +276,10 @@ fn references(requests: &[String], names: &BTreeSet<String>, path: &Path) -> Vec
     each(requests, LIST_LIMIT, path, |text, path| {
         if names.contains(text) {
             return Vec::new();
+        }
+        let problems: Vec<String> = text.split('/').take(2).flat_map(name::dns1123_label).collect();
+        if !problems.is_empty() {
+            return field::invalid_each(path, text, &problems);
         }
         let detail =
             "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
