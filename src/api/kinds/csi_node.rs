@@ -69,6 +69,9 @@ fn driver(driver: &CSINodeDriver, path: &Path) -> Vec<Cause> {
         if keys[..index].contains(key) {
             causes.push(field::duplicate(path, key));
         }
+        if key.is_empty() {
+            causes.push(field::required(path, ""));
+        }
         causes.extend(field::invalid_each(path, key, &name::qualified_name(key)));
     }
     causes

@@ -162,7 +162,10 @@ fn one(hook: &Hook<'_>, path: &Path) -> Vec<Cause> {
     }
     causes.extend(matching::policy(hook.match_policy, path));
     let side_effects = path.child("sideEffects");
-    causes.extend(field::one_of(&side_effects, hook.side_effects, SIDE_EFFECTS));
+    match hook.side_effects {
+        "" => causes.push(field::required(&side_effects, "must specify one of None, NoneOnDryRun")),
+        effects => causes.extend(field::one_of(&side_effects, effects, SIDE_EFFECTS)),
+    }
     if let Some(seconds) = hook.timeout_seconds.filter(|seconds| !(1..=LONGEST_TIMEOUT_SECONDS).contains(seconds)) {
         let detail = "the timeout value must be between 1 and 30 seconds";
         causes.push(field::invalid(&path.child("timeoutSeconds"), seconds, detail));

@@ -256,20 +256,22 @@ fn constraint(constraint: &DeviceConstraint, names: &BTreeSet<String>, path: &Pa
 /// A C identifier of at most 32 bytes.
 pub fn identifier(text: &str, path: &Path) -> Vec<Cause> {
     const LIMIT_BYTES: usize = 32;
+    let mut causes = Vec::new();
     if text.is_empty() {
-        return vec![field::required(path, "the name must not be empty")];
+        causes.push(field::required(path, "the name must not be empty"));
     }
     if text.len() > LIMIT_BYTES {
-        return vec![field::too_long(path, LIMIT_BYTES)];
+        causes.push(field::too_long(path, LIMIT_BYTES));
     }
     let starts = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     if starts && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        return Vec::new();
+        return causes;
     }
     let detail = "a valid C identifier must start with alphabetic character or '_', followed by a string of \
                   alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation \
                   is '[A-Za-z_][A-Za-z0-9_]*')";
-    vec![field::invalid(path, text, detail)]
+    causes.push(field::invalid(path, text, detail));
+    causes
 }
 
 fn references(requests: &[String], names: &BTreeSet<String>, path: &Path) -> Vec<Cause> {
@@ -278,11 +280,10 @@ fn references(requests: &[String], names: &BTreeSet<String>, path: &Path) -> Vec
             return Vec::new();
         }
         let problems: Vec<String> = text.split('/').take(2).flat_map(name::dns1123_label).collect();
-        if !problems.is_empty() {
-            return field::invalid_each(path, text, &problems);
-        }
+        let mut causes = field::invalid_each(path, text, &problems);
         let detail =
             "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
-        vec![field::invalid(path, text, detail)]
+        causes.push(field::invalid(path, text, detail));
+        causes
     })
 }
