@@ -72,10 +72,21 @@ pub fn duplicate_hidden(path: &Path) -> Cause {
 
 /// `Unsupported value: "x": supported values: "a", "b"`; the values are shown sorted.
 pub fn unsupported(path: &Path, value: impl Serialize, supported: &[&str]) -> Cause {
-    let mut quoted: Vec<String> = supported.iter().map(shown).collect();
-    quoted.sort_unstable();
+    let mut sorted = supported.to_vec();
+    sorted.sort_unstable();
+    unsupported_as_listed(path, value, &sorted)
+}
+
+/// As [`unsupported`], for fields whose values upstream shows in an order of its own.
+pub fn unsupported_as_listed(path: &Path, value: impl Serialize, supported: &[&str]) -> Cause {
+    let quoted: Vec<String> = supported.iter().map(shown).collect();
     let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
     cause(path, "FieldValueNotSupported", with_detail(format!("Unsupported value: {}", shown(value)), &detail))
+}
+
+/// [`unsupported`], unless the value is a supported one.
+pub fn one_of(path: &Path, value: &str, supported: &[&str]) -> Option<Cause> {
+    (!supported.contains(&value)).then(|| unsupported(path, value, supported))
 }
 
 /// `Forbidden: detail`.

@@ -10,6 +10,7 @@ use std::{
 use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt;
+use tokio::sync::Notify;
 
 use crate::{
     api::{Status, kind::Descriptor},
@@ -77,8 +78,8 @@ pub struct Components {
     pub converter: Arc<Converter>,
     /// `host:port` at which clients reach the server.
     pub address: String,
-    /// Returns memory that a burst of work needed, and that is free again, to the system.
-    pub trim: fn(),
+    /// Told when a burst of work has needed memory that is free again, or soon will be.
+    pub spent: Arc<Notify>,
 }
 
 /// The server. Cheap to clone.
@@ -110,7 +111,7 @@ impl ApiServer {
         let fairness = Arc::new(Fairness::new(caches.clone(), metrics.fairness.clone()));
         let registry = Registry::new(store, caches, admission, allocator, metrics.clone(), converter);
         let mut handlers = parts.handlers;
-        let openapi = Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION, parts.trim));
+        let openapi = Arc::new(OpenApiHandler::new(parts.kinds.clone(), version::GIT_VERSION, parts.spent));
         handlers.path("/openapi", openapi.clone());
         let (health, rendering) = (Health::default(), Lane::new(RENDERING_LIMIT));
         let statuses = ComponentStatuses::new(health.clone(), rendering.clone());

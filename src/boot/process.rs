@@ -1,10 +1,13 @@
 //! The process as a whole: limits, the runtime, signals, the end.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
 use crate::{
     base::{lane::Lane, task::Supervisor},
@@ -20,6 +23,8 @@ const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// By then a start is over, and what it needed can be given back.
 const START_OVER: Duration = Duration::from_secs(10);
+/// How long after memory was spent it is given back: bursts come in rows.
+const BURST_OVER: Duration = Duration::from_secs(2);
 
 /// Builds the runtime, lets `start` start everything, waits for a signal or for a component that
 /// the process cannot do without, and drains. A second signal ends the process at once.
@@ -64,6 +69,16 @@ where
 {
     start(supervisor.clone()).await?;
     bail!("{}", supervisor.failed().await)
+}
+
+/// Returns memory some time after it was `spent`, when answers have been sent too.
+pub async fn give_back_what_is_spent(spent: Arc<Notify>) {
+    let lane = Lane::new(1);
+    loop {
+        spent.notified().await;
+        tokio::time::sleep(BURST_OVER).await;
+        lane.run(allocator::give_back).await;
+    }
 }
 
 /// Starting needs more memory than running does.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use kube::Client;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
     api::kinds,
@@ -145,6 +145,8 @@ async fn build(
     let (first, last) = config.node_ports;
     let allocator = Arc::new(Allocator::new(&config.cluster.service_cidrs, first..=last));
     let auditor = open_audit_log(config, files, supervisor).await?;
+    let spent = Arc::new(Notify::new());
+    supervisor.spawn("memory of bursts", process::give_back_what_is_spent(spent.clone()));
     let components = Components {
         store,
         caches,
@@ -158,7 +160,7 @@ async fn build(
         way,
         converter,
         address,
-        trim: crate::sys::allocator::give_back,
+        spent,
     };
     let api = ApiServer::new(components);
     // The join endpoint keeps what it knows of nodes in the API that it is a part of.

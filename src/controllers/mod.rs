@@ -127,6 +127,7 @@ pub fn start(context: &Context) -> Vec<&'static str> {
     supervisor.spawn("admission policy status controller", policy_status::run(context.clone()));
     supervisor.spawn("PVC protection controller", storage_protection::claims::run(context.clone()));
     supervisor.spawn("PV protection controller", storage_protection::volumes::run(context.clone()));
+    supervisor.spawn("VAC protection controller", storage_protection::classes::run(context.clone()));
     supervisor.names
 }
 

@@ -89,7 +89,9 @@ impl Program {
 }
 
 fn unexpected(output: &Type, expected: &[Type]) -> CompileError {
-    let names: Vec<String> = expected.iter().map(ToString::to_string).collect();
+    // Among several, null goes by the name of its type.
+    let shown = |one: &Type| if *one == Type::Null { one.name().to_owned() } else { one.to_string() };
+    let names: Vec<String> = expected.iter().map(shown).collect();
     let expected = match names.as_slice() {
         [one] => one.clone(),
         all => format!("one of [{}]", all.join(" ")),

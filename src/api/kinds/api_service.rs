@@ -16,7 +16,7 @@ use crate::api::{
 
 /// The condition that says whether requests get through.
 pub const AVAILABLE: &str = "Available";
-const STATES: &[&str] = &["False", "True", "Unknown"];
+const STATES: &[&str] = &["True", "False", "Unknown"];
 const MOST_GROUP_PRIORITY: i32 = 20_000;
 const MOST_VERSION_PRIORITY: i32 = 1000;
 
@@ -80,7 +80,7 @@ impl Kind for ApiServiceKind {
         let path = Path::new("status").child("conditions");
         let unknown = conditions(new).iter().enumerate().filter(|(_, one)| !STATES.contains(&one.status.as_str()));
         unknown
-            .map(|(index, one)| field::unsupported(&path.index(index).child("status"), &one.status, STATES))
+            .map(|(index, one)| field::unsupported_as_listed(&path.index(index).child("status"), &one.status, STATES))
             .collect()
     }
 

@@ -13,7 +13,7 @@ use crate::api::{
 };
 
 const FS_GROUP_POLICIES: &[&str] = &["File", "None", "ReadWriteOnceWithFSType"];
-const LIFECYCLE_MODES: &[&str] = &["Ephemeral", "Persistent"];
+const LIFECYCLE_MODES: &[&str] = &["Persistent", "Ephemeral"];
 const NAME_LIMIT_BYTES: usize = 63;
 const LEAST_TOKEN_SECONDS: i64 = 600;
 const MOST_TOKEN_SECONDS: i64 = 1 << 32;
@@ -52,13 +52,7 @@ impl Kind for CsiDriverKind {
     }
 
     fn validate(driver: &CSIDriver) -> Vec<Cause> {
-        let name = driver.metadata.name.as_deref().unwrap_or_default();
-        let mut causes = Vec::new();
-        if name.len() > NAME_LIMIT_BYTES {
-            causes.push(field::too_long(&Path::new("metadata").child("name"), NAME_LIMIT_BYTES));
-        }
-        causes.extend(validate(&driver.spec, &Path::new("spec")));
-        causes
+        validate(&driver.spec, &Path::new("spec"))
     }
 
     fn validate_update(new: &CSIDriver, old: &CSIDriver) -> Vec<Cause> {
@@ -110,7 +104,7 @@ fn validate(spec: &CSIDriverSpec, path: &Path) -> Vec<Cause> {
     causes.extend(tokens(spec.token_requests.as_deref().unwrap_or_default(), &path.child("tokenRequests")));
     for mode in spec.volume_lifecycle_modes.iter().flatten() {
         if !LIFECYCLE_MODES.contains(&mode.as_str()) {
-            causes.push(field::unsupported(&path.child("volumeLifecycleModes"), mode, LIFECYCLE_MODES));
+            causes.push(field::unsupported_as_listed(&path.child("volumeLifecycleModes"), mode, LIFECYCLE_MODES));
         }
     }
     if let Some(seconds) = spec.node_allocatable_update_period_seconds.filter(|&seconds| seconds < LEAST_UPDATE_SECONDS)

@@ -12,7 +12,7 @@ use crate::api::{
     validation::{name, value},
 };
 
-const NODE_ID_LIMIT_BYTES: usize = 192;
+const NODE_ID_LIMIT_BYTES: usize = 256;
 
 /// `storage.k8s.io/v1.CSINode`
 pub struct CsiNodeKind;
@@ -57,19 +57,22 @@ fn driver(driver: &CSINodeDriver, path: &Path) -> Vec<Cause> {
     if driver.node_id.is_empty() {
         causes.push(field::required(&node, ""));
     } else if driver.node_id.len() > NODE_ID_LIMIT_BYTES {
-        causes.push(field::invalid(&node, &driver.node_id, "must be 192 bytes or less"));
+        causes.push(field::invalid(&node, &driver.node_id, "must be 256 bytes or less"));
     }
     if let Some(count) = driver.allocatable.as_ref().and_then(|allocatable| allocatable.count) {
         let path = path.child("allocatable").child("count");
         causes.extend(field::invalid_each(&path, count, &value::non_negative(count.into())));
     }
     let keys = driver.topology_keys.as_deref().unwrap_or_default();
+    // Upstream names the driver, not the list of its keys.
     for (index, key) in keys.iter().enumerate() {
-        let path = path.child("topologyKeys");
         if keys[..index].contains(key) {
-            causes.push(field::duplicate(&path, key));
+            causes.push(field::duplicate(path, key));
         }
-        causes.extend(field::invalid_each(&path, key, &name::qualified_name(key)));
+        if key.is_empty() {
+            causes.push(field::required(path, ""));
+        }
+        causes.extend(field::invalid_each(path, key, &name::qualified_name(key)));
     }
     causes
 }

@@ -30,11 +30,7 @@ impl Kind for CsiStorageCapacityKind {
     fn validate(object: &CSIStorageCapacity) -> Vec<Cause> {
         let mut causes = Vec::new();
         let (class, path) = (object.storage_class_name.as_str(), Path::new("storageClassName"));
-        if class.is_empty() {
-            causes.push(field::required(&path, ""));
-        } else {
-            causes.extend(field::invalid_each(&path, class, &name::dns1123_subdomain(class)));
-        }
+        causes.extend(field::invalid_each(&path, class, &name::dns1123_subdomain(class)));
         if let Some(selector) = &object.node_topology {
             causes.extend(label_selector::validate(selector, &Path::new("nodeTopology")));
         }

@@ -49,6 +49,17 @@ impl Kind for EndpointSliceKind {
         }
     }
 
+    /// The topology of an earlier version is not written by this one.
+    fn prepare_for_create(slice: &mut EndpointSlice) {
+        slice.endpoints.iter_mut().flatten().for_each(|endpoint| endpoint.deprecated_topology = None);
+    }
+
+    fn prepare_for_update(new: &mut EndpointSlice, old: &EndpointSlice) {
+        if new.endpoints != old.endpoints {
+            Self::prepare_for_create(new);
+        }
+    }
+
     fn validate(slice: &EndpointSlice) -> Vec<Cause> {
         let mut causes = Vec::new();
         match slice.address_type.as_str() {
@@ -105,7 +116,12 @@ fn endpoint(endpoint: &Endpoint, kind: &str, path: &Path) -> Vec<Cause> {
         causes.push(field::too_many(&addresses, endpoint.addresses.len(), MOST_ADDRESSES));
     }
     for (index, address) in endpoint.addresses.iter().enumerate() {
-        causes.extend(field::invalid_each(&addresses.index(index), address, &address_problems(address, kind)));
+        let path = addresses.index(index);
+        if kind == "FQDN" && address.is_empty() {
+            causes.push(field::required(&path, ""));
+        } else {
+            causes.extend(field::invalid_each(&path, address, &address_problems(address, kind)));
+        }
     }
     if let Some(hostname) = &endpoint.hostname {
         causes.extend(field::invalid_each(&path.child("hostname"), hostname, &name::dns1123_label(hostname)));
@@ -118,6 +134,9 @@ fn endpoint(endpoint: &Endpoint, kind: &str, path: &Path) -> Vec<Cause> {
 
 fn address_problems(address: &str, kind: &str) -> Vec<String> {
     match kind {
+        "IPv4" | "IPv6" if address.parse::<std::net::IpAddr>().is_err() => {
+            vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
+        }
         "IPv4" if address.parse::<std::net::Ipv4Addr>().is_err() => vec!["must be an IPv4 address".to_owned()],
         "IPv6" if address.parse::<std::net::Ipv6Addr>().is_err() => vec!["must be an IPv6 address".to_owned()],
         "IPv4" | "IPv6" => non_special_ip(address),

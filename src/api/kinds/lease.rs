@@ -21,6 +21,23 @@ impl Kind for LeaseKind {
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("Holder", "string", "Identity of the holder."), cells::AGE];
 
+    /// Coordinated leader election (KEP-4355) is off by default: its fields are dropped.
+    fn prepare_for_create(lease: &mut Lease) {
+        let Some(spec) = &mut lease.spec else { return };
+        (spec.strategy, spec.preferred_holder) = (None, None);
+    }
+
+    fn prepare_for_update(new: &mut Lease, old: &Lease) {
+        let Some(spec) = &mut new.spec else { return };
+        let before = old.spec.as_ref();
+        if before.is_none_or(|before| before.strategy.is_none()) {
+            spec.strategy = None;
+        }
+        if before.is_none_or(|before| before.preferred_holder.is_none()) {
+            spec.preferred_holder = None;
+        }
+    }
+
     fn validate(lease: &Lease) -> Vec<Cause> {
         let path = Path::new("spec");
         let Some(spec) = &lease.spec else { return Vec::new() };

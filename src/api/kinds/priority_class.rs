@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::{Value, json};
 
-use super::{cells, names, pod_template::chosen};
+use super::{cells, names};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
@@ -55,8 +55,14 @@ impl Kind for PriorityClassKind {
             let detail = format!("maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}");
             causes.push(field::forbidden(&Path::new("value"), &detail));
         }
-        let policies = &["Never", "PreemptLowerPriority"];
-        causes.extend(chosen(class.preemption_policy.as_deref(), policies, &Path::new("preemptionPolicy")));
+        let (policies, path) = (["PreemptLowerPriority", "Never"], Path::new("preemptionPolicy"));
+        match class.preemption_policy.as_deref().unwrap_or_default() {
+            "" => causes.push(field::required(&path, "")),
+            policy if !policies.contains(&policy) => {
+                causes.push(field::unsupported_as_listed(&path, policy, &policies));
+            }
+            _ => {}
+        }
         causes
     }
 

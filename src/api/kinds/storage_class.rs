@@ -43,8 +43,11 @@ impl Kind for StorageClassKind {
             causes.push(field::required(&Path::new("provisioner"), ""));
         }
         causes.extend(chosen(class.reclaim_policy.as_deref(), &["Delete", "Retain"], &Path::new("reclaimPolicy")));
-        let modes = &["Immediate", "WaitForFirstConsumer"];
-        causes.extend(chosen(class.volume_binding_mode.as_deref(), modes, &Path::new("volumeBindingMode")));
+        let (modes, path) = (&["Immediate", "WaitForFirstConsumer"], Path::new("volumeBindingMode"));
+        match class.volume_binding_mode.as_deref() {
+            Some(mode) => causes.extend(field::one_of(&path, mode, modes)),
+            None => causes.push(field::required(&path, "")),
+        }
         causes
     }
 

@@ -1,7 +1,10 @@
 //! Volume attachments: the wish that a volume be attached to a node, and what came of it.
 
 use jiff::Timestamp;
-use k8s_openapi::api::storage::v1::{VolumeAttachment, VolumeAttachmentSource, VolumeError};
+use k8s_openapi::api::{
+    core::v1::PersistentVolumeSpec,
+    storage::v1::{VolumeAttachment, VolumeAttachmentSource, VolumeError},
+};
 use serde_json::{Value, json};
 
 use super::{cells, csi_driver, names, status};
@@ -82,17 +85,30 @@ fn source(source: &VolumeAttachmentSource, path: &Path) -> Vec<Cause> {
     match (&source.inline_volume_spec, source.persistent_volume_name.as_deref()) {
         (None, None) => vec![field::required(path, detail)],
         (Some(_), Some(_)) => vec![field::forbidden(path, detail)],
-        (None, Some("")) => vec![field::required(&path.child("persistentVolumeName"), "")],
         (None, Some(volume)) => {
             let path = path.child("persistentVolumeName");
-            field::invalid_each(&path, volume, &name::dns1123_subdomain(volume))
+            let mut causes = Vec::new();
+            if volume.is_empty() {
+                causes.push(field::required(&path, "must specify non empty persistentVolumeName"));
+            }
+            causes.extend(field::invalid_each(&path, volume, &name::dns1123_subdomain(volume)));
+            causes
         }
-        (Some(spec), None) if spec.csi.is_none() => {
-            let path = path.child("inlineVolumeSpec").child("csi");
-            vec![field::required(&path, "")]
-        }
-        (Some(_), None) => Vec::new(),
+        (Some(spec), None) => inline(spec, &path.child("inlineVolumeSpec")),
     }
+}
+
+/// A volume that no object describes is one of a CSI driver.
+fn inline(spec: &PersistentVolumeSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if spec.access_modes.as_ref().is_none_or(Vec::is_empty) {
+        causes.push(field::required(&path.child("accessModes"), ""));
+    }
+    if spec.csi.is_none() {
+        causes.push(field::required(&path.child("csi"), "has to be specified in the context of inline volumes"));
+        causes.push(field::required(path, "must specify a volume type"));
+    }
+    causes
 }
 
 fn outcome(attachment: &VolumeAttachment) -> Vec<Cause> {
@@ -124,6 +140,8 @@ mod tests {
             from(json!({}))[0].message,
             "Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName"
         );
-        assert_eq!(from(json!({"inlineVolumeSpec": {}}))[0].field, "source.inlineVolumeSpec.csi");
+        let fields: Vec<String> = from(json!({"inlineVolumeSpec": {}})).into_iter().map(|cause| cause.field).collect();
+        let inline = "source.inlineVolumeSpec";
+        assert_eq!(fields, [&format!("{inline}.accessModes"), &format!("{inline}.csi"), inline]);
     }
 }

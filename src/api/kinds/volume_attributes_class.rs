@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use serde_json::{Value, json};
 
-use super::{cells, csi_driver, names};
+use super::{cells, names};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
     status::Cause,
+    validation::name,
 };
 
 const PARAMETERS_LIMIT: usize = 512;
@@ -27,7 +28,12 @@ impl Kind for VolumeAttributesClassKind {
         &[cells::NAME, cells::column("DriverName", "string", "The driver that knows the parameters."), cells::AGE];
 
     fn validate(class: &VolumeAttributesClass) -> Vec<Cause> {
-        let mut causes = csi_driver::driver_name(&class.driver_name, &Path::new("driverName"));
+        let (driver, path) = (class.driver_name.to_lowercase(), Path::new("driverName"));
+        let mut causes = if driver.is_empty() {
+            vec![field::required(&path, "")]
+        } else {
+            field::invalid_each(&path, &driver, &name::qualified_name(&driver))
+        };
         let path = Path::new("parameters");
         let parameters = class.parameters.clone().unwrap_or_default();
         if parameters.is_empty() {

@@ -61,6 +61,15 @@ pub fn dns1035_label(value: &str) -> Vec<String> {
 
 /// Label and annotation keys, resource names, finalizers: `[prefix/]name`.
 pub fn qualified_name(value: &str) -> Vec<String> {
+    prefixed_name(value, "a qualified name")
+}
+
+/// As [`qualified_name`], where upstream speaks of a label's key.
+pub fn label_key(value: &str) -> Vec<String> {
+    prefixed_name(value, "a valid label key")
+}
+
+fn prefixed_name(value: &str, what: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let parts: Vec<&str> = value.split('/').collect();
     let name = match parts.as_slice() {
@@ -72,7 +81,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
         _ => {
             let rule = pattern(QUALIFIED_MESSAGE, QUALIFIED, &["MyName", "my.name", "123-abc"]);
             let optional = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
-            return vec![format!("a qualified name {rule} {optional}")];
+            return vec![format!("{what} {rule} {optional}")];
         }
     };
     if name.is_empty() {

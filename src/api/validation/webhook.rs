@@ -123,11 +123,12 @@ fn https(text: &str, path: &Path) -> Vec<Cause> {
 
 fn service(called: Service<'_>, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
-    if called.name.is_empty() {
-        causes.push(field::required(&path.child("name"), "service name is required"));
-    }
+    // Upstream mistakes the one for the other.
     if called.namespace.is_empty() {
-        causes.push(field::required(&path.child("namespace"), "service namespace is required"));
+        causes.push(field::required(&path.child("name"), ""));
+    }
+    if called.name.is_empty() {
+        causes.push(field::required(&path.child("namespace"), ""));
     }
     let port = called.port();
     let problems = network::port(port.into());
@@ -143,11 +144,16 @@ fn service_path(text: &str, path: &Path) -> Vec<Cause> {
     if matches!(text, "" | "/") {
         return Vec::new();
     }
+    if text == "//" {
+        return vec![field::invalid(path, text, "segment[0] may not be empty")];
+    }
     let mut causes = Vec::new();
-    let steps = text.strip_prefix('/').unwrap_or_else(|| {
+    // The first character is passed over, whatever it is.
+    let mut steps = text.chars();
+    if steps.next() != Some('/') {
         causes.push(field::invalid(path, text, "must start with a '/'"));
-        text
-    });
+    }
+    let steps = steps.as_str();
     for (index, step) in steps.strip_suffix('/').unwrap_or(steps).split('/').enumerate() {
         if step.is_empty() {
             causes.push(field::invalid(path, text, &format!("segment[{index}] may not be empty")));
@@ -221,9 +227,10 @@ mod tests {
         assert_eq!(
             messages(client(at(None, Some(called)), &Path::new("c"))),
             [
-                "c.service.name: Required value: service name is required",
+                "c.service.namespace: Required value",
                 "c.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive",
                 "c.service.path: Invalid value: \"a//b\": must start with a '/'",
+                "c.service.path: Invalid value: \"a//b\": segment[0] may not be empty",
                 "c.service.path: Invalid value: \"a//b\": segment[1] may not be empty",
             ]
         );

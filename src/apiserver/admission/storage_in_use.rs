@@ -1,4 +1,4 @@
-//! StorageObjectInUseProtection: new claims and volumes are held by a finalizer, which their
+//! StorageObjectInUseProtection: new claims, volumes and classes of their attributes are held by a finalizer, which their
 //! controllers take away when nothing uses them any more.
 
 use serde_json::Value;
@@ -9,15 +9,18 @@ use crate::{
 };
 
 /// Kinds that are protected, and their finalizers.
-const PROTECTED: [(&str, &str); 2] =
-    [("persistentvolumeclaims", "kubernetes.io/pvc-protection"), ("persistentvolumes", "kubernetes.io/pv-protection")];
+const PROTECTED: [(&str, &str, &str); 3] = [
+    ("", "persistentvolumeclaims", "kubernetes.io/pvc-protection"),
+    ("", "persistentvolumes", "kubernetes.io/pv-protection"),
+    ("storage.k8s.io", "volumeattributesclasses", "kubernetes.io/vac-protection"),
+];
 
 pub struct StorageObjectInUseProtection;
 
 impl Plugin for StorageObjectInUseProtection {
     fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<Warnings, Status> {
-        let protected = PROTECTED.iter().find(|(resource, _)| request.is_for("", resource));
-        if let Some((_, finalizer)) = protected
+        let protected = PROTECTED.iter().find(|(group, resource, _)| request.is_for(group, resource));
+        if let Some((_, _, finalizer)) = protected
             && request.operation == Operation::Create
         {
             protect(object, finalizer);
@@ -43,8 +46,8 @@ mod tests {
     #[test]
     fn the_finalizer_is_added_once() {
         let mut claim = json!({"metadata": {"finalizers": ["a"]}});
-        protect(&mut claim, PROTECTED[0].1);
-        protect(&mut claim, PROTECTED[0].1);
+        protect(&mut claim, PROTECTED[0].2);
+        protect(&mut claim, PROTECTED[0].2);
         assert_eq!(meta::finalizers(&claim), ["a", "kubernetes.io/pvc-protection"]);
     }
 }

@@ -42,12 +42,15 @@ pub struct Definitions {
     kinds: Arc<Kinds>,
     /// Kinds by the name of their definition, with its revision.
     built: parking_lot::Mutex<HashMap<String, (Revision, Vec<Descriptor>)>>,
+    /// What was told last.
+    published: parking_lot::Mutex<Vec<String>>,
 }
 
 impl Definitions {
     /// Follows the definitions in the caches of `registry`, and tells `kinds`.
     pub fn new(registry: Registry, kinds: Arc<Kinds>) -> Self {
-        Self { registry, kinds, built: parking_lot::Mutex::default() }
+        let (built, published) = Default::default();
+        Self { registry, kinds, built, published }
     }
 
     /// Serves what is established already.
@@ -78,6 +81,13 @@ impl Definitions {
     fn publish(&self, built: &HashMap<String, (Revision, Vec<Descriptor>)>) {
         let mut kinds: Vec<Descriptor> = built.values().flat_map(|(_, kinds)| kinds.iter().cloned()).collect();
         kinds.sort_by(crate::api::custom::preference);
+        // A definition changes more often than what it defines, and all documents are made anew.
+        let signatures: Vec<String> = kinds.iter().map(signature).collect();
+        let mut published = self.published.lock();
+        if *published == signatures {
+            return;
+        }
+        *published = signatures;
         self.registry.caches().serve(&kinds);
         self.kinds.serve(&kinds);
     }
@@ -192,6 +202,13 @@ impl Definitions {
         };
         self.registry.modify(&call(&attributes, kind, &warnings), Endpoint::Main, write).await.map(|_| ())
     }
+}
+
+/// Differs between kinds that are served differently.
+fn signature(kind: &Descriptor) -> String {
+    let Descriptor { group, version, kind: name, plural, singular, short_names, categories, .. } = kind;
+    let tag = kind.strategy.custom().map_or("", |custom| &*custom.tag);
+    format!("{group} {version} {name} {plural} {singular} {short_names:?} {categories:?} {:?} {tag}", kind.verbs)
 }
 
 fn definitions(cache: &ResourceCache) -> Vec<Arc<Object>> {

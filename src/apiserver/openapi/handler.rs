@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use tokio::sync::Notify;
 
 use super::{Asked, Compressed, OpenApi, is_acceptable, protobuf, remote::RemoteDocument};
 use crate::{
@@ -28,15 +29,15 @@ const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 pub struct OpenApiHandler {
     documents: ArcSwap<OpenApi>,
     building: Lane,
-    trim: fn(),
+    spent: Arc<Notify>,
 }
 
 impl OpenApiHandler {
     /// Serves the documents of `kinds`; `version` is the Kubernetes version that they name. Building one takes
-    /// many times the memory that it needs afterwards: `trim` is called to return the rest.
-    pub fn new(kinds: Vec<Descriptor>, version: impl Into<String>, trim: fn()) -> Self {
+    /// many times the memory that it needs afterwards: `spent` is told each time.
+    pub fn new(kinds: Vec<Descriptor>, version: impl Into<String>, spent: Arc<Notify>) -> Self {
         let documents = ArcSwap::from_pointee(OpenApi::new(kinds, version));
-        Self { documents, building: Lane::new(BUILDING_LIMIT), trim }
+        Self { documents, building: Lane::new(BUILDING_LIMIT), spent }
     }
 
     /// Serves the documents of `kinds` from now on; those that did not change are kept.
@@ -83,7 +84,7 @@ impl OpenApiHandler {
 
     /// The document, and its plain form for clients that take no gzip.
     async fn build(&self, asked: Asked, gzip: bool) -> Option<(Compressed, Option<Bytes>)> {
-        let (documents, trim) = (self.documents.load_full(), self.trim);
+        let (documents, spent) = (self.documents.load_full(), self.spent.clone());
         let work = move || {
             let is_new = !documents.is_built(&asked);
             let document = match asked {
@@ -92,7 +93,7 @@ impl OpenApiHandler {
                 Asked::V3(path) => documents.v3(&path)?,
             };
             if is_new {
-                trim();
+                spent.notify_one();
             }
             Some((document.clone(), (!gzip).then(|| document.plain())))
         };
@@ -150,7 +151,7 @@ mod tests {
             request = request.header(name, *value);
         }
         let attributes = Attributes { path: path.to_owned(), ..Attributes::default() };
-        OpenApiHandler::new(kinds::all(), "v1.36.0", || {})
+        OpenApiHandler::new(kinds::all(), "v1.36.0", Arc::default())
             .handle(&attributes, request.body(body::empty()).unwrap())
             .await
     }

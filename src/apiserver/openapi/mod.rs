@@ -77,6 +77,7 @@ pub struct Compressed {
     pub gzip: Bytes,
     /// Value of the `ETag` header, quotes included.
     pub etag: String,
+    plain_bytes: usize,
 }
 
 impl Compressed {
@@ -84,12 +85,13 @@ impl Compressed {
     pub fn new(document: &[u8], etag: String) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(document).expect("memory is always written to");
-        Self { gzip: encoder.finish().expect("memory is always written to").into(), etag }
+        let gzip = encoder.finish().expect("memory is always written to").into_boxed_slice();
+        Self { gzip: gzip.into(), etag, plain_bytes: document.len() }
     }
 
     /// The document itself, for clients that take no gzip.
     pub fn plain(&self) -> Bytes {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(self.plain_bytes);
         GzDecoder::new(&self.gzip[..]).read_to_end(&mut out).expect("it was compressed right here");
         out.into()
     }

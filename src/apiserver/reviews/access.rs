@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     api::{Status, selector::FieldSelector, status::Cause},
     apiserver::{attributes::Attributes, authz::Rule},
     http::identity::User,
 };
+
+const NEITHER: &str = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+const BOTH: &str = "cannot be specified in combination with resourceAttributes";
 
 /// The user that a review is about.
 pub fn user(spec: &Value) -> Result<User, Status> {
@@ -20,7 +23,9 @@ pub fn user(spec: &Value) -> Result<User, Status> {
         extra: serde_json::from_value::<BTreeMap<String, Vec<String>>>(spec["extra"].clone()).unwrap_or_default(),
     };
     if user.name.is_empty() && user.groups.is_empty() {
-        return Err(invalid("spec.user", "at least one of user or group must be specified"));
+        let mut causes = Vec::from_iter(ambiguity(spec));
+        causes.push(invalid("spec.user", "\"\"", "at least one of user or group must be specified"));
+        return Err(refused(causes));
     }
     Ok(user)
 }
@@ -45,10 +50,21 @@ pub fn attributes(user: User, spec: &Value) -> Result<Attributes, Status> {
         (false, true) => {
             Ok(Attributes { user, verb: text(path, "verb"), path: text(path, "path"), ..Attributes::default() })
         }
-        _ => Err(invalid(
-            "spec.resourceAttributes",
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        )),
+        _ => Err(refused(Vec::from_iter(ambiguity(spec)))),
+    }
+}
+
+/// A review is about a resource or about a path.
+fn ambiguity(spec: &Value) -> Option<Cause> {
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let text = |field: &str| path[field].as_str().unwrap_or_default();
+    match (resource.is_object(), path.is_object()) {
+        (false, false) => Some(invalid("spec.resourceAttributes", "null", NEITHER)),
+        (true, true) => {
+            let value = json!({"Path": text("path"), "Verb": text("verb")});
+            Some(invalid("spec.nonResourceAttributes", &value.to_string(), BOTH))
+        }
+        _ => None,
     }
 }
 
@@ -75,8 +91,11 @@ pub fn everything() -> [Rule; 2] {
     ]
 }
 
-fn invalid(field: &str, why: &str) -> Status {
-    let cause =
-        Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {why}"), field: field.into() };
-    Status::invalid("authorization.k8s.io", "SubjectAccessReview", "", vec![cause])
+fn invalid(field: &str, value: &str, why: &str) -> Cause {
+    let message = format!("Invalid value: {value}: {why}");
+    Cause { reason: "FieldValueInvalid".into(), message, field: field.into() }
+}
+
+fn refused(causes: Vec<Cause>) -> Status {
+    Status::invalid("authorization.k8s.io", "SubjectAccessReview", "", causes)
 }

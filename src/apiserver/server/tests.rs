@@ -136,7 +136,7 @@ impl Fixture {
             handlers,
             converter,
             address: "127.0.0.1:6443".into(),
-            trim: || {},
+            spent: Arc::default(),
         });
         Self { server, directory, store, peers }
     }

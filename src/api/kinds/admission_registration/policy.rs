@@ -5,7 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::{MatchCondition, MatchResources
 use super::{expressions::Compiler, matching};
 use crate::api::{
     field::{self, Path},
-    kinds::{cells, pod_template::chosen},
+    kinds::cells,
     status::Cause,
     validation::name,
 };
@@ -53,7 +53,12 @@ pub struct Policy<'a> {
 
 /// Problems of what both kinds have. `compiler` gets to know the policy's variables.
 pub fn validate(policy: &Policy<'_>, compiler: &mut Compiler, path: &Path) -> Vec<Cause> {
-    let mut causes = chosen(policy.failure_policy, matching::FAILURE_POLICIES, &path.child("failurePolicy"));
+    let failure_policy = path.child("failurePolicy");
+    let mut causes: Vec<Cause> = policy
+        .failure_policy
+        .and_then(|chosen| field::one_of(&failure_policy, chosen, matching::FAILURE_POLICIES))
+        .into_iter()
+        .collect();
     if let Some(kind) = policy.parameters {
         causes.extend(parameters(kind, &path.child("paramKind")));
     }

@@ -10,13 +10,13 @@ use super::{CATEGORIES, GROUP_VERSION, matching};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
-    kinds::{cells, label_selector, names, pod_template::chosen},
+    kinds::{cells, label_selector, names},
     status::Cause,
     validation::name,
 };
 
 const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
-const NOT_FOUND_ACTIONS: &[&str] = &["Allow", "Deny"];
+const NOT_FOUND_ACTIONS: &[&str] = &["Deny", "Allow"];
 const COLUMNS: &[Column] = &[
     cells::NAME,
     cells::column("PolicyName", "string", "The policy that is put into force."),
@@ -146,8 +146,14 @@ fn parameters(parameters: Option<&ParamRef>, path: &Path) -> Vec<Cause> {
         (true, false) => causes.push(field::required(path, "one of name or selector must be specified")),
         _ => {}
     }
-    let action = parameters.parameter_not_found_action.as_deref();
-    causes.extend(chosen(action, NOT_FOUND_ACTIONS, &path.child("parameterNotFoundAction")));
+    let path = path.child("parameterNotFoundAction");
+    match parameters.parameter_not_found_action.as_deref().unwrap_or_default() {
+        "" => causes.push(field::required(&path, "")),
+        action if !NOT_FOUND_ACTIONS.contains(&action) => {
+            causes.push(field::unsupported_as_listed(&path, action, NOT_FOUND_ACTIONS));
+        }
+        _ => {}
+    }
     causes
 }
 
@@ -157,7 +163,7 @@ fn matched(resources: Option<&MatchResources>, path: &Path) -> Vec<Cause> {
 
 fn actions(actions: &[String], path: &Path) -> Vec<Cause> {
     if actions.is_empty() {
-        return vec![field::required(path, "")];
+        return vec![field::required(path, "at least one validation action is required")];
     }
     let mut causes = Vec::new();
     for (index, action) in actions.iter().enumerate() {

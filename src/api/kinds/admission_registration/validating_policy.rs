@@ -15,7 +15,7 @@ use crate::api::{
     validation::name,
 };
 
-const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const ANNOTATIONS_LIMIT: usize = 20;
 /// Longest expression of an audit annotation.
 const ANNOTATION_LIMIT_BYTES: usize = 5 * 1024;
@@ -128,8 +128,12 @@ fn audit_annotations(annotations: &[AuditAnnotation], policy: &str, compiler: &C
     }
     for (index, one) in annotations.iter().enumerate() {
         let (path, text) = (path.index(index), one.value_expression.trim());
-        let key = format!("{policy}/{}", one.key);
-        causes.extend(field::invalid_each(&path.child("key"), &key, &name::qualified_name(&key)));
+        if policy.is_empty() {
+            causes.push(field::invalid(&path.child("key"), &one.key, "requires metadata.name be non-empty"));
+        } else {
+            let key = format!("{policy}/{}", one.key);
+            causes.extend(field::invalid_each(&path.child("key"), &key, &name::label_key(&key)));
+        }
         let at = path.child("valueExpression");
         if text.len() > ANNOTATION_LIMIT_BYTES {
             let detail = format!("must not exceed {ANNOTATION_LIMIT_BYTES} bytes in length");

@@ -164,8 +164,7 @@ fn one(hook: &Hook<'_>, path: &Path) -> Vec<Cause> {
     let side_effects = path.child("sideEffects");
     match hook.side_effects {
         "" => causes.push(field::required(&side_effects, "must specify one of None, NoneOnDryRun")),
-        other if !SIDE_EFFECTS.contains(&other) => causes.push(field::unsupported(&side_effects, other, SIDE_EFFECTS)),
-        _ => {}
+        effects => causes.extend(field::one_of(&side_effects, effects, SIDE_EFFECTS)),
     }
     if let Some(seconds) = hook.timeout_seconds.filter(|seconds| !(1..=LONGEST_TIMEOUT_SECONDS).contains(seconds)) {
         let detail = "the timeout value must be between 1 and 30 seconds";

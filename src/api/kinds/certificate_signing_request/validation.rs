@@ -44,7 +44,8 @@ pub fn request(request: &CertificateSigningRequest) -> Vec<Cause> {
     let (spec, path) = (&request.spec, Path::new("spec"));
     let mut causes = Vec::new();
     if let Err(error) = Request::parse(&spec.request.0) {
-        causes.push(field::invalid(&path.child("request"), &spec.request, &error));
+        let shown = (!spec.request.0.is_empty()).then_some(&spec.request);
+        causes.push(field::invalid(&path.child("request"), shown, &error));
     }
     let usages = spec.usages.as_deref().unwrap_or_default();
     if usages.is_empty() {

@@ -134,7 +134,7 @@ fn stored_versions(definition: &CustomResourceDefinition) -> Vec<Cause> {
     let path = Path::new("status").child("storedVersions");
     let stored = definition.status.as_ref().and_then(|status| status.stored_versions.as_deref()).unwrap_or_default();
     if stored.is_empty() {
-        return vec![field::invalid(&path, stored, "must have at least one stored version")];
+        return vec![field::invalid(&path, Value::Null, "must have at least one stored version")];
     }
     let versions = &definition.spec.versions;
     let missing = versions.iter().filter(|version| version.storage && !stored.contains(&version.name));

@@ -25,6 +25,10 @@ pub fn validate(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> 
                       instead";
         causes.push(field::invalid(&path.child("preserveUnknownFields"), true, detail));
     }
+    // The name of the first version is that of the definition too.
+    if let Some(first) = spec.versions.first() {
+        causes.extend(label(&first.name, &path.child("version")));
+    }
     causes.extend(versions(spec, &path.child("versions")));
     causes.extend(schemas(spec, path));
     causes.extend(names(&spec.names, &path.child("names")));
@@ -54,11 +58,17 @@ pub fn validate_update(
 pub fn names(names: &CustomResourceDefinitionNames, path: &Path) -> Vec<Cause> {
     let singular = names.singular.as_deref().unwrap_or_default();
     let list_kind = names.list_kind.as_deref().unwrap_or_default();
-    let mut causes = label(&names.plural, &path.child("plural"));
+    // That a name is missing is said once.
+    let mut causes = Vec::new();
+    if !names.plural.is_empty() {
+        causes.extend(label(&names.plural, &path.child("plural")));
+    }
     if !singular.is_empty() {
         causes.extend(label(singular, &path.child("singular")));
     }
-    causes.extend(camel_case(&names.kind, &path.child("kind")));
+    if !names.kind.is_empty() {
+        causes.extend(camel_case(&names.kind, &path.child("kind")));
+    }
     if !list_kind.is_empty() {
         causes.extend(camel_case(list_kind, &path.child("listKind")));
     }
@@ -93,7 +103,7 @@ fn versions(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> {
         let schema = one.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
         if one.served && schema.is_none() {
             let path = path.index(index).child("schema").child("openAPIV3Schema");
-            causes.push(field::required(&path, "schemas are required"));
+            causes.push(field::required(&path, ""));
         }
     }
     for (index, one) in spec.versions.iter().enumerate() {

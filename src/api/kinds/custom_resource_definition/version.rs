@@ -19,8 +19,7 @@ use crate::api::{
 };
 
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
-const COLUMN_FORMATS: &[&str] =
-    &["binary", "byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
+const COLUMN_FORMATS: &[&str] = &["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
 const WARNING_LIMIT_BYTES: usize = 256;
 const SELECTABLE_LIMIT: usize = 8;
 

@@ -111,7 +111,7 @@ fn validate(spec: &FlowSchemaSpec, name: &str, path: &Path) -> Vec<Cause> {
         && !DISTINGUISHERS.contains(&method.type_.as_str())
     {
         let path = path.child("distinguisherMethod").child("type");
-        causes.push(field::unsupported(&path, &method.type_, DISTINGUISHERS));
+        causes.push(field::unsupported(&path, json!({"Type": method.type_}), DISTINGUISHERS));
     }
     let level = spec.priority_level_configuration.name.as_str();
     let level_path = path.child("priorityLevelConfiguration").child("name");

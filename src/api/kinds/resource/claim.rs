@@ -136,10 +136,11 @@ mod tests {
                 "requests[1].exactly.deviceClassName: Required value",
                 "requests[1].exactly.selectors[0].cel: Required value",
                 "requests[1].exactly.count: Invalid value: 2: must not be specified when allocationMode is 'All'",
-                "requests[1].name: Duplicate value: \"r\"",
+                "requests[1]: Duplicate value: \"r\"",
                 "constraints[0].requests[0]: Invalid value: \"x\": must be the name of a request in the claim or the name \
                  of a request and a subrequest separated by '/'",
-                "constraints[0].matchAttribute: Invalid value: \"model\": must include a domain",
+                "constraints[0].matchAttribute: Invalid value: \"model\": a fully qualified name must be a domain and a \
+                 name separated by a slash",
                 "config[0].opaque.parameters: Invalid value: \"<value omitted>\": must be a valid JSON object",
             ]
         );

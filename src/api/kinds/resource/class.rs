@@ -22,6 +22,17 @@ impl Kind for DeviceClassKind {
     const GENERATION: Generation = Generation::Spec;
     const COLUMNS: &'static [Column] = cells::NAME_AND_AGE;
 
+    /// Extended resources of classes (KEP-5004) are off by default: their names are dropped.
+    fn prepare_for_create(class: &mut DeviceClass) {
+        class.spec.extended_resource_name = None;
+    }
+
+    fn prepare_for_update(new: &mut DeviceClass, old: &DeviceClass) {
+        if old.spec.extended_resource_name.is_none() {
+            new.spec.extended_resource_name = None;
+        }
+    }
+
     fn validate(class: &DeviceClass) -> Vec<Cause> {
         let (spec, path) = (&class.spec, Path::new("spec"));
         let mut causes = request::selectors(spec.selectors.as_deref().unwrap_or_default(), &path.child("selectors"));

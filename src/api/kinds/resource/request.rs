@@ -66,7 +66,7 @@ pub fn validate(spec: &ResourceClaimSpec, path: &Path) -> Vec<Cause> {
     let mut causes = each(requests, LIST_LIMIT, &path.child("requests"), request);
     for (index, one) in requests.iter().enumerate() {
         if requests[..index].iter().any(|other| other.name == one.name) {
-            causes.push(field::duplicate(&path.child("requests").index(index).child("name"), &one.name));
+            causes.push(field::duplicate(&path.child("requests").index(index), &one.name));
         }
     }
     let names = request_names(devices);
@@ -149,7 +149,7 @@ fn request(request: &DeviceRequest, path: &Path) -> Vec<Cause> {
             }));
             for (index, one) in alternatives.iter().enumerate() {
                 if alternatives[..index].iter().any(|other| other.name == one.name) {
-                    causes.push(field::duplicate(&path.index(index).child("name"), &one.name));
+                    causes.push(field::duplicate(&path.index(index), &one.name));
                 }
             }
         }
@@ -225,11 +225,19 @@ fn constraint(constraint: &DeviceConstraint, names: &BTreeSet<String>, path: &Pa
         [("matchAttribute", &constraint.match_attribute), ("distinctAttribute", &constraint.distinct_attribute)];
     let given: Vec<_> = attributes.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?))).collect();
     match given.as_slice() {
-        [] => causes.push(field::required(&path.child("matchAttribute"), "")),
+        [] => {
+            let detail = "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields \
+                          are set";
+            causes.push(field::required(path, detail));
+        }
         [(field, text)] => {
             let path = path.child(field);
             match text.split_once('/') {
-                None => causes.push(field::invalid(&path, text, "must include a domain")),
+                None => {
+                    let detail = "a fully qualified name must be a domain and a name separated by a slash";
+                    causes.push(field::invalid(&path, text, detail));
+                    causes.extend(identifier(text, &path));
+                }
                 Some((domain, id)) => {
                     causes.extend(driver(domain, &path));
                     causes.extend(identifier(id, &path));
@@ -248,20 +256,22 @@ fn constraint(constraint: &DeviceConstraint, names: &BTreeSet<String>, path: &Pa
 /// A C identifier of at most 32 bytes.
 pub fn identifier(text: &str, path: &Path) -> Vec<Cause> {
     const LIMIT_BYTES: usize = 32;
+    let mut causes = Vec::new();
     if text.is_empty() {
-        return vec![field::required(path, "the name must not be empty")];
+        causes.push(field::required(path, "the name must not be empty"));
     }
     if text.len() > LIMIT_BYTES {
-        return vec![field::too_long(path, LIMIT_BYTES)];
+        causes.push(field::too_long(path, LIMIT_BYTES));
     }
     let starts = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     if starts && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        return Vec::new();
+        return causes;
     }
     let detail = "a valid C identifier must start with alphabetic character or '_', followed by a string of \
                   alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation \
                   is '[A-Za-z_][A-Za-z0-9_]*')";
-    vec![field::invalid(path, text, detail)]
+    causes.push(field::invalid(path, text, detail));
+    causes
 }
 
 fn references(requests: &[String], names: &BTreeSet<String>, path: &Path) -> Vec<Cause> {
@@ -269,8 +279,11 @@ fn references(requests: &[String], names: &BTreeSet<String>, path: &Path) -> Vec
         if names.contains(text) {
             return Vec::new();
         }
+        let problems: Vec<String> = text.split('/').take(2).flat_map(name::dns1123_label).collect();
+        let mut causes = field::invalid_each(path, text, &problems);
         let detail =
             "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
-        vec![field::invalid(path, text, detail)]
+        causes.push(field::invalid(path, text, detail));
+        causes
     })
 }

@@ -16,6 +16,7 @@ use crate::api::{
 const DEVICES_LIMIT: usize = 128;
 const ATTRIBUTES_LIMIT: usize = 32;
 const STRING_LIMIT_BYTES: usize = 64;
+const POOL_NAME_LIMIT_BYTES: usize = 253;
 
 /// `resource.k8s.io/v1.ResourceSlice`
 pub struct ResourceSliceKind;
@@ -67,11 +68,21 @@ fn validate(spec: &ResourceSliceSpec, path: &Path) -> Vec<Cause> {
     let mut causes = driver(&spec.driver, &path.child("driver"));
     causes.extend(pool(spec, &path.child("pool")));
     causes.extend(placement(spec, path));
+    for (name, flag) in [("allNodes", spec.all_nodes), ("perDeviceNodeSelection", spec.per_device_node_selection)] {
+        if flag == Some(false) {
+            causes.push(field::invalid(&path.child(name), false, "must be either unset or set to true"));
+        }
+    }
+    let per_device = spec.per_device_node_selection == Some(true);
     let devices = spec.devices.as_deref().unwrap_or_default();
-    causes.extend(each(devices, DEVICES_LIMIT, &path.child("devices"), device));
+    causes.extend(each(devices, DEVICES_LIMIT, &path.child("devices"), |one, path| {
+        let mut causes = device(one, path);
+        causes.extend(device_placement(one, per_device, path));
+        causes
+    }));
     for (index, one) in devices.iter().enumerate() {
         if devices[..index].iter().any(|other| other.name == one.name) {
-            causes.push(field::duplicate(&path.child("devices").index(index).child("name"), &one.name));
+            causes.push(field::duplicate(&path.child("devices").index(index), &one.name));
         }
     }
     causes
@@ -84,6 +95,9 @@ fn pool(spec: &ResourceSliceSpec, path: &Path) -> Vec<Cause> {
     if pool.name.is_empty() {
         causes.push(field::required(&name_path, ""));
     } else {
+        if pool.name.len() > POOL_NAME_LIMIT_BYTES {
+            causes.push(field::too_long(&name_path, POOL_NAME_LIMIT_BYTES));
+        }
         for part in pool.name.split('/') {
             causes.extend(field::invalid_each(&name_path, part, &name::dns1123_subdomain(part)));
         }
@@ -115,6 +129,24 @@ fn placement(spec: &ResourceSliceSpec, path: &Path) -> Option<Cause> {
     }
 }
 
+/// A device says where it is if its slice leaves that to devices.
+fn device_placement(device: &Device, per_device: bool, path: &Path) -> Option<Cause> {
+    let ways = [device.node_name.is_some(), device.node_selector.is_some(), device.all_nodes.is_some()];
+    let given = ways.iter().filter(|way| **way).count();
+    let choice = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is \
+                  set to true in the ResourceSlice spec";
+    match (per_device, given) {
+        (false, 0) | (true, 1) => None,
+        (false, _) => {
+            let detail = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to \
+                          true in the ResourceSlice spec";
+            Some(field::invalid(path, Value::Null, detail))
+        }
+        (true, 0) => Some(field::required(path, choice)),
+        (true, _) => Some(field::invalid(path, Value::Null, choice)),
+    }
+}
+
 fn device(device: &Device, path: &Path) -> Vec<Cause> {
     let mut causes = field::invalid_each(&path.child("name"), &device.name, &name::dns1123_label(&device.name));
     let attributes = device.attributes.as_ref();
@@ -131,7 +163,7 @@ fn device(device: &Device, path: &Path) -> Vec<Cause> {
         causes.extend(attribute(value, &path));
     }
     for key in capacity.into_iter().flat_map(|capacity| capacity.keys()) {
-        causes.extend(qualified(key, &path.child("capacity").key(key)));
+        causes.extend(qualified(key, &path.child("capacity")));
     }
     causes
 }
@@ -152,7 +184,7 @@ fn attribute(value: &DeviceAttribute, path: &Path) -> Vec<Cause> {
     let fields = json!(value);
     let given = fields.as_object().map_or(0, |fields| fields.values().filter(|value| !value.is_null()).count());
     let mut causes = match given {
-        0 => vec![field::required(path, "exactly one value must be specified")],
+        0 => vec![field::invalid(path, "", "exactly one value must be specified")],
         1 => Vec::new(),
         _ => vec![field::invalid(path, value, "exactly one value must be specified")],
     };
@@ -193,6 +225,6 @@ mod tests {
             ]
         );
         assert!(found[4].starts_with("spec.devices[0].attributes[1]: Invalid value: \"1\": a valid C identifier"));
-        assert_eq!(found[5], "spec.devices[0].attributes[1]: Required value: exactly one value must be specified");
+        assert_eq!(found[5], "spec.devices[0].attributes[1]: Invalid value: \"\": exactly one value must be specified");
     }
 }
