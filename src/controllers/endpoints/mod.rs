@@ -7,7 +7,7 @@ pub mod slices;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use k8s_openapi::{
-    api::core::v1::{ObjectReference, Pod, Service, ServicePort},
+    api::core::v1::{ObjectReference, Service, ServicePort},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 use kube::ResourceExt;
@@ -16,6 +16,7 @@ use crate::{
     client::{
         ObjectKey,
         informer::{Delta, Informer},
+        pod::Pod,
         queue::WorkQueue,
     },
     controllers::{owner, pods},
