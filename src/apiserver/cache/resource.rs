@@ -227,7 +227,7 @@ impl ResourceCache {
         self.wake.receiver_count()
     }
 
-    /// Takes in events of one commit that are of this resource.
+    /// Takes in events of one commit that are of this resource. Nobody is woken: see [`ResourceCache::announce`].
     pub fn apply<'a>(&self, events: impl Iterator<Item = (&'a store::Event, Option<Arc<Selectable>>)>) {
         let mut state = self.state.write();
         for (event, selectable) in events {
@@ -236,9 +236,11 @@ impl ResourceCache {
                 state.apply(event, selectable);
             }
         }
-        let revision = state.revision;
-        drop(state);
-        self.wake.send_replace(revision);
+    }
+
+    /// Wakes all who wait for events, of which there may be thousands.
+    pub fn announce(&self) {
+        self.wake.send_replace(self.revision());
     }
 
     fn select(&self, candidates: Vec<Arc<Object>>, slice: &Slice<'_>, revision: Revision) -> Page {
