@@ -160,6 +160,10 @@ pub trait Strategy: Send + Sync {
     fn columns(&self) -> Cow<'_, [TableColumn<'_>]>;
     /// One row: a cell per column. `now` is the server's time, for ages.
     fn cells(&self, object: &Decoded, now: jiff::Timestamp) -> Vec<Value>;
+    /// The row of an encoded object.
+    fn row(&self, json: &[u8], now: jiff::Timestamp) -> Vec<Value> {
+        self.cells(&serde_json::from_slice::<Value>(json).unwrap_or_default().into(), now)
+    }
     /// Seconds of grace with which an object is deleted when the caller names none; `None` for
     /// kinds that are deleted at once. (Pods: `spec.terminationGracePeriodSeconds`, or 0 before
     /// they are bound to a node.)
@@ -279,6 +283,11 @@ pub trait Kind: Send + Sync + 'static {
     const COLUMNS: &'static [Column];
     /// A cell per column.
     fn cells(object: &Self::Object, now: jiff::Timestamp) -> Vec<Value>;
+    /// The same of an encoded object, for kinds of which there are so many that they read no more of each
+    /// than its row needs. `None` lets the whole object be read.
+    fn row(_json: &[u8], _now: jiff::Timestamp) -> Option<Vec<Value>> {
+        None
+    }
     /// See [`Strategy::grace_period_seconds`].
     fn grace_period_seconds(_object: &Self::Object) -> Option<u64> {
         None

@@ -1,10 +1,9 @@
 //! Whether a pod tolerates a taint (core/v1 Toleration).
 
-use k8s_openapi::api::core::v1::{Pod, Toleration};
+use k8s_openapi::api::core::v1::Toleration;
 
-/// Whether any toleration of `pod` matches the taint.
-pub fn tolerates(pod: &Pod, key: &str, value: &str, effect: &str) -> bool {
-    let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
+/// Whether any of a pod's `tolerations` matches the taint.
+pub fn any_matches(tolerations: &[Toleration], key: &str, value: &str, effect: &str) -> bool {
     tolerations.iter().any(|toleration| matches(toleration, key, value, effect))
 }
 

@@ -134,6 +134,11 @@ impl<K: Kind> Strategy for Typed<K> {
         }
     }
 
+    fn row(&self, json: &[u8], now: jiff::Timestamp) -> Vec<Value> {
+        let whole = || self.cells(&serde_json::from_slice::<Value>(json).unwrap_or_default().into(), now);
+        K::row(json, now).unwrap_or_else(whole)
+    }
+
     fn grace_period_seconds(&self, object: &Decoded) -> Option<u64> {
         known::<K>(object).ok().and_then(K::grace_period_seconds)
     }

@@ -13,7 +13,6 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::api::{
     Status,
-    decoded::Decoded,
     kind::{Column, Descriptor, TableColumn},
     meta,
 };
@@ -124,14 +123,7 @@ pub fn table<'a>(
     list: &ListMeta,
     shown: Shown,
 ) -> Bytes {
-    let mut out = BytesMut::new();
-    begin(&mut out, "Table", shown.version);
-    write(&mut out, &list.value());
-    out.put_slice(b",\"columnDefinitions\":");
-    let all = columns_of(descriptor);
-    let definitions: Vec<Value> = all.iter().filter(|_| shown.columns).map(definition).collect();
-    write(&mut out, &definitions);
-    out.put_slice(b",\"rows\":[");
+    let mut out = table_head(descriptor, list, shown);
     for (position, object) in objects.into_iter().enumerate() {
         if position > 0 {
             out.put_u8(b',');
@@ -142,6 +134,19 @@ pub fn table<'a>(
     out.freeze()
 }
 
+/// A table up to its first row. After the last one comes `]}`.
+pub fn table_head(descriptor: &Descriptor, list: &ListMeta, shown: Shown) -> BytesMut {
+    let mut out = BytesMut::new();
+    begin(&mut out, "Table", shown.version);
+    write(&mut out, &list.value());
+    out.put_slice(b",\"columnDefinitions\":");
+    let all = columns_of(descriptor);
+    let definitions: Vec<Value> = all.iter().filter(|_| shown.columns).map(definition).collect();
+    write(&mut out, &definitions);
+    out.put_slice(b",\"rows\":[");
+    out
+}
+
 /// One encoded object as `PartialObjectMetadata`.
 pub fn metadata(object: &[u8], version: MetaVersion) -> Bytes {
     let mut out = BytesMut::new();
@@ -149,20 +154,13 @@ pub fn metadata(object: &[u8], version: MetaVersion) -> Bytes {
     out.freeze()
 }
 
-/// Encoded objects as `PartialObjectMetadataList`.
-pub fn metadata_list<'a>(objects: impl IntoIterator<Item = &'a [u8]>, list: &ListMeta, version: MetaVersion) -> Bytes {
+/// A `PartialObjectMetadataList` up to its first item. After the last one comes `]}`.
+pub fn metadata_list_head(list: &ListMeta, version: MetaVersion) -> BytesMut {
     let mut out = BytesMut::new();
     begin(&mut out, "PartialObjectMetadataList", version);
     write(&mut out, &list.value());
     out.put_slice(b",\"items\":[");
-    for (position, object) in objects.into_iter().enumerate() {
-        if position > 0 {
-            out.put_u8(b',');
-        }
-        write_metadata(&mut out, object, version);
-    }
-    out.put_slice(b"]}");
-    out.freeze()
+    out
 }
 
 /// The beginning of an object, up to its metadata.
@@ -181,11 +179,11 @@ fn definition(column: &TableColumn<'_>) -> Value {
            "priority": column.priority})
 }
 
-fn row(out: &mut BytesMut, descriptor: &Descriptor, object: &[u8], shown: Shown) {
-    let value = Decoded::from(serde_json::from_slice::<Value>(object).unwrap_or_default());
+/// Appends the row of an encoded object.
+pub fn row(out: &mut BytesMut, descriptor: &Descriptor, object: &[u8], shown: Shown) {
     let cells = match &*descriptor.strategy.columns() {
-        [] => vec![meta::name(&value).into(), meta::creation_timestamp(&value).into()],
-        _ => descriptor.strategy.cells(&value, shown.now),
+        [] => plain_cells(object),
+        _ => descriptor.strategy.row(object, shown.now),
     };
     out.put_slice(b"{\"cells\":");
     write(out, &cells);
@@ -198,19 +196,37 @@ fn row(out: &mut BytesMut, descriptor: &Descriptor, object: &[u8], shown: Shown)
     out.put_u8(b'}');
 }
 
+/// Appends an encoded object as `PartialObjectMetadata`: metadata goes over as it is encoded, without being
+/// taken apart.
+pub fn write_metadata(out: &mut BytesMut, object: &[u8], version: MetaVersion) {
+    let metadata = leading_metadata(object).or_else(|| {
+        let peek: Peek<'_> = serde_json::from_slice(object).ok()?;
+        peek.metadata
+    });
+    begin(out, "PartialObjectMetadata", version);
+    out.put_slice(metadata.map_or("{}", RawValue::get).as_bytes());
+    out.put_u8(b'}');
+}
+
+fn plain_cells(object: &[u8]) -> Vec<Value> {
+    let value: Value = serde_json::from_slice(object).unwrap_or_default();
+    vec![meta::name(&value).into(), meta::creation_timestamp(&value).into()]
+}
+
 #[derive(Deserialize)]
 struct Peek<'a> {
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
 }
 
-/// Metadata goes over as it is encoded, without being taken apart.
-fn write_metadata(out: &mut BytesMut, object: &[u8], version: MetaVersion) {
-    let peek: Option<Peek<'_>> = serde_json::from_slice(object).ok();
-    let metadata = peek.and_then(|peek| peek.metadata).map_or("{}", RawValue::get);
-    begin(out, "PartialObjectMetadata", version);
-    out.put_slice(metadata.as_bytes());
-    out.put_u8(b'}');
+/// The metadata of an object in which only its type comes before: what is behind need not be read.
+fn leading_metadata(object: &[u8]) -> Option<&RawValue> {
+    const NAME: &[u8] = b"\"metadata\":";
+    let at = object.windows(NAME.len()).position(|window| window == NAME)?;
+    if object[1..at].iter().any(|byte| matches!(byte, b'{' | b'[')) {
+        return None;
+    }
+    serde_json::Deserializer::from_slice(&object[at + NAME.len()..]).into_iter().next()?.ok()
 }
 
 fn write(out: &mut BytesMut, value: &impl serde::Serialize) {
@@ -220,7 +236,7 @@ fn write(out: &mut BytesMut, value: &impl serde::Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{kinds, time};
+    use crate::api::{decoded::Decoded, kinds, time};
 
     const POD: &[u8] = br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"default",
         "creationTimestamp":"2026-01-01T00:00:00Z"},"spec":{"containers":[{"name":"a"}]},"status":{"phase":"Pending"}}"#;
@@ -277,10 +293,20 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_metadata_are_whole() {
-        let list = ListMeta { resource_version: "7".into(), continue_token: "c".into(), remaining_item_count: Some(3) };
-        let value: Value = serde_json::from_slice(&metadata_list([POD], &list, MetaVersion::V1)).unwrap();
-        assert_eq!(value["items"][0]["metadata"]["name"], "web");
-        assert_eq!(value["metadata"]["remainingItemCount"], 3);
+    fn metadata_is_found_where_it_is() {
+        let shown = |object: &str| {
+            let mut out = BytesMut::new();
+            write_metadata(&mut out, object.as_bytes(), MetaVersion::V1);
+            serde_json::from_slice::<Value>(&out).unwrap()["metadata"].clone()
+        };
+        let expected = json!({"name": "a", "labels": {"x": "}\"metadata\":{"}});
+        for object in [
+            json!({"kind": "A", "metadata": expected, "spec": {"metadata": {"name": "b"}}}),
+            json!({"kind": "A", "data": {"metadata": {"name": "b"}}, "metadata": expected}),
+            json!({"kind": "{\"metadata\":{}", "metadata": expected}),
+        ] {
+            assert_eq!(shown(&object.to_string()), expected, "{object}");
+        }
+        assert_eq!(shown("{}"), json!({}));
     }
 }

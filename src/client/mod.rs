@@ -4,6 +4,7 @@
 pub mod discovery;
 pub mod events;
 pub mod informer;
+pub mod pod;
 pub mod queue;
 pub mod services;
 pub mod transport;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         coordination::v1::Lease,
-        core::v1::{Node, NodeCondition, Pod, Taint},
+        core::v1::{Node, NodeCondition, Taint},
     },
     apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
 };
@@ -27,6 +27,7 @@ use crate::{
         ObjectKey,
         events::{Recorder, Type},
         informer::Informer,
+        pod::Pod,
         queue::{Outcome, WorkQueue},
     },
     controllers::{Context, ignore_not_found, pods},

@@ -3,7 +3,9 @@
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::PodCondition;
+
+use crate::client::pod::Pod;
 
 /// The phase, empty if there is none yet.
 pub fn phase(pod: &Pod) -> &str {

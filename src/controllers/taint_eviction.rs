@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Node, Pod, Taint},
+    api::core::v1::{Node, Taint},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{
@@ -20,6 +20,7 @@ use crate::{
         ObjectKey,
         events::{Recorder, Type},
         informer::Informer,
+        pod::Pod,
         queue::{Outcome, WorkQueue},
     },
     controllers::{Context, ignore_not_found, pods},

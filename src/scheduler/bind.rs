@@ -1,13 +1,16 @@
 //! What the scheduler tells the API: bindings, and why a pod has to wait.
 
-use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Binding, ObjectReference, PodCondition};
 use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams, PostParams},
 };
 
 use crate::{
-    client::events::{Recorder, Type},
+    client::{
+        events::{Recorder, Type},
+        pod::Pod,
+    },
     scheduler::pod::PodInfo,
 };
 

@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 
 use crate::{
-    client::ObjectKey,
+    client::{ObjectKey, pod::Pod},
     scheduler::{
         pod::{PodInfo, is_finished},
         resources::Amounts,
@@ -50,7 +50,7 @@ impl NodeInfo {
 
     fn set_node(&mut self, node: Arc<Node>) {
         let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
-        self.allocatable = Amounts::of(allocatable);
+        self.allocatable = Amounts::of(allocatable.into_iter().flatten());
         self.pod_limit = self.allocatable.others.get("pods").copied().unwrap_or(0);
         self.node = Some(node);
     }

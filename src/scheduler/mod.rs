@@ -16,7 +16,7 @@ mod scores;
 use std::{future::Future, sync::Arc};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
@@ -25,6 +25,7 @@ use crate::{
         ObjectKey,
         events::Recorder,
         informer::{Delta, Informers},
+        pod::Pod,
     },
     scheduler::{bind::Binder, cluster::Cluster, plan::Decision, pod::PodInfo, queue::Queue},
 };

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::Toleration;
 
 use crate::{
-    client::ObjectKey,
+    client::{ObjectKey, pod::Pod},
     scheduler::resources::{self, Amounts},
 };
 
@@ -63,6 +63,11 @@ impl PodInfo {
     /// The UID, empty if there is none.
     pub fn uid(&self) -> &str {
         self.pod.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// The taints that it bears.
+    pub fn tolerations(&self) -> &[Toleration] {
+        self.pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default()
     }
 
     /// The node the pod is bound to.

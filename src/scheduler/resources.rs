@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::core::v1::{Container, Pod, PodSpec},
-    apimachinery::pkg::api::resource::Quantity,
-};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::api::quantity::Quantity as Amount;
+use crate::{
+    api::quantity::Quantity as Amount,
+    client::pod::{Container, Pod, PodSpec, ResourceList},
+};
 
 /// What scheduling assumes of a container that requests no CPU when it compares nodes.
 const DEFAULT_MILLI_CPU: i64 = 100;
@@ -28,9 +28,9 @@ pub struct Amounts {
 
 impl Amounts {
     /// Amounts of a resource list. What cannot be parsed counts as nothing: validation refused it.
-    pub fn of(list: Option<&BTreeMap<String, Quantity>>) -> Self {
+    pub fn of<'a>(list: impl IntoIterator<Item = (&'a String, &'a Quantity)>) -> Self {
         let mut amounts = Self::default();
-        for (name, amount) in list.into_iter().flatten() {
+        for (name, amount) in list {
             let Ok(amount) = amount.0.parse::<Amount>() else { continue };
             match name.as_str() {
                 "cpu" => amounts.milli_cpu = amount.milli_value(),
@@ -108,35 +108,38 @@ fn total(spec: &PodSpec, request: fn(&Container) -> Amounts) -> Amounts {
     if let Some(pod_level) = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()) {
         override_with(&mut running, pod_level);
     }
-    running.add(&Amounts::of(spec.overhead.as_ref()));
+    running.add(&Amounts::of(spec.overhead.iter().flat_map(ResourceList::iter)));
     running
 }
 
 /// Pod-level requests take the place of the containers' sum (KEP-2837).
-fn override_with(amounts: &mut Amounts, pod_level: &BTreeMap<String, Quantity>) {
-    let wanted = Amounts::of(Some(pod_level));
-    if pod_level.contains_key("cpu") {
+fn override_with(amounts: &mut Amounts, pod_level: &ResourceList) {
+    let wanted = Amounts::of(pod_level.iter());
+    if pod_level.names("cpu") {
         amounts.milli_cpu = wanted.milli_cpu;
     }
-    if pod_level.contains_key("memory") {
+    if pod_level.names("memory") {
         amounts.memory_bytes = wanted.memory_bytes;
     }
 }
 
 fn request(container: &Container) -> Amounts {
-    Amounts::of(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
+    Amounts::of(requests_of(container).into_iter().flat_map(ResourceList::iter))
 }
 
 fn assumed_request(container: &Container) -> Amounts {
-    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    let mut amounts = Amounts::of(requests);
-    if requests.is_none_or(|requests| !requests.contains_key("cpu")) {
+    let (requests, mut amounts) = (requests_of(container), request(container));
+    if requests.is_none_or(|requests| !requests.names("cpu")) {
         amounts.milli_cpu = DEFAULT_MILLI_CPU;
     }
-    if requests.is_none_or(|requests| !requests.contains_key("memory")) {
+    if requests.is_none_or(|requests| !requests.names("memory")) {
         amounts.memory_bytes = DEFAULT_MEMORY_BYTES;
     }
     amounts
+}
+
+fn requests_of(container: &Container) -> Option<&ResourceList> {
+    container.resources.as_ref()?.requests.as_ref()
 }
 
 #[cfg(test)]

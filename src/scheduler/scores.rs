@@ -83,7 +83,7 @@ fn image_locality(pod: &PodInfo, node: &NodeInfo) -> i64 {
         .flat_map(|image| image.names.iter().flatten())
         .map(String::as_str)
         .collect();
-    let containers = pod.pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let containers = pod.pod.spec.as_ref().map(|spec| &*spec.containers).unwrap_or_default();
     let images: Vec<&str> = containers.iter().filter_map(|container| container.image.as_deref()).collect();
     if images.is_empty() {
         return 0;

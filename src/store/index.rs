@@ -162,13 +162,19 @@ impl Shared {
         }
     }
 
-    /// Tells all observers.
+    /// Tells all observers of a commit.
     pub fn notify(&self, events: &[Event]) {
-        if events.is_empty() {
-            return;
-        }
-        for observer in self.observers.read().iter() {
-            observer.committed(events);
+        self.each(events, |observer| observer.committed(events));
+    }
+
+    /// Tells all observers that its writers know of it.
+    pub fn notify_answered(&self, events: &[Event]) {
+        self.each(events, |observer| observer.answered(events));
+    }
+
+    fn each(&self, events: &[Event], tell: impl Fn(&dyn Observer)) {
+        if !events.is_empty() {
+            self.observers.read().iter().for_each(|observer| tell(&**observer));
         }
     }
 

@@ -96,6 +96,9 @@ pub struct Event {
 pub trait Observer: Send + Sync {
     /// The events of one commit, by revision. Runs on the writer thread: must be quick and not block.
     fn committed(&self, events: &[Event]);
+    /// The writers of these events have been answered. Whoever wakes others does it here: thousands may
+    /// wait for a change, and its writer would stand behind them.
+    fn answered(&self, _events: &[Event]) {}
 }
 
 /// How a store behaves. The defaults suit a small machine with flash storage.
@@ -120,7 +123,7 @@ impl Default for Options {
             history: Duration::from_secs(300),
             history_revisions: 20_000,
             relaxed_first: Duration::from_secs(10),
-            relaxed_again: Duration::from_secs(300),
+            relaxed_again: Duration::from_secs(900),
             sweep_batch: 1_000,
         }
     }

@@ -199,13 +199,17 @@ impl Writer {
             }
             Err(error) => answers.iter_mut().for_each(|(_, outcome)| *outcome = Err(error.clone())),
         }
-        if answers.iter().any(|(_, outcome)| outcome.is_ok()) {
+        let happened = answers.iter().any(|(_, outcome)| outcome.is_ok());
+        if happened {
             self.shared.notify(&events);
             self.sweeper.note(last);
         }
         for (reply, outcome) in answers {
             // Whoever asked may have gone away; the change stands.
             let _ = reply.send(outcome);
+        }
+        if happened {
+            self.shared.notify_answered(&events);
         }
     }
 

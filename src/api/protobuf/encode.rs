@@ -48,8 +48,8 @@ struct Fields<'a> {
     out: &'a mut Vec<u8>,
 }
 
-/// Reads the name of a JSON field.
-struct Name<'a>(&'a Message);
+/// Reads the name of a JSON field, and finds it near a place.
+struct Name<'a>(&'a Message, usize);
 
 /// Reads what JSON has under a field's name, and writes it: once, or as often as the field's shape says.
 struct All<'a> {
@@ -85,9 +85,10 @@ impl<'de> Visitor<'de> for Fields<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { message, out } = self;
-        let mut inline = Inline::new();
-        while let Some(spot) = map.next_key_seed(Name(message))? {
-            match spot {
+        let (mut inline, mut next) = (Inline::new(), 0);
+        while let Some(found) = map.next_key_seed(Name(message, next))? {
+            next = found.map_or(next, |(place, _)| place + 1);
+            match found.map(|(_, spot)| spot) {
                 Some(Spot { way, field }) if way.is_empty() => map.next_value_seed(All { field: *field, out })?,
                 Some(Spot { way, field }) => {
                     map.next_value_seed(All { field: *field, out: content(&mut inline, way) })?;
@@ -124,7 +125,7 @@ fn put_inline(out: &mut Vec<u8>, message: &Message, way: &mut Vec<u32>, inline: 
 }
 
 impl<'de, 'a> DeserializeSeed<'de> for Name<'a> {
-    type Value = Option<&'a Spot>;
+    type Value = Option<(usize, &'a Spot)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
@@ -132,14 +133,14 @@ impl<'de, 'a> DeserializeSeed<'de> for Name<'a> {
 }
 
 impl<'a> Visitor<'_> for Name<'a> {
-    type Value = Option<&'a Spot>;
+    type Value = Option<(usize, &'a Spot)>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("the name of a field")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.spot(name))
+        Ok(self.0.spot_near(name, self.1))
     }
 }
 

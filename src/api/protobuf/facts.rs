@@ -39,6 +39,8 @@ pub(super) const GROUPS: [&str; 22] = [
     "scheduling.k8s.io",
     "storage.k8s.io",
 ];
+/// Fields among which the next one of an encoded object is looked for first.
+const NEAR: usize = 8;
 /// The message of schemas of custom resources.
 const SCHEMA: &str = "apiextensions.v1.JSONSchemaProps";
 
@@ -238,7 +240,19 @@ impl Message {
 
     /// Where the field is that JSON calls `name`.
     pub fn spot(&self, name: &str) -> Option<&Spot> {
-        self.by_name.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| &self.by_name[at].1)
+        self.place(name).map(|at| &self.by_name[at].1)
+    }
+
+    /// As [`Message::spot`], with its place. `expected` is where it may be: encoded objects have their fields
+    /// in the order of their names, so that the next one is seldom far from the last.
+    pub fn spot_near(&self, name: &str, expected: usize) -> Option<(usize, &Spot)> {
+        let mut near = self.by_name.iter().enumerate().skip(expected).take(NEAR);
+        let found = near.find(|(_, (known, _))| *known == name).map(|(at, _)| at);
+        found.or_else(|| self.place(name)).map(|at| (at, &self.by_name[at].1))
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.by_name.binary_search_by_key(&name, |(name, _)| name).ok()
     }
 }
 

@@ -14,33 +14,40 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Bytes of the length before each event of a watch.
 const LENGTH_BYTES: usize = 4;
 
-/// Encodes a list, of which `metadata` and `items` are the encoded parts, as pieces to be sent one after
-/// the other. `api_version` and `kind` are the list's.
-pub fn list<'a>(
+/// Encodes items of a list, as pieces to be sent one after the other. `api_version` and `kind` are the list's.
+/// The items of a long list can be encoded in several parts, side by side.
+pub fn items<'a>(
     api_version: &str,
     kind: &str,
-    metadata: &[u8],
     items: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Vec<Bytes>, Error> {
     let message = encode::message(api_version, kind)?;
-    let mut pieces = Vec::new();
-    let mut piece = Vec::new();
-    if let Some((number, _, inner)) = part(message, "metadata") {
-        wire::put_message(&mut piece, number, |out| encode::put_content(out, inner, metadata))?;
-    }
-    if let Some((number, Shape::List, inner)) = part(message, "items") {
-        for item in items {
-            wire::put_message(&mut piece, number, |out| encode::put_content(out, inner, item))?;
-            if piece.len() >= PIECE_BYTES {
-                let next = Vec::with_capacity(piece.len() + PIECE_BYTES / 8);
-                pieces.push(Bytes::from(std::mem::replace(&mut piece, next)));
-            }
+    let Some((number, Shape::List, inner)) = part(message, "items") else { return Ok(Vec::new()) };
+    let (mut pieces, mut piece) = (Vec::new(), Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8));
+    for item in items {
+        wire::put_message(&mut piece, number, |out| encode::put_content(out, inner, item))?;
+        if piece.len() >= PIECE_BYTES {
+            let next = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
+            pieces.push(Bytes::from(std::mem::replace(&mut piece, next)));
         }
     }
-    let length = pieces.iter().map(Bytes::len).sum::<usize>() + piece.len();
-    piece.extend_from_slice(envelope::END);
     pieces.push(piece.into());
-    pieces.insert(0, envelope::head(api_version, kind, length).into());
+    Ok(pieces)
+}
+
+/// The pieces of a list, of which `metadata` is the encoded part and `items` are what [`items`] has made.
+pub fn list(api_version: &str, kind: &str, metadata: &[u8], items: Vec<Bytes>) -> Result<Vec<Bytes>, Error> {
+    let message = encode::message(api_version, kind)?;
+    let mut content = Vec::new();
+    if let Some((number, _, inner)) = part(message, "metadata") {
+        wire::put_message(&mut content, number, |out| encode::put_content(out, inner, metadata))?;
+    }
+    let length = content.len() + items.iter().map(Bytes::len).sum::<usize>();
+    let mut head = envelope::head(api_version, kind, length);
+    head.extend_from_slice(&content);
+    let mut pieces = vec![Bytes::from(head)];
+    pieces.extend(items);
+    pieces.push(Bytes::from_static(envelope::END));
     Ok(pieces)
 }
 

@@ -16,7 +16,7 @@ mod wire;
 
 pub use decode::{Object, decode};
 pub use encode::{encode, put_object};
-pub use list::{list, watch_event};
+pub use list::{items, list, watch_event};
 
 /// Whether objects of a kind have this form. Custom resources do not.
 pub fn is_known(api_version: &str, kind: &str) -> bool {

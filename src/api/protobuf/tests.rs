@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Error, decode, encode,
     facts::{self, Instead, Kind, Message, Shape},
-    list, put_object, watch_event,
+    items, list, put_object, watch_event,
 };
 use crate::api::{reference::Reference, schema::facts::short};
 
@@ -317,8 +317,10 @@ fn lists_are_one_message_in_pieces() {
         .map(|pod| pod.to_string().into_bytes())
         .collect();
     let metadata = br#"{"resourceVersion":"7","continue":"c","remainingItemCount":0}"#;
-    let pieces = list("v1", "PodList", metadata, pods.iter().map(|pod| &**pod)).unwrap();
-    assert!(pieces.len() > 2);
+    let part = |pods: &[Vec<u8>]| items("v1", "PodList", pods.iter().map(|pod| &**pod)).unwrap();
+    let parts = [part(&pods[..7]), part(&pods[7..])].concat();
+    let pieces = list("v1", "PodList", metadata, parts).unwrap();
+    assert!(pieces.len() > 4);
     let decoded = decode(&pieces.concat()).unwrap().value;
     assert_eq!(decoded["metadata"], json!({"resourceVersion": "7", "continue": "c", "remainingItemCount": 0}));
     assert_eq!(
@@ -326,17 +328,17 @@ fn lists_are_one_message_in_pieces() {
         (20_000, &json!("p19999"))
     );
     let pod: Value = serde_json::from_slice(&pods[0]).unwrap();
-    let items = json!({"metadata": {"resourceVersion": "7"}, "items": [pod]});
-    let pieces = list("v1", "PodList", br#"{"resourceVersion":"7"}"#, [&*pods[0]]).unwrap();
+    let whole = json!({"metadata": {"resourceVersion": "7"}, "items": [pod]});
+    let pieces = list("v1", "PodList", br#"{"resourceVersion":"7"}"#, part(&pods[..1])).unwrap();
     let joined = decode(&pieces.concat()).unwrap().value;
-    assert_eq!(joined, decode(&encode("v1", "PodList", &items).unwrap()).unwrap().value);
+    assert_eq!(joined, decode(&encode("v1", "PodList", &whole).unwrap()).unwrap().value);
 }
 
 #[test]
 fn old_lists_of_metadata_have_their_own_numbers() {
-    let pieces =
-        list("meta.k8s.io/v1beta1", "PartialObjectMetadataList", b"{}", [&br#"{"metadata":{"name":"a"}}"#[..]])
-            .unwrap();
+    let (version, kind) = ("meta.k8s.io/v1beta1", "PartialObjectMetadataList");
+    let encoded = items(version, kind, [&br#"{"metadata":{"name":"a"}}"#[..]]).unwrap();
+    let pieces = list(version, kind, b"{}", encoded).unwrap();
     let decoded = decode(&pieces.concat()).unwrap().value;
     assert_eq!(decoded["items"], json!([{"metadata": {"name": "a"}}]));
 }

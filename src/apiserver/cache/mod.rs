@@ -3,7 +3,7 @@
 //! has seen acknowledged, and neither reads nor watches touch the store.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -207,6 +207,16 @@ impl Observer for Caches {
         }
         if let Some(last) = events.last() {
             self.revision.fetch_max(last.revision, Ordering::Release);
+        }
+    }
+
+    fn answered(&self, events: &[store::Event]) {
+        let touched: BTreeSet<&str> = events.iter().filter_map(|event| resource_of(&event.key)).collect();
+        for prefix in touched {
+            self.views.read().get(prefix).into_iter().flatten().for_each(|view| view.cache.announce());
+            if let Some(cache) = self.resources.read().get(prefix) {
+                cache.announce();
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The cache of one resource: its current objects by key, and its recent events.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map},
     ops::Bound,
     sync::{
         Arc,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
 use crate::{
@@ -164,6 +164,10 @@ impl ResourceCache {
     pub fn list(&self, slice: &Slice<'_>, known: Revision) -> Page {
         let state = self.state.read();
         let revision = state.revision.max(known);
+        self.list_current(state, slice, revision)
+    }
+
+    fn list_current(&self, state: RwLockReadGuard<'_, State>, slice: &Slice<'_>, revision: Revision) -> Page {
         let range = self.range(&state, slice);
         if slice.selector.is_everything() {
             let mut range = range;
@@ -181,6 +185,10 @@ impl ResourceCache {
     pub fn list_at(&self, slice: &Slice<'_>, revision: Revision) -> Result<Page, Expired> {
         let state = self.state.read();
         let undo = state.ring.undo(revision).ok_or(Expired)?;
+        if undo.is_empty() {
+            // A page must not cost more the more objects there are.
+            return Ok(self.list_current(state, slice, revision));
+        }
         let mut then: BTreeMap<Arc<str>, Arc<Object>> = BTreeMap::new();
         let (namespace, after) = (self.namespace_prefix(slice.namespace), slice.after.unwrap_or_default());
         for (key, object) in &undo {
@@ -227,7 +235,7 @@ impl ResourceCache {
         self.wake.receiver_count()
     }
 
-    /// Takes in events of one commit that are of this resource.
+    /// Takes in events of one commit that are of this resource. Nobody is woken: see [`ResourceCache::announce`].
     pub fn apply<'a>(&self, events: impl Iterator<Item = (&'a store::Event, Option<Arc<Selectable>>)>) {
         let mut state = self.state.write();
         for (event, selectable) in events {
@@ -236,9 +244,11 @@ impl ResourceCache {
                 state.apply(event, selectable);
             }
         }
-        let revision = state.revision;
-        drop(state);
-        self.wake.send_replace(revision);
+    }
+
+    /// Wakes all who wait for events, of which there may be thousands.
+    pub fn announce(&self) {
+        self.wake.send_replace(self.revision());
     }
 
     fn select(&self, candidates: Vec<Arc<Object>>, slice: &Slice<'_>, revision: Revision) -> Page {
@@ -253,18 +263,16 @@ impl ResourceCache {
         Page { objects, revision, more, remaining }
     }
 
-    fn range<'s>(
-        &self,
-        state: &'s State,
-        slice: &Slice<'_>,
-    ) -> impl Iterator<Item = (&'s Arc<str>, &'s Arc<Object>)> + use<'s> {
+    fn range<'s>(&self, state: &'s State, slice: &Slice<'_>) -> btree_map::Range<'s, Arc<str>, Arc<Object>> {
         let prefix = self.namespace_prefix(slice.namespace);
+        // Prefixes end with a slash, and this is the character after it.
+        let end = format!("{}0", prefix.trim_end_matches('/'));
         let start = match slice.after {
+            Some(after) if *after >= *end => Bound::Included(&*end),
             Some(after) if *after > *prefix => Bound::Excluded(after),
             _ => Bound::Included(&*prefix),
         };
-        let range = state.objects.range::<str, _>((start, Bound::Unbounded));
-        range.take_while(move |(key, _)| key.starts_with(&prefix))
+        state.objects.range::<str, _>((start, Bound::Excluded(&*end)))
     }
 
     fn namespace_prefix(&self, namespace: Option<&str>) -> String {

@@ -85,6 +85,34 @@ fn a_list_at_an_earlier_revision_is_what_it_was_then() {
     }
 }
 
+#[test]
+fn pages_make_the_whole() {
+    let everything = Selector::everything();
+    let mut writer = Writer::new();
+    for number in 0..60 {
+        let namespace = ["a", "a-b", "a.b", "ab", "b"][number % 5];
+        writer.set(&format!("{namespace}/k{number}"), Some("1"));
+    }
+    let revision = writer.revision;
+    for namespace in [None, Some("a"), Some("a-b"), Some("ab"), Some("b"), Some("c")] {
+        let whole = writer.cache.list(&slice(namespace, &everything), 0).objects;
+        let (mut pages, mut after) = (Vec::new(), String::new());
+        loop {
+            let slice = Slice { after: Some(&after), limit: 7, ..slice(namespace, &everything) };
+            let page = writer.cache.list_at(&slice, revision).unwrap();
+            pages.extend(shown(&page.objects));
+            assert_eq!(page.remaining, Some(whole.len() - pages.len()));
+            if !page.more {
+                break;
+            }
+            after = page.objects.last().unwrap().key.to_string();
+        }
+        assert_eq!(pages, shown(&whole), "{namespace:?}");
+    }
+    let behind = Slice { after: Some("/registry/core/pods/a"), ..slice(Some("b"), &everything) };
+    assert!(writer.cache.list(&behind, 0).objects.is_empty());
+}
+
 #[tokio::test]
 async fn events_of_a_selective_watch_make_what_a_list_shows() {
     let selector = Selector { labels: LabelSelector::parse("v in (1,2)").unwrap(), fields: FieldSelector::default() };

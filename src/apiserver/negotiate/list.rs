@@ -1,8 +1,8 @@
-//! Lists in the form that was asked for. In JSON a list never exists as a whole; other forms are
-//! rendered aside, so that long ones hold up no other request.
+//! Lists in the form that was asked for. In JSON a list never exists as a whole, nor does a table; other
+//! encodings are rendered aside, so that long ones hold up no other request.
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::try_join_all, stream};
 use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -25,6 +25,8 @@ use crate::{
 
 /// Bytes of a list that are sent as one piece.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Parts of a long list that are encoded side by side.
+const PARTS: usize = 4;
 /// Objects up to which a list is rendered where it is; longer ones would hold up other requests.
 const INLINE_OBJECTS: usize = 50;
 const METADATA_LIST: &str = "PartialObjectMetadataList";
@@ -40,39 +42,33 @@ pub async fn list(
     let media_type = accepted.encoding.media_type();
     match accepted.form {
         Form::Metadata(_) => return Err(refused("PartialObjectMetadata", "is a list", kind, "List")),
-        Form::Object if accepted.encoding == Encoding::Json => {
-            return Ok(respond::streamed(StatusCode::OK, media_type, streamed(joined(kind, &meta, objects))));
+        _ if accepted.encoding == Encoding::Json => {
+            return Ok(respond::streamed(
+                StatusCode::OK,
+                media_type,
+                streamed(in_json(kind, &meta, objects, accepted)),
+            ));
         }
         _ => {}
     }
-    let kind = kind.clone();
-    let inline = objects.len() <= INLINE_OBJECTS;
-    let render = move || rendered(&kind, &meta, objects, accepted);
-    let pieces = if inline { render() } else { lane.run(render).await };
-    Ok(respond::streamed(StatusCode::OK, media_type, streamed(pieces?.into_iter())))
+    let pieces = match (accepted.form, accepted.encoding) {
+        (Form::MetadataList(version), Encoding::Protobuf) => {
+            in_protobuf(version.api_version().to_owned(), METADATA_LIST.to_owned(), &meta, objects, lane).await?
+        }
+        (_, Encoding::Protobuf) => {
+            in_protobuf(kind.api_version(), format!("{}List", kind.kind), &meta, objects, lane).await?
+        }
+        (_, encoding) => {
+            let pieces = in_json(kind, &meta, objects, accepted);
+            let render = move || encoded(pieces.fold(BytesMut::new(), append).freeze(), encoding);
+            vec![lane.run(render).await?]
+        }
+    };
+    Ok(respond::streamed(StatusCode::OK, media_type, streamed(pieces.into_iter())))
 }
 
 fn streamed(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Body {
     StreamBody::new(stream::iter(pieces).map(|piece| Ok::<_, BoxError>(Frame::data(piece)))).boxed_unsync()
-}
-
-fn rendered(kind: &Descriptor, meta: &ListMeta, objects: Vec<Bytes>, accepted: Accepted) -> Result<Vec<Bytes>, Status> {
-    let slices = objects.iter().map(|json| &**json);
-    let json = match (accepted.form, accepted.encoding) {
-        (Form::Object | Form::Metadata(_), Encoding::Protobuf) => {
-            return in_protobuf(&kind.api_version(), &format!("{}List", kind.kind), meta, slices);
-        }
-        (Form::MetadataList(version), Encoding::Protobuf) => {
-            return in_protobuf(version.api_version(), METADATA_LIST, meta, slices);
-        }
-        (Form::MetadataList(version), _) => table::metadata_list(slices, meta, version),
-        (Form::Table(version), _) => {
-            let shown = table::Shown { version, include: accepted.include, now: Timestamp::now(), columns: true };
-            table::table(kind, slices, meta, shown)
-        }
-        (Form::Object | Form::Metadata(_), _) => joined(kind, meta, objects).fold(BytesMut::new(), append).freeze(),
-    };
-    encoded(json, accepted.encoding).map(|bytes| vec![bytes])
 }
 
 fn append(mut whole: BytesMut, piece: Bytes) -> BytesMut {
@@ -80,34 +76,80 @@ fn append(mut whole: BytesMut, piece: Bytes) -> BytesMut {
     whole
 }
 
-fn in_protobuf<'a>(
-    api_version: &str,
-    kind: &str,
+/// A list of a kind that is called `kind` with its `List`. Its length stands before it, so all of it is
+/// encoded before the first byte is sent: a long one in parts, side by side.
+async fn in_protobuf(
+    api_version: String,
+    kind: String,
     meta: &ListMeta,
-    objects: impl Iterator<Item = &'a [u8]>,
+    objects: Vec<Bytes>,
+    lane: &Lane,
 ) -> Result<Vec<Bytes>, Status> {
+    let failed = |error: protobuf::Error| Status::internal(log::chain(&error));
+    let encode = |api_version: &str, kind: &str, objects: &[Bytes]| {
+        protobuf::items(api_version, kind, objects.iter().map(|json| &**json))
+    };
+    let items = if objects.len() <= INLINE_OBJECTS {
+        encode(&api_version, &kind, &objects).map_err(failed)?
+    } else {
+        let size = objects.len().div_ceil(PARTS).max(INLINE_OBJECTS);
+        let parts = objects.chunks(size).map(|part| {
+            let (api_version, kind, part) = (api_version.clone(), kind.clone(), part.to_vec());
+            lane.run(move || encode(&api_version, &kind, &part))
+        });
+        let parts = try_join_all(parts.map(|part| async move { part.await.map_err(failed) })).await?;
+        parts.into_iter().flatten().collect()
+    };
     let metadata = meta.value().to_string();
-    let pieces = protobuf::list(api_version, kind, metadata.as_bytes(), objects);
-    pieces.map_err(|error| Status::internal(log::chain(&error)))
+    protobuf::list(&api_version, &kind, metadata.as_bytes(), items).map_err(failed)
 }
 
-/// Encoded objects as a list, without parsing them.
-fn joined(kind: &Descriptor, meta: &ListMeta, objects: Vec<Bytes>) -> Pieces {
-    let (name, api_version) = (&*kind.kind, kind.api_version());
-    let head =
-        format!("{{\"kind\":\"{name}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{},\"items\":[", meta.value());
+/// The pieces of a list in JSON.
+fn in_json(kind: &Descriptor, meta: &ListMeta, objects: Vec<Bytes>, accepted: Accepted) -> Pieces {
+    let (head, item): (BytesMut, Item) = match accepted.form {
+        Form::Table(version) => {
+            let shown = table::Shown { version, include: accepted.include, now: Timestamp::now(), columns: true };
+            let (head, kind) = (table::table_head(kind, meta, shown), kind.clone());
+            (head, Box::new(move |out, object| table::row(out, &kind, object, shown)))
+        }
+        Form::MetadataList(version) => {
+            let head = table::metadata_list_head(meta, version);
+            (head, Box::new(move |out, object| table::write_metadata(out, object, version)))
+        }
+        Form::Object | Form::Metadata(_) => (list_head(kind, meta), as_it_is(kind)),
+    };
+    Pieces { objects: objects.into_iter(), item, waiting: head, first: true }
+}
+
+fn list_head(kind: &Descriptor, meta: &ListMeta) -> BytesMut {
+    let (name, api_version, meta) = (&*kind.kind, kind.api_version(), meta.value());
+    let head = format!("{{\"kind\":\"{name}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{meta},\"items\":[");
+    BytesMut::from(head.as_str())
+}
+
+/// Objects of which nothing is changed: they are not parsed.
+fn as_it_is(kind: &Descriptor) -> Item {
     // Items of built-in lists do not repeat what the list says about their type.
     let skip = match kind.strategy.custom() {
         Some(_) => "{".to_owned(),
-        None => format!("{{\"apiVersion\":\"{api_version}\",\"kind\":\"{name}\","),
+        None => format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", kind.api_version(), kind.kind),
     };
-    Pieces { objects: objects.into_iter(), skip, waiting: BytesMut::from(head.as_str()), first: true }
+    Box::new(move |out, object| match object.strip_prefix(skip.as_bytes()) {
+        Some(rest) => {
+            out.extend_from_slice(b"{");
+            out.extend_from_slice(rest);
+        }
+        None => out.extend_from_slice(object),
+    })
 }
+
+/// Appends an encoded object in the form that was asked for.
+type Item = Box<dyn FnMut(&mut BytesMut, &[u8]) + Send>;
 
 /// Joins objects to pieces of a list as they are sent.
 struct Pieces {
     objects: std::vec::IntoIter<Bytes>,
-    skip: String,
+    item: Item,
     waiting: BytesMut,
     first: bool,
 }
@@ -127,15 +169,10 @@ impl Iterator for Pieces {
             if !std::mem::take(&mut self.first) {
                 self.waiting.extend_from_slice(b",");
             }
-            match object.strip_prefix(self.skip.as_bytes()) {
-                Some(rest) => {
-                    self.waiting.extend_from_slice(b"{");
-                    self.waiting.extend_from_slice(rest);
-                }
-                None => self.waiting.extend_from_slice(&object),
-            }
+            (self.item)(&mut self.waiting, &object);
             if self.waiting.len() >= CHUNK_BYTES && self.objects.len() > 0 {
-                return Some(std::mem::replace(&mut self.waiting, BytesMut::with_capacity(CHUNK_BYTES)).freeze());
+                let next = BytesMut::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
+                return Some(std::mem::replace(&mut self.waiting, next).freeze());
             }
         }
     }

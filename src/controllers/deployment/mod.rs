@@ -9,10 +9,7 @@ mod status;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::Pod,
-};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
@@ -24,6 +21,7 @@ use crate::{
         ObjectKey,
         events::{Recorder, Type},
         informer::{Delta, Informer},
+        pod::Pod,
         queue::{Outcome, WorkQueue},
     },
     controllers::{

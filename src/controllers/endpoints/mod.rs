@@ -8,7 +8,7 @@ mod trigger;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use k8s_openapi::{
-    api::core::v1::{ObjectReference, Pod, Service, ServicePort},
+    api::core::v1::{ObjectReference, Service, ServicePort},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 use kube::ResourceExt;
@@ -17,6 +17,7 @@ use crate::{
     client::{
         ObjectKey,
         informer::{Delta, Informer},
+        pod::Pod,
         queue::WorkQueue,
     },
     controllers::{owner, pods},

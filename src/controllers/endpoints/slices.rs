@@ -9,7 +9,7 @@ use std::{
 
 use k8s_openapi::{
     api::{
-        core::v1::{Node, Pod, Service},
+        core::v1::{Node, Service},
         discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -23,6 +23,7 @@ use crate::{
     client::{
         ObjectKey,
         informer::Informer,
+        pod::Pod,
         queue::{Outcome, WorkQueue},
     },
     controllers::{

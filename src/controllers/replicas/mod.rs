@@ -8,7 +8,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
-        core::v1::{Pod, PodTemplateSpec, ReplicationController, ReplicationControllerCondition},
+        core::v1::{Pod as NewPod, PodTemplateSpec, ReplicationController, ReplicationControllerCondition},
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, Time},
 };
@@ -22,6 +22,7 @@ use crate::{
         ObjectKey,
         events::{Recorder, Type},
         informer::{Delta, Informer, Object},
+        pod::Pod,
         queue::{Outcome, WorkQueue},
     },
     controllers::{
@@ -182,7 +183,7 @@ struct Controller<K: ReplicaKeeper> {
 impl<K: ReplicaKeeper> Controller<K> {
     async fn reconcile(&self, key: ObjectKey) -> kube::Result<Outcome> {
         let Some(set) = self.keepers.get(&key) else { return Ok(Outcome::Done) };
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<NewPod> = Api::namespaced(self.client.clone(), &key.namespace);
         let mut plan = plan(&*set, &self.pods.list_in(&key.namespace), Timestamp::now());
         let uid = set.meta().uid.as_deref().unwrap_or_default();
         for pod in &plan.adopt {
@@ -200,14 +201,14 @@ impl<K: ReplicaKeeper> Controller<K> {
         Ok(plan.look_again.map_or(Outcome::Done, Outcome::After))
     }
 
-    async fn patch(&self, api: &Api<Pod>, pod: &Pod, patch: serde_json::Value) -> kube::Result<()> {
+    async fn patch(&self, api: &Api<NewPod>, pod: &Pod, patch: serde_json::Value) -> kube::Result<()> {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         ignore_not_found(api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await).map(|_| ())
     }
 
     /// Creates `count` pods in batches that double, so that a refusal that would meet all of them
     /// (a quota, a webhook) is met by few.
-    async fn create(&self, api: &Api<Pod>, set: &K, count: usize) -> kube::Result<()> {
+    async fn create(&self, api: &Api<NewPod>, set: &K, count: usize) -> kube::Result<()> {
         let Some(template) = set.wanted().and_then(|wanted| wanted.template) else { return Ok(()) };
         let pod = pod_from(template, set);
         let (mut left, mut batch) = (count, 1);
@@ -238,7 +239,7 @@ impl<K: ReplicaKeeper> Controller<K> {
         Ok(())
     }
 
-    async fn delete(&self, api: &Api<Pod>, set: &K, surplus: &[Arc<Pod>]) -> kube::Result<()> {
+    async fn delete(&self, api: &Api<NewPod>, set: &K, surplus: &[Arc<Pod>]) -> kube::Result<()> {
         let deletions = surplus.iter().map(|pod| async move {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
             let params = DeleteParams {
@@ -270,8 +271,8 @@ impl<K: ReplicaKeeper> Controller<K> {
 }
 
 /// The pod that `template` describes, managed by `owner`.
-fn pod_from<O: Resource<DynamicType = ()>>(template: &PodTemplateSpec, owner: &O) -> Pod {
-    let mut pod = Pod { spec: template.spec.clone(), ..Pod::default() };
+fn pod_from<O: Resource<DynamicType = ()>>(template: &PodTemplateSpec, owner: &O) -> NewPod {
+    let mut pod = NewPod { spec: template.spec.clone(), ..NewPod::default() };
     let template = template.metadata.clone().unwrap_or_default();
     pod.metadata.labels = template.labels;
     pod.metadata.annotations = template.annotations;

@@ -11,7 +11,7 @@ mod plan;
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ResourceQuota, Service};
 use kube::{Api, Client, api::PostParams};
 use serde::Serialize;
 use serde_json::Value;
@@ -25,6 +25,7 @@ use crate::{
     client::{
         ObjectKey,
         informer::{Informer, Object},
+        pod::Pod,
         queue::{Outcome, WorkQueue},
     },
     controllers::{

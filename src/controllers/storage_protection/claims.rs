@@ -1,12 +1,13 @@
 //! The PVC protection controller: a claim stays as long as a pod on a node uses it.
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{Api, Client};
 
 use crate::{
     client::{
         ObjectKey,
         informer::Informer,
+        pod::Pod,
         queue::{Outcome, WorkQueue},
     },
     controllers::{

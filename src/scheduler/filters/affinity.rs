@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
+use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
 
-use crate::scheduler::{cluster::NodeInfo, pod::PodInfo};
+use crate::{
+    client::pod::PodSpec,
+    scheduler::{cluster::NodeInfo, pod::PodInfo},
+};
 
 pub(super) fn filter(pod: &PodInfo, node: &NodeInfo) -> Vec<String> {
     let matches = pod.pod.spec.as_ref().is_none_or(|spec| selected(spec, node) && required(spec, node));

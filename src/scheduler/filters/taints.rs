@@ -27,5 +27,5 @@ fn taints(node: &NodeInfo) -> &[Taint] {
 }
 
 fn tolerated(pod: &PodInfo, taint: &Taint) -> bool {
-    toleration::tolerates(&pod.pod, &taint.key, taint.value.as_deref().unwrap_or_default(), &taint.effect)
+    toleration::any_matches(pod.tolerations(), &taint.key, taint.value.as_deref().unwrap_or_default(), &taint.effect)
 }

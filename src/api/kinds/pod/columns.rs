@@ -3,12 +3,10 @@
 //! containers wait for or ended with, else the phase.
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{Container, ContainerStateTerminated, ContainerStatus, Pod, PodSpec, PodStatus},
-    apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::{api::core::v1, apimachinery::pkg::apis::meta::v1::Time};
 use serde_json::{Value, json};
 
+use super::shown::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
 use crate::api::{kind::Column, kinds::cells};
 
 /// Columns of a pod's table.
@@ -26,25 +24,24 @@ pub const COLUMNS: &[Column] = &[
 
 /// The row of a pod.
 pub fn cells(pod: &Pod, now: Timestamp) -> Vec<Value> {
-    let spec = pod.spec.clone().unwrap_or_default();
-    let status = pod.status.clone().unwrap_or_default();
-    let state = State::of(pod, &spec, &status);
+    let Pod { metadata, spec, status } = pod;
+    let state = State::of(pod);
     let ip = status.pod_ips.iter().flatten().next().map(|ip| ip.ip.as_str()).or(status.pod_ip.as_deref());
     vec![
-        cells::name(&pod.metadata),
+        json!(metadata.name),
         json!(format!("{}/{}", state.ready, state.total)),
         json!(state.reason),
         json!(state.restarts.shown(now)),
-        cells::age(&pod.metadata, now),
+        json!(cells::since(metadata.creation_timestamp.as_ref(), now)),
         json!(cells::or_none(ip)),
         json!(cells::or_none(spec.node_name.as_deref())),
         json!(cells::or_none(status.nominated_node_name.as_deref())),
-        json!(readiness_gates(&spec, &status)),
+        json!(readiness_gates(spec, status)),
     ]
 }
 
 /// Whether an init container runs beside the regular ones (KEP-753).
-pub fn is_sidecar(container: &Container) -> bool {
+pub fn is_sidecar(container: &v1::Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
@@ -64,8 +61,9 @@ struct Restarts {
 }
 
 impl State {
-    fn of(pod: &Pod, spec: &PodSpec, status: &PodStatus) -> Self {
-        let sidecars = spec.init_containers.iter().flatten().filter(|container| is_sidecar(container)).count();
+    fn of(pod: &Pod) -> Self {
+        let Pod { spec, status, .. } = pod;
+        let sidecars = spec.init_containers.iter().flatten().filter(|container| container.is_sidecar()).count();
         let mut state = Self {
             ready: 0,
             total: spec.containers.len() + sidecars,
@@ -88,7 +86,7 @@ impl State {
     fn initialize(&mut self, spec: &PodSpec, status: &PodStatus, of_sidecars: &mut Restarts) -> bool {
         let inits = spec.init_containers.as_deref().unwrap_or_default();
         for (index, status) in status.init_container_statuses.iter().flatten().enumerate() {
-            let sidecar = inits.iter().any(|container| container.name == status.name && is_sidecar(container));
+            let sidecar = inits.iter().any(|container| container.name == status.name && container.is_sidecar());
             self.restarts.add(status);
             if sidecar {
                 of_sidecars.add(status);
@@ -143,7 +141,7 @@ impl Restarts {
 }
 
 fn phase_reason(status: &PodStatus) -> String {
-    let gated = |condition: &&k8s_openapi::api::core::v1::PodCondition| {
+    let gated = |condition: &&PodCondition| {
         condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("SchedulingGated")
     };
     if status.conditions.iter().flatten().any(|condition| gated(&condition)) {

@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod qos;
+mod shown;
 pub mod update;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use super::{names, pod_template, status};
 use crate::api::{
+    codec,
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
 };
@@ -118,7 +120,12 @@ impl Kind for PodKind {
     }
 
     fn cells(pod: &Pod, now: Timestamp) -> Vec<Value> {
-        columns::cells(pod, now)
+        let shown = codec::encode(pod).and_then(|pod| codec::decode(&pod)).unwrap_or_default();
+        columns::cells(&shown, now)
+    }
+
+    fn row(json: &[u8], now: Timestamp) -> Option<Vec<Value>> {
+        serde_json::from_slice(json).ok().map(|shown| columns::cells(&shown, now))
     }
 
     /// A pod that no kubelet has seen, or that is done, has nobody to wait for.
