@@ -163,7 +163,14 @@ impl ApiServer {
     }
 
     /// Answers a request. Never fails: what goes wrong is in the answer.
-    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn handle(&self, mut request: Request<Body>) -> Response<Body> {
+        let id = audit::identify(request.headers_mut());
+        let mut response = self.recorded(request).await;
+        audit::mark(&mut response, id);
+        response
+    }
+
+    async fn recorded(&self, request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         let accept = Accept::of(&parts.headers);
@@ -220,7 +227,7 @@ impl ApiServer {
     async fn turn_away(&self, parts: &Parts, query: &Query, response: Response<Body>) -> Response<Body> {
         let Some(auditor) = &self.inner.auditor else { return response };
         let authenticator = &*self.inner.authenticator;
-        let user = authenticator.impersonator(parts).unwrap_or_default();
+        let user = authenticator.impersonator(parts).unwrap_or_default().user;
         let attributes = request_info::attributes(&parts.method, parts.uri.path(), query, user);
         match auditor.begin(&attributes, parts, authenticator, false) {
             None => response,
