@@ -1,13 +1,15 @@
-//! `/debug/api_priority_and_fairness/dump_priority_levels`: the levels as a table, for people.
+//! `/debug/api_priority_and_fairness/…`: levels, their queues and requests as tables, for people.
 
 use std::fmt::Write;
 
 use super::Fairness;
 
-/// Where it is served.
-pub const PATH: &str = "/debug/api_priority_and_fairness/dump_priority_levels";
+/// Where the levels are.
+pub const LEVELS_PATH: &str = "/debug/api_priority_and_fairness/dump_priority_levels";
+/// Where their queues are.
+pub const QUEUES_PATH: &str = "/debug/api_priority_and_fairness/dump_queues";
 
-const COLUMNS: [&str; 10] = [
+const LEVEL_COLUMNS: [&str; 10] = [
     "PriorityLevelName",
     "ActiveQueues",
     "IsIdle",
@@ -20,9 +22,21 @@ const COLUMNS: [&str; 10] = [
     "CancelledRequests",
 ];
 
-/// The table.
+const QUEUE_COLUMNS: [&str; 9] = [
+    "PriorityLevelName",
+    "Index",
+    "PendingRequests",
+    "ExecutingRequests",
+    "SeatsInUse",
+    "NextDispatchR",
+    "InitialSeatsSum",
+    "MaxSeatsSum",
+    "TotalWorkSum",
+];
+
+/// A row per level.
 pub fn levels(fairness: &Fairness) -> String {
-    let mut rows = vec![COLUMNS.map(str::to_owned)];
+    let mut rows = vec![LEVEL_COLUMNS.map(str::to_owned)];
     for (name, configured) in &fairness.current.load().levels {
         let row = configured.level.row();
         rows.push([
@@ -41,9 +55,36 @@ pub fn levels(fairness: &Fairness) -> String {
     aligned(&rows)
 }
 
-fn aligned(rows: &[[String; COLUMNS.len()]]) -> String {
+/// A row per queue.
+pub fn queues(fairness: &Fairness) -> String {
+    let mut rows = vec![QUEUE_COLUMNS.map(str::to_owned)];
+    for (name, configured) in &fairness.current.load().levels {
+        let queues = configured.level.queues();
+        rows.extend(queues.into_iter().map(|row| {
+            [
+                name.to_string(),
+                row.index.to_string(),
+                row.waiting.to_string(),
+                row.executing.to_string(),
+                row.seats.to_string(),
+                seat_seconds(row.next),
+                row.initial_seats.to_string(),
+                row.most_seats.to_string(),
+                seat_seconds(row.work),
+            ]
+        }));
+    }
+    aligned(&rows)
+}
+
+/// As upstream writes them, which counts in hundred-millionths.
+fn seat_seconds(value: f64) -> String {
+    format!("{:.8}ss", value.max(0.0))
+}
+
+fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].len() + 1).max().unwrap_or_default();
-    let widths: [usize; COLUMNS.len()] = std::array::from_fn(width);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
     let mut out = String::new();
     for row in rows {
         let (last, others) = row.split_last().expect("there are columns");

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     demand::Demand,
-    queues::{Decision, Discipline, Execution, Place, Queues, Refusal, Work},
+    queues::{self, Decision, Discipline, Execution, Place, Queues, Refusal, Work},
     retry::Refusals,
 };
 
@@ -50,7 +50,7 @@ pub struct Row {
     /// Requests that are served.
     pub executing: usize,
     /// What has happened.
-    pub totals: super::queues::Totals,
+    pub totals: queues::Totals,
 }
 
 impl Level {
@@ -67,21 +67,24 @@ impl Level {
 
     /// Waits for seats, at most until `until`.
     pub async fn admit(&self, work: Work, hash: u64, until: Instant) -> Result<Execution, Refusal> {
-        let decision = self.queues.lock().start(work, hash, Instant::now());
+        let decision = {
+            let mut queues = self.queues.lock();
+            let decision = queues.start(work, hash, Instant::now());
+            self.expect_release(&queues);
+            decision
+        };
         match decision {
             Decision::Serve(execution) => Ok(execution),
             Decision::Refuse(refusal) => Err(refusal),
-            Decision::Wait(place, turn) => {
-                self.expect_release();
-                Waiting { level: self, place, turn, open: true }.wait(until).await
-            }
+            Decision::Wait(place, turn) => Waiting { level: self, place, turn, open: true }.wait(until).await,
         }
     }
 
     /// Gives seats back.
     pub fn finish(&self, execution: &Execution) {
-        self.queues.lock().finish(execution, Instant::now());
-        self.expect_release();
+        let mut queues = self.queues.lock();
+        queues.finish(execution, Instant::now());
+        self.expect_release(&queues);
     }
 
     /// For how many seconds a client that is refused should stay away.
@@ -131,8 +134,13 @@ impl Level {
         Row { active: queues.active(), waiting, executing, totals: queues.totals }
     }
 
-    fn expect_release(&self) {
-        if self.queues.lock().next_release().is_some() {
+    /// What there is to tell of its queues.
+    pub fn queues(&self) -> Vec<queues::Row> {
+        self.queues.lock().rows(Instant::now())
+    }
+
+    fn expect_release(&self, queues: &Queues) {
+        if queues.next_release().is_some() {
             self.lingering.notify_one();
         }
     }

@@ -62,6 +62,34 @@ async fn requests_are_told_apart_by_the_defaults() {
     assert!(table.starts_with("PriorityLevelName,") && table.lines().count() == 9, "{table}");
 }
 
+#[tokio::test]
+async fn queues_are_shown_with_what_is_in_them() {
+    let (_directory, fairness) = fairness();
+    let request = request("somebody", &["system:authenticated"], "get", "", "pods");
+    let query = Query::default();
+    let admit = || fairness.admit(&request, &query, Duration::from_secs(60));
+    let seats = fairness.current.load().levels["global-default"].level.share().current;
+    let mut served = Vec::new();
+    for _ in 0..seats {
+        served.push(admit().await.ok().unwrap());
+    }
+    let mut waiting = Box::pin(admit());
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    let table = dump::queues(&fairness);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').map(str::trim).collect()).collect();
+    assert_eq!(rows[0][..4], ["PriorityLevelName", "Index", "PendingRequests", "ExecutingRequests"]);
+    // Three levels with 128 queues, two with 64, one with 16.
+    assert_eq!(rows.len() - 1, 3 * 128 + 2 * 64 + 16);
+    let sum = |column: usize| {
+        let own = rows.iter().filter(|row| row[0] == "global-default");
+        own.map(|row| row[column].parse::<u32>().unwrap()).sum::<u32>()
+    };
+    assert_eq!([sum(2), sum(3), sum(4), sum(6), sum(7)], [1, seats, seats, 1, 1]);
+    assert!(rows.iter().any(|row| row[8] == "0.00300000ss"), "{table}");
+    drop(waiting);
+    assert!(!dump::queues(&fairness).contains("0.00300000ss,"));
+}
+
 /// `cargo test --release --lib -- --ignored --nocapture what_an_uncontended`
 #[tokio::test]
 #[ignore = "measures; its figure is for people"]

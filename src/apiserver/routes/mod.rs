@@ -80,9 +80,14 @@ fn path(server: &Inner, attributes: &Attributes, query: &Query, request: &Parts)
             let text = server.metrics.render(server.registry.caches());
             Ok(respond::whole(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
         }
-        dump::PATH => Ok(respond::whole(StatusCode::OK, "text/plain; charset=utf-8", dump::levels(&server.fairness))),
+        dump::LEVELS_PATH => Ok(plain(dump::levels(&server.fairness))),
+        dump::QUEUES_PATH => Ok(plain(dump::queues(&server.fairness))),
         path => server.kinds.snapshot().documents.serve(path, &request.headers).ok_or_else(respond::no_such_path),
     }
+}
+
+fn plain(text: String) -> Response<Body> {
+    respond::whole(StatusCode::OK, "text/plain; charset=utf-8", text)
 }
 
 /// Cluster-wide kinds are not found inside namespaces; namespaced ones outside can only be read,
