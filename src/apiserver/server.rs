@@ -23,7 +23,7 @@ use crate::{
         compress,
         conversion::Converter,
         definitions::Definitions,
-        fairness::{Fairness, follow},
+        fairness::{Fairness, Initialization, follow},
         gates::{Admit, Authenticate, Authorize},
         handlers::Handlers,
         health::Health,
@@ -184,7 +184,7 @@ impl ApiServer {
             Err(status) => return self.turn_away(&parts, &query, negotiate::failure(&accept, &status)).await,
         };
         parts.extensions.insert(user.clone());
-        let attributes = request_info::attributes(&parts.method, parts.uri.path(), &query, user);
+        let attributes = Arc::new(request_info::attributes(&parts.method, parts.uri.path(), &query, user));
         let long_running = request_info::is_long_running(&attributes);
         let (record, body) = self.record(&attributes, &parts, body, long_running).await;
         let warnings = Warnings::default();
@@ -241,7 +241,7 @@ impl ApiServer {
     async fn serve(
         &self,
         exchange: Exchange<'_>,
-        request: Request<Body>,
+        mut request: Request<Body>,
         started: Instant,
         long_running: bool,
     ) -> Response<Body> {
@@ -264,16 +264,22 @@ impl ApiServer {
                 return response;
             }
         };
-        // A watch gives its seats back once it has begun, and all others once they are answered.
+        let classification = ticket.classification();
+        // A watch gives its seats back once it has shown what was there, and all others once they are answered.
         let outcome = if long_running {
-            self.stream(exchange, request).await
+            let seats = Initialization::new(ticket);
+            request.extensions_mut().insert(seats.clone());
+            let outcome = self.stream(exchange, request).await;
+            drop(seats.take());
+            outcome
         } else {
             let left = limit.saturating_sub(started.elapsed());
             let served = tokio::time::timeout(left, self.answered(exchange, request)).await;
+            drop(ticket);
             served.unwrap_or_else(|_| Err(respond::timed_out()))
         };
         let mut response = outcome.unwrap_or_else(|status| failure(&status));
-        ticket.mark(&mut response);
+        classification.mark(&mut response);
         response
     }
 
@@ -312,7 +318,7 @@ impl ApiServer {
 /// What is known of a request before it is served.
 #[derive(Clone, Copy)]
 struct Exchange<'a> {
-    attributes: &'a Attributes,
+    attributes: &'a Arc<Attributes>,
     query: &'a Query,
     accept: &'a Accept,
     warnings: &'a Warnings,

@@ -65,8 +65,14 @@ impl Level {
         }
     }
 
-    /// Waits for seats, at most until `until`.
-    pub async fn admit(&self, work: Work, hash: u64, until: Instant) -> Result<Execution, Refusal> {
+    /// Waits for seats, at most until `until`. `waits` hears where, if they are not there at once.
+    pub async fn admit(
+        &self,
+        work: Work,
+        hash: u64,
+        until: Instant,
+        waits: impl FnOnce(Place),
+    ) -> Result<Execution, Refusal> {
         let decision = {
             let mut queues = self.queues.lock();
             let decision = queues.start(work, hash, Instant::now());
@@ -76,7 +82,10 @@ impl Level {
         match decision {
             Decision::Serve(execution) => Ok(execution),
             Decision::Refuse(refusal) => Err(refusal),
-            Decision::Wait(place, turn) => Waiting { level: self, place, turn, open: true }.wait(until).await,
+            Decision::Wait(place, turn) => {
+                waits(place);
+                Waiting { level: self, place, turn, open: true }.wait(until).await
+            }
         }
     }
 
@@ -137,6 +146,11 @@ impl Level {
     /// What there is to tell of its queues.
     pub fn queues(&self) -> Vec<queues::Row> {
         self.queues.lock().rows(Instant::now())
+    }
+
+    /// How many are before a request in its queue, if it waits there.
+    pub fn position(&self, place: Place) -> Option<usize> {
+        self.queues.lock().position(place)
     }
 
     fn expect_release(&self, queues: &Queues) {
@@ -202,10 +216,10 @@ mod tests {
     async fn who_waits_for_too_long_is_refused() {
         let level = level(1);
         let until = || Instant::now() + Duration::from_secs(1);
-        let first = level.admit(Work::ONE, 0, until()).await.unwrap();
-        assert_eq!(level.admit(Work::ONE, 0, until()).await.unwrap_err(), Refusal::TimedOut);
+        let first = level.admit(Work::ONE, 0, until(), drop).await.unwrap();
+        assert_eq!(level.admit(Work::ONE, 0, until(), drop).await.unwrap_err(), Refusal::TimedOut);
         level.finish(&first);
-        level.admit(Work::ONE, 0, until()).await.unwrap();
+        level.admit(Work::ONE, 0, until(), drop).await.unwrap();
         assert_eq!(level.row().totals.timed_out, 1);
     }
 
@@ -213,11 +227,11 @@ mod tests {
     async fn a_client_that_goes_leaves_the_queue() {
         let level = level(1);
         let until = Instant::now() + Duration::from_secs(60);
-        let first = level.admit(Work::ONE, 0, until).await.unwrap();
-        let gone = tokio::time::timeout(Duration::from_millis(5), level.admit(Work::ONE, 0, until)).await;
+        let first = level.admit(Work::ONE, 0, until, drop).await.unwrap();
+        let gone = tokio::time::timeout(Duration::from_millis(5), level.admit(Work::ONE, 0, until, drop)).await;
         assert!(gone.is_err() && level.row().waiting == 0);
         // It goes after it has been sent for, and before it has heard of it.
-        let mut late = Box::pin(level.admit(Work::ONE, 0, until));
+        let mut late = Box::pin(level.admit(Work::ONE, 0, until, drop));
         assert!(futures_util::poll!(&mut late).is_pending());
         level.finish(&first);
         drop(late);

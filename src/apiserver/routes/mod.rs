@@ -81,6 +81,7 @@ fn path(server: &Inner, attributes: &Attributes, query: &Query, request: &Parts)
             Ok(respond::whole(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
         }
         dump::LEVELS_PATH => Ok(plain(dump::levels(&server.fairness))),
+        dump::REQUESTS_PATH => Ok(plain(dump::requests(&server.fairness, query))),
         dump::QUEUES_PATH => Ok(plain(dump::queues(&server.fairness))),
         path => server.kinds.snapshot().documents.serve(path, &request.headers).ok_or_else(respond::no_such_path),
     }

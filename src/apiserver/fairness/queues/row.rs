@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Discipline, Queue, Queues};
+use super::{Discipline, Execution, Place, Queue, Queues};
 
 /// A queue, and what waits in it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +25,20 @@ pub struct Row {
     pub work: f64,
 }
 
+impl Place {
+    /// The number of the queue.
+    pub fn queue(&self) -> u32 {
+        self.queue
+    }
+}
+
+impl Execution {
+    /// The number of the queue that it was served from, if its level has any.
+    pub fn queue(&self) -> Option<u32> {
+        self.queue
+    }
+}
+
 impl Queues {
     /// All queues, if the level has any.
     pub fn rows(&mut self, now: Instant) -> Vec<Row> {
@@ -40,6 +54,14 @@ impl Queues {
         // Those that the level had before it was given fewer.
         rows.extend(used.map(Queue::row));
         rows
+    }
+}
+
+impl Queues {
+    /// How many are before a request in its queue, if it waits there.
+    pub fn position(&self, place: Place) -> Option<usize> {
+        let queue = self.used.binary_search_by_key(&place.queue, |queue| queue.index).ok()?;
+        self.used[queue].waiting.binary_search_by_key(&place.number, |waiter| waiter.number).ok()
     }
 }
 
