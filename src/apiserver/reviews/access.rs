@@ -76,7 +76,11 @@ pub fn everything() -> [Rule; 2] {
 }
 
 fn invalid(field: &str, why: &str) -> Status {
-    let cause =
-        Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {why}"), field: field.into() };
+    let cause = Cause {
+        reason: "FieldValueInvalid".into(),
+        message: format!("Invalid value: {why}"),
+        field: field.into(),
+        ..Cause::default()
+    };
     Status::invalid("authorization.k8s.io", "SubjectAccessReview", "", vec![cause])
 }

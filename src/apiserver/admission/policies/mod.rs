@@ -376,7 +376,7 @@ fn refused(request: &Request<'_>, object: &Value, message: String, reason: Reaso
     let mut status = request.forbid(object, "");
     (status.message, status.reason) = (message, reason);
     if let Some(details) = &mut status.details {
-        let cause = |message| Cause { reason: String::new(), message, field: String::new() };
+        let cause = |message| Cause { message, ..Cause::default() };
         details.causes = causes.into_iter().map(cause).collect();
     }
     status
