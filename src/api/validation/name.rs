@@ -61,6 +61,21 @@ pub fn domain_prefixed_path(value: &str) -> Vec<String> {
     problems
 }
 
+/// Reason of a condition: a word, or several with `,` or `:` between them. An empty one is not looked at.
+pub fn condition_reason(value: &str) -> Vec<String> {
+    let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"_,:".contains(&byte);
+    let fits = value.bytes().all(is_inside)
+        && value.starts_with(|first: char| first.is_ascii_alphabetic())
+        && !value.ends_with([',', ':']);
+    if fits || value.is_empty() {
+        return Vec::new();
+    }
+    let message = "a condition reason must start with alphabetic character, optionally followed by a string of \
+                   alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
+    let examples = ["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"];
+    vec![pattern(message, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &examples)]
+}
+
 /// RFC 1035 label, which begins with a letter: names of Services before 1.34.
 pub fn dns1035_label(value: &str) -> Vec<String> {
     let mut problems = longer_than(value, LABEL_LIMIT_BYTES);
