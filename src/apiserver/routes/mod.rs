@@ -37,7 +37,7 @@ pub(super) async fn route(
         return Ok(aggregator::proxy::pass_on(server.aggregator.way(), &target, attributes, request).await);
     }
     if let Some(handler) = server.handlers.find(attributes) {
-        connect::admit(server, attributes, query, warnings).await?;
+        let request = connect::admit(server, attributes, query, request, warnings).await?;
         return handler.handle(attributes, request).await;
     }
     if !attributes.is_resource() {
