@@ -96,9 +96,24 @@ fn requested(headers: &HeaderMap) -> Result<Option<User>, Status> {
         return Ok(Some(wanted));
     }
     if wanted != User::default() {
-        return Err(Status::bad_request("requested impersonation of groups, UID or extra without a user"));
+        return Err(Status::bad_request(format!("requested {} without impersonating a user name", in_go(&wanted))));
     }
     Ok(None)
+}
+
+/// A user as upstream shows one.
+fn in_go(user: &User) -> String {
+    let list = |texts: &[String]| match texts {
+        [] => "[]string(nil)".to_owned(),
+        texts => {
+            let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+            format!("[]string{{{}}}", texts.join(", "))
+        }
+    };
+    let extra: Vec<String> = user.extra.iter().map(|(key, values)| format!("{key:?}:{}", list(values))).collect();
+    let extra = if extra.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", extra.join(", ")) };
+    let (name, uid, groups) = (&user.name, &user.uid, list(&user.groups));
+    format!("&user.DefaultInfo{{Name:{name:?}, UID:{uid:?}, Groups:{groups}, Extra:map[string][]string{extra}}}")
 }
 
 fn extra(headers: &HeaderMap) -> Result<BTreeMap<String, Vec<String>>, Status> {

@@ -59,6 +59,11 @@ fn every_part_needs_its_permission() {
     }
     let status = apply(&jane, &request(&[("Impersonate-Group", "a")]), &authorizer).unwrap_err();
     assert_eq!(status.code(), 400);
+    assert_eq!(
+        status.message,
+        "requested &user.DefaultInfo{Name:\"\", UID:\"\", Groups:[]string{\"a\"}, Extra:map[string][]string(nil)} without \
+         impersonating a user name"
+    );
 }
 
 #[test]
