@@ -25,7 +25,7 @@ class GaveUp(Exception):
 
 
 class Host:
-    def __init__(self, binary, directory, cgroup):
+    def __init__(self, binary, directory, cgroup=None):
         self.binary = os.path.join(directory, "nauplius")
         shutil.copy(binary, self.binary)
         self.directory = directory
@@ -33,9 +33,9 @@ class Host:
         make_network()
 
     @contextlib.contextmanager
-    def server(self, data="data", image=False):
+    def server(self, data="data", image=False, options=()):
         """A running server; its state stays in the folder `data` when it has ended."""
-        server = Server(self, data)
+        server = Server(self, data, options)
         if image:
             images = os.path.join(server.data, "agent/images")
             os.makedirs(images, exist_ok=True)
@@ -58,8 +58,9 @@ class Host:
 
 
 class Server:
-    def __init__(self, host, data):
+    def __init__(self, host, data, options=()):
         self.host = host
+        self.options = list(options)
         self.data = os.path.join(host.directory, data)
         self.kubeconfig = os.path.join(host.directory, data + ".kubeconfig")
         self.log = os.path.join(host.directory, data + ".log")
@@ -72,11 +73,11 @@ class Server:
         self.process = subprocess.Popen(
             [
                 self.host.binary, "server", f"--data-dir={self.data}", "--node-name=bench", f"--node-ip={ADDRESS}",
-                f"--write-kubeconfig={self.kubeconfig}", f"--cgroup={self.host.cgroup}",
-                f"--pod-logs-dir={logs}/pods", f"--container-logs-dir={logs}/containers",
+                f"--write-kubeconfig={self.kubeconfig}", f"--cgroup={self.host.cgroup or 'nauplius'}",
+                f"--pod-logs-dir={logs}/pods", f"--container-logs-dir={logs}/containers", *self.options,
             ],
             stdin=subprocess.DEVNULL, stdout=open(self.log, "a"), stderr=subprocess.STDOUT,
-            preexec_fn=lambda: enter_cgroup(self.host.cgroup + "-server"),
+            preexec_fn=(lambda: enter_cgroup(self.host.cgroup + "-server")) if self.host.cgroup else None,
         )  # fmt: skip
 
     def stop(self):

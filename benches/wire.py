@@ -20,6 +20,15 @@ class Target:
         return Target(*read_kubeconfig(path))
 
 
+@dataclasses.dataclass
+class Answer:
+    """What a server said; headers in their order, names in lower case."""
+
+    status: int
+    headers: list
+    body: bytes
+
+
 class Connection:
     """Requests to one server, one after the other."""
 
@@ -31,24 +40,32 @@ class Connection:
     def request(self, method, path, body="", accept="application/json", content="application/json"):
         """The answer's body; an answer that is no success is an error."""
         self.send(method, path, body, accept, content)
-        status = self.received.readline().split(b" ", 2)[1]
-        length, chunked = 0, False
-        while (line := self.received.readline().strip().lower()):
-            name, _, value = line.partition(b":")
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"transfer-encoding":
-                chunked = True
-        answer = b"".join(self.chunks()) if chunked else self.received.read(length)
-        if not status.startswith(b"2"):
-            raise RuntimeError(f"{method} {path}: {status.decode()} {answer[:300].decode(errors='replace')}")
-        return answer
+        answer = self.receive()
+        if answer.status // 100 != 2:
+            text = answer.body[:300].decode(errors="replace")
+            raise RuntimeError(f"{method} {path}: {answer.status} {text}")
+        return answer.body
 
     def send(self, method, path, body="", accept="application/json", content="application/json"):
+        payload = body.encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\n{self.target.headers}"
         if body:
-            head += f"Content-Type: {content}\r\nContent-Length: {len(body)}\r\n"
-        self.socket.sendall(f"{head}\r\n{body}".encode())
+            head += f"Content-Type: {content}\r\nContent-Length: {len(payload)}\r\n"
+        self.socket.sendall(f"{head}\r\n".encode() + payload)
+
+    def receive(self):
+        """The answer to what was sent last."""
+        status = int(self.received.readline().split(b" ", 2)[1])
+        headers, length, chunked = [], 0, False
+        while line := self.received.readline().strip():
+            name, _, value = line.partition(b":")
+            name, value = name.decode().lower(), value.strip().decode(errors="replace")
+            headers.append((name, value))
+            if name == "content-length":
+                length = int(value)
+            elif name == "transfer-encoding":
+                chunked = True
+        return Answer(status, headers, b"".join(self.chunks()) if chunked else self.received.read(length))
 
     def chunks(self):
         while size := int(self.received.readline().split(b";")[0], 16):
