@@ -129,7 +129,7 @@ pub fn immutable<T: Serialize + PartialEq>(path: &Path, new: &T, old: &T) -> Vec
 }
 
 fn cause(path: &Path, reason: &str, message: String) -> Cause {
-    Cause { reason: reason.into(), message, field: path.as_str().into() }
+    Cause { reason: reason.into(), message, field: path.as_str().into(), is_tolerated: false }
 }
 
 fn with_detail(message: String, detail: &str) -> String {

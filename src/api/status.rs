@@ -71,7 +71,7 @@ impl Reason {
 }
 
 /// One cause of an `Invalid` status (`metav1.StatusCause`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     /// Machine-readable kind: `FieldValueInvalid`, `FieldValueRequired`, …
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -82,6 +82,9 @@ pub struct Cause {
     /// Path of the field, such as `spec.containers[0].image`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
+    /// Whether it is only warned of: it was so before, and is no part of what is changed.
+    #[serde(skip)]
+    pub is_tolerated: bool,
 }
 
 /// What the error is about (`metav1.StatusDetails`).
@@ -259,6 +262,7 @@ mod tests {
             field: field.into(),
             message: "Required value".into(),
             reason: "FieldValueRequired".into(),
+            ..Cause::default()
         };
         let status = Status::invalid("", "Pod", "a", vec![cause("spec.x"), cause("spec.y")]);
         assert_eq!(status.message, "Pod \"a\" is invalid: [spec.x: Required value, spec.y: Required value]");

@@ -10,7 +10,7 @@ use crate::{
     apiserver::{
         admission::{Admission, Request, Reservation, Warnings},
         attributes::Attributes,
-        authn::Authenticator,
+        authn::{Authenticator, Impersonator},
         authz::Authorizer,
     },
     http::identity::User,
@@ -25,7 +25,7 @@ pub trait Authenticate: Send + Sync {
         None
     }
     /// Who really asks, when they act as somebody else.
-    fn impersonator(&self, _request: &Parts) -> Option<User> {
+    fn impersonator(&self, _request: &Parts) -> Option<Impersonator> {
         None
     }
 }
@@ -62,7 +62,7 @@ impl Authenticate for Authenticator {
         Authenticator::prepare(self, request)
     }
 
-    fn impersonator(&self, request: &Parts) -> Option<User> {
+    fn impersonator(&self, request: &Parts) -> Option<Impersonator> {
         Authenticator::impersonator(self, request)
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         compress,
         conversion::Converter,
         definitions::Definitions,
-        fairness::{Fairness, follow},
+        fairness::{Fairness, Initialization, follow},
         gates::{Admit, Authenticate, Authorize},
         handlers::Handlers,
         health::Health,
@@ -166,7 +166,14 @@ impl ApiServer {
     }
 
     /// Answers a request. Never fails: what goes wrong is in the answer.
-    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn handle(&self, mut request: Request<Body>) -> Response<Body> {
+        let id = audit::identify(request.headers_mut());
+        let mut response = self.recorded(request).await;
+        audit::mark(&mut response, id);
+        response
+    }
+
+    async fn recorded(&self, request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         let accept = Accept::of(&parts.headers);
@@ -180,7 +187,7 @@ impl ApiServer {
             Err(status) => return self.turn_away(&parts, &query, negotiate::failure(&accept, &status)).await,
         };
         parts.extensions.insert(user.clone());
-        let attributes = request_info::attributes(&parts.method, parts.uri.path(), &query, user);
+        let attributes = Arc::new(request_info::attributes(&parts.method, parts.uri.path(), &query, user));
         let long_running = request_info::is_long_running(&attributes);
         let (record, body) = self.record(&attributes, &parts, body, long_running).await;
         let warnings = Warnings::default();
@@ -223,7 +230,7 @@ impl ApiServer {
     async fn turn_away(&self, parts: &Parts, query: &Query, response: Response<Body>) -> Response<Body> {
         let Some(auditor) = &self.inner.auditor else { return response };
         let authenticator = &*self.inner.authenticator;
-        let user = authenticator.impersonator(parts).unwrap_or_default();
+        let user = authenticator.impersonator(parts).unwrap_or_default().user;
         let attributes = request_info::attributes(&parts.method, parts.uri.path(), query, user);
         match auditor.begin(&attributes, parts, authenticator, false) {
             None => response,
@@ -237,7 +244,7 @@ impl ApiServer {
     async fn serve(
         &self,
         exchange: Exchange<'_>,
-        request: Request<Body>,
+        mut request: Request<Body>,
         started: Instant,
         long_running: bool,
     ) -> Response<Body> {
@@ -260,16 +267,22 @@ impl ApiServer {
                 return response;
             }
         };
-        // A watch gives its seats back once it has begun, and all others once they are answered.
+        let classification = ticket.classification();
+        // A watch gives its seats back once it has shown what was there, and all others once they are answered.
         let outcome = if long_running {
-            self.stream(exchange, request).await
+            let seats = Initialization::new(ticket);
+            request.extensions_mut().insert(seats.clone());
+            let outcome = self.stream(exchange, request).await;
+            drop(seats.take());
+            outcome
         } else {
             let left = limit.saturating_sub(started.elapsed());
             let served = tokio::time::timeout(left, self.answered(exchange, request)).await;
+            drop(ticket);
             served.unwrap_or_else(|_| Err(respond::timed_out()))
         };
         let mut response = outcome.unwrap_or_else(|status| failure(&status));
-        ticket.mark(&mut response);
+        classification.mark(&mut response);
         response
     }
 
@@ -308,7 +321,7 @@ impl ApiServer {
 /// What is known of a request before it is served.
 #[derive(Clone, Copy)]
 struct Exchange<'a> {
-    attributes: &'a Attributes,
+    attributes: &'a Arc<Attributes>,
     query: &'a Query,
     accept: &'a Accept,
     warnings: &'a Warnings,

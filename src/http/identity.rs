@@ -10,6 +10,9 @@ pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// Group whose members may do everything, whatever RBAC says.
 pub const MASTERS: &str = "system:masters";
 
+/// Extra attribute that says by which token or certificate a user is known.
+pub const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
+
 /// A user, a service account or a component.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {

@@ -399,6 +399,54 @@ mod tests {
         }
     }
 
+    /// An HTTP/2 frame.
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    /// The error with which a connection is ended (GOAWAY), if it says so.
+    async fn last_word(mut stream: impl tokio::io::AsyncRead + Unpin) -> Option<u32> {
+        use tokio::io::AsyncReadExt;
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.ok()?;
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).await.ok()?;
+            if head[3] == 7 {
+                return Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_cancels_streams_without_end_is_cut_off_and_disturbs_nobody() {
+        use tokio::io::AsyncWriteExt;
+        let fixture = fixture().await;
+        let config = tls::client(fixture.pki.server_authority(), None, tls::API_PROTOCOLS).unwrap();
+        let stream = TcpStream::connect(fixture.address).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.unwrap();
+        let mut flood = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat();
+        for stream in (0..20_000).map(|number| 2 * number + 1) {
+            // GET https://a/, whole, and cancelled.
+            flood.extend(frame(1, 0x05, stream, &[0x82, 0x87, 0x84, 0x41, 1, b'a']));
+            flood.extend(frame(3, 0, stream, &8u32.to_be_bytes()));
+        }
+        let (read, mut write) = tokio::io::split(stream);
+        // It fails when the connection is cut.
+        let flooding = async move { write.write_all(&flood).await.ok() };
+        let others = async {
+            for _ in 0..10 {
+                assert_eq!(ask(&fixture, None).await, "nobody");
+            }
+        };
+        let all = async { tokio::join!(flooding, last_word(read), others) };
+        let (_, error, ()) = tokio::time::timeout(Duration::from_secs(30), all).await.unwrap();
+        // ENHANCE_YOUR_CALM, if the connection is not gone before that is read.
+        assert!(matches!(error, None | Some(11)), "{error:?}");
+    }
+
     #[tokio::test]
     async fn plain_rubbish_does_not_disturb_others() {
         use tokio::io::AsyncWriteExt;

@@ -2,7 +2,7 @@
 //! imported at start and whenever they change. Imported images are never garbage-collected.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::BufReader,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -130,7 +130,10 @@ impl Inner {
             }
             match self.import(&path) {
                 Ok(images) => {
-                    let names = images.iter().flat_map(|image| &image.tags).cloned().collect::<Vec<_>>().join(", ");
+                    // An archive may name an image in several places.
+                    let names: BTreeSet<&str> =
+                        images.iter().flat_map(|image| &image.tags).map(String::as_str).collect();
+                    let names = names.into_iter().collect::<Vec<_>>().join(", ");
                     tracing::info!(path = %path.display(), images = names, "imported an image archive");
                     let imported = Imported {
                         size_bytes: metadata.len(),

@@ -1,9 +1,17 @@
 //! What a certificate says: its subject, its names and its end.
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use x509_parser::{extensions::GeneralName, prelude::FromDer};
+use sha2::{Digest, Sha256};
+use x509_parser::{
+    der_parser::{Oid, oid},
+    extensions::GeneralName,
+    prelude::FromDer,
+};
 
 use crate::pki::Error;
+
+/// Kubernetes' attribute of a subject for a user's UID (KEP-4785).
+const UID: Oid<'static> = oid!(1.3.6.1.4.1.57683.2);
 
 /// The parts of a certificate that identify its holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +22,10 @@ pub struct Identity {
     pub organizations: Vec<String>,
     /// DNS names and addresses, as text.
     pub names: Vec<String>,
+    /// Subject UIDs ([`UID`]).
+    pub uids: Vec<String>,
+    /// SHA-256 of the whole certificate, in hexadecimal digits.
+    pub fingerprint: String,
     /// End of validity, seconds since the epoch.
     pub not_after: i64,
 }
@@ -31,6 +43,8 @@ impl Identity {
             common_name: subject.iter_common_name().next().map(text).unwrap_or_default(),
             organizations: subject.iter_organization().map(text).collect(),
             names: alternative_names(&certificate),
+            uids: subject.iter_by_oid(&UID).map(text).collect(),
+            fingerprint: hexadecimal(&Sha256::digest(der)),
             not_after: certificate.validity().not_after.timestamp(),
         })
     }
@@ -40,6 +54,10 @@ impl Identity {
         let der = CertificateDer::from_pem_slice(pem).map_err(|_| Error::Parse("PEM certificate"))?;
         Self::from_der(&der)
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn alternative_names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {

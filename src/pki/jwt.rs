@@ -2,10 +2,11 @@
 //! Key Sets, RFC 7517). What the claims mean is not looked at.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use p521::ecdsa::{Signature, VerifyingKey, signature::Verifier as _};
 use ring::signature::{
-    self, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
-    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
-    RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, EcdsaVerificationAlgorithm, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+    RSA_PSS_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -36,10 +37,12 @@ pub enum Algorithm {
     Es256,
     /// ECDSA on P-384 with SHA-384.
     Es384,
+    /// ECDSA on P-521 with SHA-512.
+    Es512,
 }
 
 /// All algorithms with their names.
-pub const ALGORITHMS: [(&str, Algorithm); 8] = [
+pub const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("RS256", Algorithm::Rs256),
     ("RS384", Algorithm::Rs384),
     ("RS512", Algorithm::Rs512),
@@ -48,6 +51,7 @@ pub const ALGORITHMS: [(&str, Algorithm); 8] = [
     ("PS512", Algorithm::Ps512),
     ("ES256", Algorithm::Es256),
     ("ES384", Algorithm::Es384),
+    ("ES512", Algorithm::Es512),
 ];
 
 impl Algorithm {
@@ -69,7 +73,7 @@ impl Algorithm {
             Self::Ps256 => Some(&RSA_PSS_2048_8192_SHA256),
             Self::Ps384 => Some(&RSA_PSS_2048_8192_SHA384),
             Self::Ps512 => Some(&RSA_PSS_2048_8192_SHA512),
-            Self::Es256 | Self::Es384 => None,
+            Self::Es256 | Self::Es384 | Self::Es512 => None,
         }
     }
 }
@@ -207,16 +211,24 @@ impl Material {
                 let key = RsaPublicKeyComponents { n: modulus, e: exponent };
                 key.verify(parameters, token.signed, &token.signature).is_ok()
             }),
-            Self::Curve { point, algorithm: own } if *own == algorithm => {
-                let verification: &'static dyn signature::VerificationAlgorithm = match own {
-                    Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED,
-                    _ => &ECDSA_P256_SHA256_FIXED,
-                };
-                UnparsedPublicKey::new(verification, point).verify(token.signed, &token.signature).is_ok()
-            }
+            Self::Curve { point, algorithm: own } if *own == algorithm => match own {
+                Algorithm::Es512 => is_signed_on_p521(point, token),
+                Algorithm::Es384 => is_signed_on(&ECDSA_P384_SHA384_FIXED, point, token),
+                _ => is_signed_on(&ECDSA_P256_SHA256_FIXED, point, token),
+            },
             Self::Curve { .. } => false,
         }
     }
+}
+
+fn is_signed_on(curve: &'static EcdsaVerificationAlgorithm, point: &[u8], token: &Token<'_>) -> bool {
+    UnparsedPublicKey::new(curve, point).verify(token.signed, &token.signature).is_ok()
+}
+
+/// ring has no such curve.
+fn is_signed_on_p521(point: &[u8], token: &Token<'_>) -> bool {
+    let (key, signature) = (VerifyingKey::from_sec1_bytes(point), Signature::from_slice(&token.signature));
+    key.is_ok_and(|key| signature.is_ok_and(|signature| key.verify(token.signed, &signature).is_ok()))
 }
 
 fn key(wire: WireKey) -> Option<Key> {
@@ -230,6 +242,7 @@ fn key(wire: WireKey) -> Option<Key> {
         }
         ("EC", "P-256") => curve(&bytes(&wire.x)?, &bytes(&wire.y)?, 32, Algorithm::Es256)?,
         ("EC", "P-384") => curve(&bytes(&wire.x)?, &bytes(&wire.y)?, 48, Algorithm::Es384)?,
+        ("EC", "P-521") => curve(&bytes(&wire.x)?, &bytes(&wire.y)?, 66, Algorithm::Es512)?,
         _ => return None,
     };
     Some(Key { id: wire.kid, algorithm: wire.alg, material })
@@ -295,6 +308,24 @@ mod tests {
         assert!(set.verifies(&Token::parse(&format!("{signed}.{signature}")).unwrap()));
         let claimed = format!("{}.{}.{signature}", encode(&json!({"alg": "ES256"})), encode(&json!({})));
         assert!(!set.verifies(&Token::parse(&claimed).unwrap()));
+    }
+
+    #[test]
+    fn the_largest_curve_is_known() {
+        // Made with OpenSSL.
+        let x = "AQmwECzuNeGv4Cleb0DYbXjjJko07pjse-EOeXmsk1jVXEbmgTWL393c6KUbk60pfodzxd4FJhF0MYa4zbwFbgJ0";
+        let y = "AZqv5mJMZ0XvaVeb28U6Aj_fIciDJ4i_alhLO1Ah5Y78siEXuFfGQYF9Rqjee8bQsWpuG6nIN-M91VmOSH0tFLrh";
+        let signature = "AcJCy9fv0zRz6dwp-fgo54Jpl6a23XG9TREpi8tNjcoW7uQJjMBxRSdAlx_11SZe8LusZ6ToLnK3tMMEyUYXbTrTADSoqMVR\
+                         -Nye4i95iQW_EQ_SnyAo0yAT4pBhppYcfO0l_Vp44SCdP9dJMv5K5j-S3TSIOeI3wqgLFuKDXBYBsJ2O";
+        let keys = json!({"keys": [{"kty": "EC", "crv": "P-521", "kid": "a", "x": x, "y": y}]});
+        let set = KeySet::parse(keys.to_string().as_bytes()).unwrap();
+        let verifies = |algorithm: &str, name: &str, signature: &str| {
+            let token = format!("{}.{}.{signature}", encode(&json!({"alg": algorithm})), encode(&json!({"sub": name})));
+            set.verifies(&Token::parse(&token).unwrap())
+        };
+        assert!(verifies("ES512", "jane", signature));
+        assert!(!verifies("ES512", "joe", signature) && !verifies("ES384", "jane", signature));
+        assert!(!verifies("ES512", "jane", &signature[..88]));
     }
 
     /// Made with OpenSSL: modulus of a key, and what it signed with RS256, RS512 and PS384.

@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and says aloud what it skips")]
 
 mod api;
+mod appliers;
+mod auditing;
+mod authentication;
 mod clients;
 mod deployments;
-mod extensions;
 mod harness;
 mod images;
 mod installer;

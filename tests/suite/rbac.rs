@@ -23,15 +23,7 @@ subjects: [{kind: ServiceAccount, name: reader, namespace: rbac}]
     kubectl.apply(&script("caller", "serviceAccountName: reader,", "", "sleep 3600"));
     kubectl.run("wait --for=condition=Ready pod/caller --timeout=60s");
     let token = kubectl.run("exec caller -- cat /var/run/secrets/kubernetes.io/serviceaccount/token");
-    // An administrator's kubeconfig would send its certificate along.
-    let config = format!(
-        "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:6443', \
-         insecure-skip-tls-verify: true}}}}], users: [{{name: u, user: {{token: {token}}}}}], \
-         contexts: [{{name: c, context: {{cluster: c, user: u}}}}]}}"
-    );
-    let path = scenario.host.directory().join("reader.yaml");
-    std::fs::write(&path, config).unwrap();
-    let reader = kubectl.kubeconfig(&path);
+    let reader = scenario.host.kubectl_with_token(&token).namespace("rbac");
     assert!(reader.run("get pods").contains("caller"));
     assert_eq!(
         reader.fails("get secrets"),

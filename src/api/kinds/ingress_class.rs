@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
     status::Cause,
+    validation::name,
 };
 
 /// `networking.k8s.io/v1.IngressClass`
@@ -37,10 +38,7 @@ impl Kind for IngressClassKind {
         if controller.is_empty() {
             return vec![field::required(&path, "")];
         }
-        if !controller.contains('/') {
-            return vec![field::invalid(&path, controller, "must be a domain-prefixed path (such as \"acme.io/foo\")")];
-        }
-        Vec::new()
+        field::invalid_each(&path, controller, &name::domain_prefixed_path(controller))
     }
 
     fn validate_update(new: &IngressClass, old: &IngressClass) -> Vec<Cause> {

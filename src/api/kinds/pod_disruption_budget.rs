@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::{api::policy::v1::PodDisruptionBudget, apimachinery::pkg::util::intstr::IntOrString};
 use serde_json::{Value, json};
 
-use super::{cells, label_selector, names, workload};
+use super::{cells, label_selector, names, status, workload};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
@@ -56,6 +56,11 @@ impl Kind for PodDisruptionBudgetKind {
             causes.push(field::unsupported(&path.child("unhealthyPodEvictionPolicy"), policy, EVICTION_POLICIES));
         }
         causes
+    }
+
+    fn validate_status_update(new: &PodDisruptionBudget, _: &PodDisruptionBudget) -> Vec<Cause> {
+        let conditions = new.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        status::conditions(conditions, &Path::new("status.conditions"))
     }
 
     fn cells(budget: &PodDisruptionBudget, now: Timestamp) -> Vec<Value> {

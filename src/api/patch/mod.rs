@@ -92,7 +92,7 @@ fn apply_json(object: Value, patch: &[u8]) -> Result<Value, Status> {
 
 /// Upstream answers a JSON patch that does not fit in the form of an unexpected server response.
 fn does_not_fit(error: &json::Error) -> Status {
-    let cause = Cause { reason: "UnexpectedServerResponse".into(), message: error.to_string(), field: String::new() };
+    let cause = Cause { reason: "UnexpectedServerResponse".into(), message: error.to_string(), ..Cause::default() };
     let details = Details { causes: vec![cause], ..Details::default() };
     let message = "the server rejected our request due to an error in our request";
     Status { reason: Reason::Invalid, message: message.into(), details: Some(Box::new(details)) }

@@ -48,6 +48,34 @@ pub fn wildcard_dns1123_subdomain(value: &str) -> Vec<String> {
     problems
 }
 
+/// `example.com/path`, as extra attributes and controllers are named.
+pub fn domain_prefixed_path(value: &str) -> Vec<String> {
+    let parts = value.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty());
+    let Some((domain, path)) = parts else {
+        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()];
+    };
+    let mut problems = dns1123_subdomain(domain);
+    if !path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte)) {
+        problems.push(pattern("Invalid path", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", &[]));
+    }
+    problems
+}
+
+/// Reason of a condition: a word, or several with `,` or `:` between them. An empty one is not looked at.
+pub fn condition_reason(value: &str) -> Vec<String> {
+    let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"_,:".contains(&byte);
+    let fits = value.bytes().all(is_inside)
+        && value.starts_with(|first: char| first.is_ascii_alphabetic())
+        && !value.ends_with([',', ':']);
+    if fits || value.is_empty() {
+        return Vec::new();
+    }
+    let message = "a condition reason must start with alphabetic character, optionally followed by a string of \
+                   alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
+    let examples = ["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"];
+    vec![pattern(message, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &examples)]
+}
+
 /// RFC 1035 label, which begins with a letter: names of Services before 1.34.
 pub fn dns1035_label(value: &str) -> Vec<String> {
     let mut problems = longer_than(value, LABEL_LIMIT_BYTES);

@@ -190,8 +190,8 @@ impl Admission {
         converter: Arc<Converter>,
     ) -> Self {
         Self {
-            webhooks: Webhooks::new(reader.clone(), authorizer.clone(), outbound, converter),
-            policies: Policies::new(reader.clone(), authorizer.clone()),
+            webhooks: Webhooks::new(reader.clone(), authorizer.clone(), outbound, converter.clone()),
+            policies: Policies::new(reader.clone(), authorizer.clone(), converter.clone()),
             plugins: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle::new(reader.clone())),
                 Box::new(limit_ranger::LimitRanger::new(reader.clone())),
@@ -238,7 +238,7 @@ impl Admission {
             plugin.wait(request, object).await;
             warnings.extend(plugin.mutate(request, object)?);
         }
-        self.policies.mutate(request, object, rounds)?;
+        self.policies.mutate(request, object, rounds).await?;
         let mut shown = Some(std::mem::take(object));
         let said = self.webhooks.mutate(request, &mut shown, rounds, asked).await;
         *object = shown.unwrap_or_default();
@@ -259,7 +259,7 @@ impl Admission {
         for plugin in &self.plugins {
             warnings.extend(plugin.validate(request, object)?);
         }
-        warnings.extend(self.policies.validate(request, object)?);
+        warnings.extend(self.policies.validate(request, object).await?);
         let new = Some(object).filter(|_| !is_deletion);
         warnings.extend(self.webhooks.validate(request, new).await?);
         Ok(warnings)

@@ -71,6 +71,7 @@ fn terminating(request: &Request<'_>, object: &Value, namespace: &str) -> Status
             reason: "NamespaceTerminating".into(),
             message: format!("namespace {namespace} is being terminated"),
             field: "metadata.namespace".into(),
+            ..Cause::default()
         });
     }
     status

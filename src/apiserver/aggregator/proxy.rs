@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Ur
 
 use super::{target::Target, way::Way};
 use crate::{
-    apiserver::{attributes::Attributes, outbound, respond},
+    apiserver::{attributes::Attributes, fairness::Initialization, outbound, respond},
     base::log,
     http::{body::Body, forward, remote_user, server::RemoteAddress},
 };
@@ -51,6 +51,8 @@ async fn exchange(way: &Way, target: &Target, attributes: &Attributes, mut reque
 
 /// Says for whom the request is, and nothing else about it that was said to this server.
 fn prepare(request: &mut Request<Body>, attributes: &Attributes) {
+    // How much a watch begins with is known to the other server alone.
+    drop(request.extensions_mut().remove::<Initialization>().and_then(|seats| seats.take()));
     let remote = request.extensions().get::<RemoteAddress>().copied();
     let headers = request.headers_mut();
     remote_user::write(headers, &attributes.user);

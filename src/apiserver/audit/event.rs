@@ -13,6 +13,7 @@ use crate::{
     apiserver::{
         attributes::Attributes,
         audit::policy::{API_VERSION, Level, Stage},
+        authn::Impersonator,
         payload,
     },
     http::identity::User,
@@ -32,7 +33,7 @@ pub struct Origin {
     /// What is asked for, as the user who is acted for.
     pub attributes: Attributes,
     /// Who acts as that user.
-    pub impersonator: Option<User>,
+    pub impersonator: Option<Impersonator>,
     /// Where the request came from, the nearest last.
     pub sources: Vec<String>,
     /// The client.
@@ -86,6 +87,8 @@ struct Event<'a> {
     user: UserInfo<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     impersonated_user: Option<UserInfo<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authentication_metadata: Option<Metadata<'a>>,
     #[serde(rename = "sourceIPs", skip_serializing_if = "<[_]>::is_empty")]
     source_ips: &'a [String],
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -102,6 +105,13 @@ struct Event<'a> {
     stage_timestamp: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: &'a BTreeMap<String, String>,
+}
+
+/// `AuthenticationMetadata`
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    impersonation_constraint: &'a str,
 }
 
 #[derive(Serialize)]
@@ -182,7 +192,8 @@ impl Entry {
             [&mut request, &mut response].into_iter().flatten().for_each(without_managed_fields);
         }
         let user = UserInfo::of(&origin.attributes.user);
-        let acts = origin.impersonator.as_ref().map(UserInfo::of);
+        let acts = origin.impersonator.as_ref().map(|acts| UserInfo::of(&acts.user));
+        let constraint = origin.impersonator.as_ref().and_then(|acts| acts.constraint.as_deref());
         let (user, impersonated_user) = match acts {
             Some(acts) => (acts, Some(user)),
             None => (user, None),
@@ -197,6 +208,7 @@ impl Entry {
             verb: &origin.attributes.verb,
             user,
             impersonated_user,
+            authentication_metadata: constraint.map(|impersonation_constraint| Metadata { impersonation_constraint }),
             source_ips: &origin.sources,
             user_agent: &origin.user_agent,
             object_ref: reference(&origin.attributes, &named.metadata),

@@ -24,7 +24,7 @@ mod writer;
 
 pub use annotations::{Annotations, annotate, within};
 pub use policy::Policy;
-pub use record::Record;
+pub use record::{Record, identify, mark};
 
 use file::{LogFile, Retention};
 use policy::Level;
@@ -68,7 +68,7 @@ impl Auditor {
         if decision.level == Level::None {
             return None;
         }
-        let impersonator = authenticator.impersonator(parts).filter(|acting| *acting != attributes.user);
+        let impersonator = authenticator.impersonator(parts).filter(|acting| acting.user != attributes.user);
         Some(Record::new(self.clone(), decision, attributes, parts, impersonator, is_long_running))
     }
 

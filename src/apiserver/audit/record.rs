@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, StreamBody};
 use jiff::Timestamp;
@@ -25,24 +25,40 @@ use crate::{
             event::{Content, Entry, Origin},
             policy::{Decision, Level, Stage},
         },
+        authn::Impersonator,
         payload,
     },
     http::{
         body::{self, Body, BoxError},
-        identity::User,
         server::RemoteAddress,
     },
 };
 
 /// Carries the identifier in both directions.
-const HEADER: &str = "audit-id";
-/// Longest identifier that is taken from a client, in bytes.
-const ID_LIMIT_BYTES: usize = 64;
+const HEADER: HeaderName = HeaderName::from_static("audit-id");
 /// Longest user agent that is written down, in bytes.
 const USER_AGENT_LIMIT_BYTES: usize = 1024;
 /// Content types of patches, which are JSON or YAML and no objects.
 const PATCH: [&str; 3] =
     ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+
+/// The identifier of a request: the client's own, or a new one, which goes along with the request from
+/// here on, to other servers too.
+pub fn identify(request: &mut HeaderMap) -> HeaderValue {
+    if let Some(id) = request.get(HEADER).filter(|id| !id.is_empty()) {
+        return id.clone();
+    }
+    let id = uuid::Uuid::new_v4().to_string();
+    let id = HeaderValue::from_str(&id).expect("digits and dashes are text");
+    request.insert(HEADER, id.clone());
+    id
+}
+
+/// Tells the client by which identifier its request is known, whether or not it is recorded.
+pub fn mark(response: &mut Response<Body>, id: HeaderValue) {
+    // The answer of a server behind this one says so already.
+    response.headers_mut().entry(HEADER).or_insert(id);
+}
 
 /// A request that is recorded.
 pub struct Record {
@@ -60,13 +76,13 @@ impl Record {
         decision: &Decision,
         attributes: &Attributes,
         parts: &Parts,
-        impersonator: Option<User>,
+        impersonator: Option<Impersonator>,
         is_long_running: bool,
     ) -> Self {
         let origin = Origin {
             level: decision.level,
             omit_managed_fields: decision.omit_managed_fields,
-            id: id(&parts.headers),
+            id: parts.headers.get(HEADER).map(text).unwrap_or_default(),
             uri: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
             attributes: attributes.clone(),
             impersonator,
@@ -119,8 +135,7 @@ impl Record {
     }
 
     /// Writes down what came of the request, now or when its answer has been sent.
-    pub async fn answered(self, mut response: Response<Body>, has_panicked: bool) -> Response<Body> {
-        self.mark(&mut response);
+    pub async fn answered(self, response: Response<Body>, has_panicked: bool) -> Response<Body> {
         let code = response.status().as_u16();
         if has_panicked {
             let mut entry = self.entry(Stage::Panic, Some(code));
@@ -140,8 +155,7 @@ impl Record {
     }
 
     /// Writes down a request whose user did not prove who they are.
-    pub async fn refused(self, mut response: Response<Body>, parts: &Parts) -> Response<Body> {
-        self.mark(&mut response);
+    pub async fn refused(self, response: Response<Body>, parts: &Parts) -> Response<Body> {
         let mut entry = self.entry(Stage::ResponseStarted, Some(response.status().as_u16()));
         entry.message = Some(attempted(&parts.headers));
         self.push(entry).await;
@@ -171,12 +185,6 @@ impl Record {
             Err(frames) => in_pieces(frames),
         };
         Response::from_parts(parts, answer)
-    }
-
-    fn mark(&self, response: &mut Response<Body>) {
-        if let Ok(id) = HeaderValue::from_str(&self.origin.id) {
-            response.headers_mut().entry(HEADER).or_insert(id);
-        }
     }
 
     fn entry(&self, stage: Stage, code: Option<u16>) -> Entry {
@@ -276,16 +284,12 @@ fn format(headers: &HeaderMap) -> Option<Format> {
     payload::format(headers).ok()
 }
 
-/// The client's own identifier, if it has given one, else a new one.
-fn id(headers: &HeaderMap) -> String {
-    let given = headers.get(HEADER).and_then(|value| value.to_str().ok());
-    let given = given.filter(|id| !id.is_empty() && id.len() <= ID_LIMIT_BYTES);
-    given.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
 fn user_agent(headers: &HeaderMap) -> String {
-    let text = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let text = text.unwrap_or_default();
+    let text = headers.get(header::USER_AGENT).map(text).unwrap_or_default();
     if text.len() <= USER_AGENT_LIMIT_BYTES {
         return text;
     }

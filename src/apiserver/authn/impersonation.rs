@@ -1,5 +1,7 @@
-//! Impersonation (Kubernetes reference, "User impersonation"): the `Impersonate-*` headers name the
-//! user to act as; each of them needs the `impersonate` verb on what it names.
+//! Impersonation (Kubernetes reference, "User impersonation"; KEP-5284): the `Impersonate-*` headers name
+//! the user to act as. A *mode* says whom one may act as and for which requests (`impersonate:user-info`
+//! and `impersonate-on:user-info:list`); the `impersonate` verb alone is for any request, as it always was.
+//! What a mode grants is no more than the mode names, so modes are asked before the verb.
 
 use std::collections::BTreeMap;
 
@@ -8,47 +10,110 @@ use percent_encoding::percent_decode_str;
 
 use crate::{
     api::Status,
-    apiserver::{attributes::Attributes, authn::ANONYMOUS, authz::Authorizer},
+    apiserver::{attributes::Attributes, authn::ANONYMOUS, authz::Authorizer, query::Query, request_info},
     http::identity::{AUTHENTICATED, UNAUTHENTICATED, User},
 };
+
+mod attempt;
+mod mode;
+
+use attempt::Attempt;
+use mode::MODES;
 
 const USER: &str = "impersonate-user";
 const UID: &str = "impersonate-uid";
 const GROUP: &str = "impersonate-group";
 const EXTRA: &str = "impersonate-extra-";
-/// Group of the virtual resources `uids` and `userextras`.
-const AUTHENTICATION: &str = "authentication.k8s.io";
 
-/// The user that `request` asks to act as, or `user` itself if it asks for nobody.
-pub fn apply(user: User, request: &Parts, authorizer: &Authorizer) -> Result<User, Status> {
-    let Some(mut target) = requested(&request.headers)? else { return Ok(user) };
-    check(&user, &target, authorizer)?;
-    complete(&mut target);
-    Ok(target)
+/// Somebody acts as somebody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Impersonation {
+    /// As whom.
+    pub user: User,
+    /// The verb of the mode that allows it; `None` for the verb that is for any request.
+    pub constraint: Option<String>,
+}
+
+/// Who acts as somebody else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Impersonator {
+    /// Who it is.
+    pub user: User,
+    /// As [`Impersonation::constraint`], if they may.
+    pub constraint: Option<String>,
+}
+
+/// Whom `requestor` acts as, if the request asks for that; 403 if they may not.
+pub fn apply(requestor: &User, request: &Parts, authorizer: &Authorizer) -> Result<Option<Impersonation>, Status> {
+    let Some(wanted) = requested(&request.headers)? else { return Ok(None) };
+    let query = Query::parse(request.uri.query().unwrap_or_default());
+    let attributes = request_info::attributes(&request.method, request.uri.path(), &query, requestor.clone());
+    allowed(&attributes, &wanted, authorizer).map(Some)
 }
 
 /// Whether a request is made on behalf of somebody else.
 pub fn is_asked_for(headers: &HeaderMap) -> bool {
-    headers.contains_key(USER)
+    headers.get(USER).is_some_and(|name| !name.is_empty())
+}
+
+fn allowed(request: &Attributes, wanted: &User, authorizer: &Authorizer) -> Result<Impersonation, Status> {
+    let mut first = None;
+    for mode in MODES.iter().filter(|mode| mode.applies(wanted, &request.user)) {
+        let granted = mode.check_request(request, authorizer).and_then(|()| {
+            let verb = format!("impersonate:{}", mode.name);
+            Attempt { requestor: &request.user, verb: &verb, mode: Some(mode), authorizer }.check(wanted)
+        });
+        match granted {
+            Ok(user) => return Ok(complete(user, Some(format!("impersonate:{}", mode.name)))),
+            Err(status) => _ = first.get_or_insert(status),
+        }
+    }
+    let any = Attempt { requestor: &request.user, verb: "impersonate", mode: None, authorizer };
+    // Who may do neither is told of what is missing for the narrowest.
+    any.check(wanted).map(|user| complete(user, None)).map_err(|status| first.unwrap_or(status))
+}
+
+/// Adds the group that everybody has.
+fn complete(mut user: User, constraint: Option<String>) -> Impersonation {
+    let group = if user.name == ANONYMOUS { UNAUTHENTICATED } else { AUTHENTICATED };
+    if !user.is_in(group) && !user.is_in(UNAUTHENTICATED) {
+        user.groups.push(group.into());
+    }
+    Impersonation { user, constraint }
 }
 
 fn requested(headers: &HeaderMap) -> Result<Option<User>, Status> {
     let text = |value: &http::HeaderValue| {
         value.to_str().map(str::to_owned).map_err(|_| Status::bad_request("impersonation header is not text"))
     };
-    let target = User {
+    let wanted = User {
         name: headers.get(USER).map(text).transpose()?.unwrap_or_default(),
         uid: headers.get(UID).map(text).transpose()?.unwrap_or_default(),
         groups: headers.get_all(GROUP).iter().map(text).collect::<Result<_, _>>()?,
         extra: extra(headers)?,
     };
-    if !target.name.is_empty() {
-        return Ok(Some(target));
+    if !wanted.name.is_empty() {
+        return Ok(Some(wanted));
     }
-    if target != User::default() {
-        return Err(Status::bad_request("requested impersonation of groups, UID or extra without a user"));
+    if wanted != User::default() {
+        return Err(Status::bad_request(format!("requested {} without impersonating a user name", in_go(&wanted))));
     }
     Ok(None)
+}
+
+/// A user as upstream shows one.
+fn in_go(user: &User) -> String {
+    let list = |texts: &[String]| match texts {
+        [] => "[]string(nil)".to_owned(),
+        texts => {
+            let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+            format!("[]string{{{}}}", texts.join(", "))
+        }
+    };
+    let extra: Vec<String> = user.extra.iter().map(|(key, values)| format!("{key:?}:{}", list(values))).collect();
+    let extra = if extra.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", extra.join(", ")) };
+    let (name, uid, groups) = (&user.name, &user.uid, list(&user.groups));
+    format!("&user.DefaultInfo{{Name:{name:?}, UID:{uid:?}, Groups:{groups}, Extra:map[string][]string{extra}}}")
 }
 
 fn extra(headers: &HeaderMap) -> Result<BTreeMap<String, Vec<String>>, Status> {
@@ -62,104 +127,5 @@ fn extra(headers: &HeaderMap) -> Result<BTreeMap<String, Vec<String>>, Status> {
     Ok(extra)
 }
 
-fn check(user: &User, target: &User, authorizer: &Authorizer) -> Result<(), Status> {
-    let allowed = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
-        authorizer.authorize(&Attributes {
-            user: user.clone(),
-            verb: "impersonate".into(),
-            group: group.into(),
-            version: "v1".into(),
-            resource: resource.into(),
-            subresource: subresource.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-            ..Attributes::default()
-        })
-    };
-    match service_account(&target.name) {
-        Some((namespace, name)) => allowed("", "serviceaccounts", "", namespace, name)?,
-        None => allowed("", "users", "", "", &target.name)?,
-    }
-    for group in &target.groups {
-        allowed("", "groups", "", "", group)?;
-    }
-    for (key, values) in &target.extra {
-        for value in values {
-            allowed(AUTHENTICATION, "userextras", key, "", value)?;
-        }
-    }
-    if !target.uid.is_empty() {
-        allowed(AUTHENTICATION, "uids", "", "", &target.uid)?;
-    }
-    Ok(())
-}
-
-/// Adds the groups that the target would have if it had authenticated itself.
-fn complete(target: &mut User) {
-    if target.groups.is_empty()
-        && let Some((namespace, _)) = service_account(&target.name)
-    {
-        target.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
-    }
-    let group = if target.name == ANONYMOUS { UNAUTHENTICATED } else { AUTHENTICATED };
-    if !target.is_in(AUTHENTICATED) && !target.is_in(UNAUTHENTICATED) {
-        target.groups.push(group.into());
-    }
-}
-
-fn service_account(name: &str) -> Option<(&str, &str)> {
-    name.strip_prefix("system:serviceaccount:")?.split_once(':')
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use http::Request;
-    use serde_json::json;
-
-    use super::*;
-    use crate::apiserver::{authz::rbac, reader::fake::FakeReader};
-
-    fn authorizer() -> Authorizer {
-        let reader = FakeReader::default();
-        let rules =
-            json!([{"verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"], "resourceNames": ["joe"]}]);
-        reader.put(rbac::GROUP, "clusterroles", json!({"metadata": {"name": "speaker"}, "rules": rules}));
-        reader.put(
-            rbac::GROUP,
-            "clusterrolebindings",
-            json!({
-            "metadata": {"name": "speaker"}, "roleRef": {"kind": "ClusterRole", "name": "speaker"},
-            "subjects": [{"kind": "User", "name": "jane"}]}),
-        );
-        Authorizer::new(Arc::new(reader))
-    }
-
-    fn request(headers: &[(&str, &str)]) -> Parts {
-        let builder = headers.iter().fold(Request::get("/api"), |builder, (name, value)| builder.header(*name, *value));
-        builder.body(()).unwrap().into_parts().0
-    }
-
-    #[test]
-    fn who_may_speaks_for_another() {
-        let user = apply(User::component("jane"), &request(&[("Impersonate-User", "joe")]), &authorizer()).unwrap();
-        assert_eq!((user.name.as_str(), user.groups), ("joe", vec![AUTHENTICATED.to_owned()]));
-    }
-
-    #[test]
-    fn every_part_needs_its_permission() {
-        let authorizer = authorizer();
-        let attempts: [&[(&str, &str)]; 3] = [
-            &[("Impersonate-User", "root")],
-            &[("Impersonate-User", "joe"), ("Impersonate-Group", "system:masters")],
-            &[("Impersonate-User", "joe"), ("Impersonate-Extra-scopes", "all")],
-        ];
-        for headers in attempts {
-            let status = apply(User::component("jane"), &request(headers), &authorizer).unwrap_err();
-            assert_eq!(status.code(), 403, "{headers:?}");
-        }
-        let status = apply(User::component("jane"), &request(&[("Impersonate-Group", "a")]), &authorizer).unwrap_err();
-        assert_eq!(status.code(), 400);
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 //! else shows a client certificate or a bearer token, or is nobody, which is enough for a few
 //! paths only. Whoever may impersonate can then speak for somebody else.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use http::{header, request::Parts};
@@ -11,7 +11,7 @@ use crate::{
     api::{Status, status::Reason},
     apiserver::{authz::Authorizer, reader::Reader},
     http::{
-        identity::{AUTHENTICATED, UNAUTHENTICATED, User},
+        identity::{AUTHENTICATED, CREDENTIAL, UNAUTHENTICATED, User},
         remote_user,
         server::PeerCertificate,
     },
@@ -32,6 +32,7 @@ pub mod service_account;
 
 pub use bearer::Bearers;
 pub use bootstrap_token::BootstrapTokens;
+pub use impersonation::Impersonator;
 pub use oidc::Issuers;
 pub use service_account::Tokens;
 
@@ -83,15 +84,18 @@ impl Authenticator {
     /// some are needed; 403 for an impersonation that is not allowed.
     pub fn authenticate(&self, request: &Parts) -> Result<User, Status> {
         let user = self.authenticate_peer(request)?;
-        impersonation::apply(user, request, &self.authorizer)
+        let acting = impersonation::apply(&user, request, &self.authorizer)?;
+        Ok(acting.map_or(user, |acting| acting.user))
     }
 
     /// Who makes the request, when it is made on behalf of somebody else.
-    pub fn impersonator(&self, request: &Parts) -> Option<User> {
+    pub fn impersonator(&self, request: &Parts) -> Option<Impersonator> {
         if !impersonation::is_asked_for(&request.headers) {
             return None;
         }
-        self.authenticate_peer(request).ok()
+        let user = self.authenticate_peer(request).ok()?;
+        let acting = impersonation::apply(&user, request, &self.authorizer).ok().flatten();
+        Some(Impersonator { user, constraint: acting.and_then(|acting| acting.constraint) })
     }
 
     fn authenticate_peer(&self, request: &Parts) -> Result<User, Status> {
@@ -145,9 +149,15 @@ fn from_certificate(identity: &Identity) -> Result<User, Status> {
     if identity.common_name.is_empty() {
         return Err(unauthorized());
     }
+    let uid = match identity.uids.as_slice() {
+        [] => String::new(),
+        [uid] if !uid.is_empty() => uid.clone(),
+        _ => return Err(unauthorized()),
+    };
     let mut groups = identity.organizations.clone();
     groups.push(AUTHENTICATED.into());
-    Ok(User { name: identity.common_name.clone(), groups, ..User::default() })
+    let extra = BTreeMap::from([(CREDENTIAL.to_owned(), vec![format!("X509SHA256={}", identity.fingerprint)])]);
+    Ok(User { name: identity.common_name.clone(), uid, groups, extra })
 }
 
 /// The user that a proxy speaks for, if it may and names one.
@@ -191,6 +201,17 @@ mod tests {
         Request::get(path).body(()).unwrap().into_parts().0
     }
 
+    fn identity(name: &str, organizations: &[&str]) -> Identity {
+        Identity {
+            common_name: name.into(),
+            organizations: organizations.iter().map(|organization| (*organization).to_owned()).collect(),
+            names: Vec::new(),
+            uids: Vec::new(),
+            fingerprint: "abc".into(),
+            not_after: pki::authority::seconds_now() + 60,
+        }
+    }
+
     #[test]
     fn nobody_sees_health_and_version_alone() {
         let (_directory, authenticator) = authenticator();
@@ -216,16 +237,21 @@ mod tests {
     #[test]
     fn a_certificate_names_user_and_groups() {
         let (_directory, authenticator) = authenticator();
-        let mut identity = Identity {
-            common_name: "jane".into(),
-            organizations: vec!["devs".into()],
-            names: Vec::new(),
-            not_after: pki::authority::seconds_now() + 60,
-        };
+        let mut identity = identity("jane", &["devs"]);
         let mut parts = request("/api");
         parts.extensions.insert(PeerCertificate::Verified(Arc::new(identity.clone())));
         let user = authenticator.authenticate(&parts).unwrap();
         assert_eq!((user.name.as_str(), user.groups), ("jane", vec!["devs".to_owned(), AUTHENTICATED.into()]));
+        assert_eq!((user.uid.as_str(), &user.extra[CREDENTIAL][..]), ("", &["X509SHA256=abc".to_owned()][..]));
+        identity.uids = vec!["7".into()];
+        parts.extensions.insert(PeerCertificate::Verified(Arc::new(identity.clone())));
+        assert_eq!(authenticator.authenticate(&parts).unwrap().uid, "7");
+        for unclear in [vec!["7".into(), "8".into()], vec![String::new()]] {
+            identity.uids = unclear;
+            parts.extensions.insert(PeerCertificate::Verified(Arc::new(identity.clone())));
+            assert_eq!(authenticator.authenticate(&parts).unwrap_err().code(), 401);
+        }
+        identity.uids.clear();
         identity.not_after = pki::authority::seconds_now() - 1;
         parts.extensions.insert(PeerCertificate::Verified(Arc::new(identity)));
         assert_eq!(authenticator.authenticate(&parts).unwrap_err().code(), 401);
@@ -235,13 +261,7 @@ mod tests {
     fn a_proxy_speaks_for_others_and_nobody_else_does() {
         let (_directory, authenticator) = authenticator();
         let ask = |name: &str, proxy: bool, user: &str| {
-            let not_after = pki::authority::seconds_now() + 60;
-            let identity = Arc::new(Identity {
-                common_name: name.into(),
-                organizations: Vec::new(),
-                names: Vec::new(),
-                not_after,
-            });
+            let identity = Arc::new(identity(name, &[]));
             let mut parts = request("/api");
             parts.headers.insert("x-remote-user", user.parse().unwrap());
             parts.headers.insert("x-remote-group", "devs".parse().unwrap());

@@ -319,9 +319,9 @@ mod tests {
         let (own, soon) = (level.share().current, tokio::time::Instant::now() + std::time::Duration::from_secs(60));
         let mut held = Vec::new();
         for flow in 0..own {
-            held.push(level.admit(Work::ONE, flow.into(), soon).await.unwrap());
+            held.push(level.admit(Work::ONE, flow.into(), soon, drop).await.unwrap());
         }
-        let mut waiting: Vec<_> = (0..200).map(|flow| Box::pin(level.admit(Work::ONE, flow, soon))).collect();
+        let mut waiting: Vec<_> = (0..200).map(|flow| Box::pin(level.admit(Work::ONE, flow, soon, drop))).collect();
         for one in &mut waiting {
             assert!(futures_util::poll!(one).is_pending());
         }
@@ -349,7 +349,7 @@ mod tests {
         let (lingering, metrics) = fixture();
         let before = defaults();
         let system = before.levels["system"].level.clone();
-        let held = system.admit(Work::ONE, 0, tokio::time::Instant::now()).await.unwrap();
+        let held = system.admit(Work::ONE, 0, tokio::time::Instant::now(), drop).await.unwrap();
         let after = Configuration::new(&before, Vec::new(), Vec::new(), &lingering, &metrics);
         assert!(after.levels["system"].leaving && !after.has("system"));
         system.finish(&held);

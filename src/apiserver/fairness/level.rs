@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     demand::Demand,
-    queues::{Decision, Discipline, Execution, Place, Queues, Refusal, Work},
+    queues::{self, Decision, Discipline, Execution, Place, Queues, Refusal, Work},
     retry::Refusals,
 };
 
@@ -50,7 +50,7 @@ pub struct Row {
     /// Requests that are served.
     pub executing: usize,
     /// What has happened.
-    pub totals: super::queues::Totals,
+    pub totals: queues::Totals,
 }
 
 impl Level {
@@ -65,14 +65,25 @@ impl Level {
         }
     }
 
-    /// Waits for seats, at most until `until`.
-    pub async fn admit(&self, work: Work, hash: u64, until: Instant) -> Result<Execution, Refusal> {
-        let decision = self.queues.lock().start(work, hash, Instant::now());
+    /// Waits for seats, at most until `until`. `waits` hears where, if they are not there at once.
+    pub async fn admit(
+        &self,
+        work: Work,
+        hash: u64,
+        until: Instant,
+        waits: impl FnOnce(Place),
+    ) -> Result<Execution, Refusal> {
+        let decision = {
+            let mut queues = self.queues.lock();
+            let decision = queues.start(work, hash, Instant::now());
+            self.expect_release(&queues);
+            decision
+        };
         match decision {
             Decision::Serve(execution) => Ok(execution),
             Decision::Refuse(refusal) => Err(refusal),
             Decision::Wait(place, turn) => {
-                self.expect_release();
+                waits(place);
                 Waiting { level: self, place, turn, open: true }.wait(until).await
             }
         }
@@ -80,8 +91,9 @@ impl Level {
 
     /// Gives seats back.
     pub fn finish(&self, execution: &Execution) {
-        self.queues.lock().finish(execution, Instant::now());
-        self.expect_release();
+        let mut queues = self.queues.lock();
+        queues.finish(execution, Instant::now());
+        self.expect_release(&queues);
     }
 
     /// For how many seconds a client that is refused should stay away.
@@ -131,8 +143,18 @@ impl Level {
         Row { active: queues.active(), waiting, executing, totals: queues.totals }
     }
 
-    fn expect_release(&self) {
-        if self.queues.lock().next_release().is_some() {
+    /// What there is to tell of its queues.
+    pub fn queues(&self) -> Vec<queues::Row> {
+        self.queues.lock().rows(Instant::now())
+    }
+
+    /// How many are before a request in its queue, if it waits there.
+    pub fn position(&self, place: Place) -> Option<usize> {
+        self.queues.lock().position(place)
+    }
+
+    fn expect_release(&self, queues: &Queues) {
+        if queues.next_release().is_some() {
             self.lingering.notify_one();
         }
     }
@@ -194,10 +216,10 @@ mod tests {
     async fn who_waits_for_too_long_is_refused() {
         let level = level(1);
         let until = || Instant::now() + Duration::from_secs(1);
-        let first = level.admit(Work::ONE, 0, until()).await.unwrap();
-        assert_eq!(level.admit(Work::ONE, 0, until()).await.unwrap_err(), Refusal::TimedOut);
+        let first = level.admit(Work::ONE, 0, until(), drop).await.unwrap();
+        assert_eq!(level.admit(Work::ONE, 0, until(), drop).await.unwrap_err(), Refusal::TimedOut);
         level.finish(&first);
-        level.admit(Work::ONE, 0, until()).await.unwrap();
+        level.admit(Work::ONE, 0, until(), drop).await.unwrap();
         assert_eq!(level.row().totals.timed_out, 1);
     }
 
@@ -205,11 +227,11 @@ mod tests {
     async fn a_client_that_goes_leaves_the_queue() {
         let level = level(1);
         let until = Instant::now() + Duration::from_secs(60);
-        let first = level.admit(Work::ONE, 0, until).await.unwrap();
-        let gone = tokio::time::timeout(Duration::from_millis(5), level.admit(Work::ONE, 0, until)).await;
+        let first = level.admit(Work::ONE, 0, until, drop).await.unwrap();
+        let gone = tokio::time::timeout(Duration::from_millis(5), level.admit(Work::ONE, 0, until, drop)).await;
         assert!(gone.is_err() && level.row().waiting == 0);
         // It goes after it has been sent for, and before it has heard of it.
-        let mut late = Box::pin(level.admit(Work::ONE, 0, until));
+        let mut late = Box::pin(level.admit(Work::ONE, 0, until, drop));
         assert!(futures_util::poll!(&mut late).is_pending());
         level.finish(&first);
         drop(late);

@@ -14,6 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, Response};
+use jiff::Timestamp;
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
@@ -36,6 +37,7 @@ mod queues;
 mod retry;
 mod schema;
 mod shuffle;
+mod visitors;
 pub mod watches;
 mod work;
 
@@ -44,6 +46,7 @@ use demand::PERIOD;
 use metrics::{Counters, Metrics};
 use queues::{Execution, Work};
 use schema::Schema;
+use visitors::{Presence, Visitors};
 use watches::Watches;
 
 /// Where the objects are that configure it.
@@ -62,6 +65,7 @@ pub struct Fairness {
     keys: RandomState,
     /// Watches that are open.
     pub watches: Arc<Watches>,
+    visitors: Arc<Visitors>,
     metrics: Metrics,
     /// Whether anything was asked of the server in this period.
     busy: AtomicBool,
@@ -73,7 +77,16 @@ pub struct Fairness {
 pub struct Ticket {
     schema: Arc<Schema>,
     execution: Execution,
+    _presence: Presence,
 }
+
+/// The seats of a watch, in the extensions of its request: held until all that was there when it began has been
+/// handed over. Whoever has something to hand over takes them out; who has not leaves them, or takes them at once.
+#[derive(Clone)]
+pub struct Initialization(Arc<Mutex<Option<Ticket>>>);
+
+/// What clients are told that their requests were taken for.
+pub struct Classification(Arc<Schema>);
 
 /// A request that has not.
 pub struct Refused {
@@ -90,6 +103,7 @@ impl Fairness {
             changing: Mutex::default(),
             keys: RandomState::new(),
             watches: Arc::default(),
+            visitors: Arc::default(),
             metrics,
             busy: AtomicBool::new(false),
             begun: Notify::new(),
@@ -100,7 +114,7 @@ impl Fairness {
     }
 
     /// Lets a request in, once it is its turn; `patience` is how long it waits for that.
-    pub async fn admit(&self, request: &Attributes, query: &Query, patience: Duration) -> Result<Ticket, Refused> {
+    pub async fn admit(&self, request: &Arc<Attributes>, query: &Query, patience: Duration) -> Result<Ticket, Refused> {
         let schema = self.classify(request);
         let work = if schema.exempt {
             Work::ONE
@@ -113,7 +127,9 @@ impl Fairness {
         counters.waiting.inc();
         let waiting = Decrement(&counters.waiting);
         let until = began + patience.min(level::LONGEST_WAIT);
-        let admitted = schema.level.admit(work, hash, until).await;
+        let presence = self.visitors.enter(schema.clone(), request.clone(), work);
+        let waits = |place| _ = presence.visitor.place.set(place);
+        let admitted = schema.level.admit(work, hash, until, waits).await;
         drop(waiting);
         if !schema.exempt {
             counters.waited.observe(began.elapsed().as_secs_f64());
@@ -123,7 +139,8 @@ impl Fairness {
                 counters.dispatched.inc();
                 counters.executing.inc();
                 counters.seats.inc_by(execution.seats().into());
-                Ok(Ticket { schema, execution })
+                _ = presence.visitor.served.set((Timestamp::now(), execution));
+                Ok(Ticket { schema, execution, _presence: presence })
             }
             Err(why) => {
                 self.metrics.refused(&schema.level.name, &schema.name, why);
@@ -204,9 +221,28 @@ impl Drop for Decrement<'_> {
 }
 
 impl Ticket {
-    /// Tells the client what its request was taken for.
+    /// What the request was taken for.
+    pub fn classification(&self) -> Classification {
+        Classification(self.schema.clone())
+    }
+}
+
+impl Initialization {
+    /// Begins to hold the seats.
+    pub fn new(ticket: Ticket) -> Self {
+        Self(Arc::new(Mutex::new(Some(ticket))))
+    }
+
+    /// The seats, which are given back when the result is dropped; nothing if they are somebody else's by now.
+    pub fn take(&self) -> Option<Ticket> {
+        self.0.lock().take()
+    }
+}
+
+impl Classification {
+    /// Tells the client.
     pub fn mark(&self, response: &mut Response<Body>) {
-        mark(&self.schema, response);
+        mark(&self.0, response);
     }
 }
 

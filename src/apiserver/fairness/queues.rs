@@ -16,6 +16,10 @@ use super::{
     shuffle,
 };
 
+mod row;
+
+pub use row::Row;
+
 /// How long a request is taken to be served before anything is known of it.
 const ESTIMATED_SERVICE: Duration = Duration::from_millis(3);
 

@@ -101,16 +101,21 @@ impl Schema {
         self.rules.iter().any(|rule| rule.matches(request))
     }
 
+    /// What tells the request's flow from others of the schema.
+    pub fn flow<'r>(&self, request: &'r Attributes) -> &'r str {
+        match self.distinguisher {
+            Distinguisher::Nothing => "",
+            Distinguisher::User => &request.user.name,
+            Distinguisher::Namespace => &request.namespace,
+        }
+    }
+
     /// Stands for the request's flow. Keyed, so that nobody can choose a name that lands in the
     /// queues of somebody else.
     pub fn hash(&self, request: &Attributes, keys: &RandomState) -> u64 {
         let mut hasher = keys.build_hasher();
         self.name.hash(&mut hasher);
-        match self.distinguisher {
-            Distinguisher::Nothing => {}
-            Distinguisher::User => request.user.name.hash(&mut hasher),
-            Distinguisher::Namespace => request.namespace.hash(&mut hasher),
-        }
+        self.flow(request).hash(&mut hasher);
         hasher.finish()
     }
 }

@@ -19,9 +19,9 @@ fn fairness() -> (tempfile::TempDir, Fairness) {
     (directory, fairness)
 }
 
-fn request(user: &str, groups: &[&str], verb: &str, group: &str, resource: &str) -> Attributes {
+fn request(user: &str, groups: &[&str], verb: &str, group: &str, resource: &str) -> Arc<Attributes> {
     let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-    Attributes {
+    Arc::new(Attributes {
         user: User { name: user.into(), groups, ..User::default() },
         verb: verb.into(),
         group: group.into(),
@@ -30,7 +30,7 @@ fn request(user: &str, groups: &[&str], verb: &str, group: &str, resource: &str)
         namespace: "default".into(),
         name: "x".into(),
         ..Attributes::default()
-    }
+    })
 }
 
 #[tokio::test]
@@ -60,6 +60,44 @@ async fn requests_are_told_apart_by_the_defaults() {
     }
     let table = dump::levels(&fairness);
     assert!(table.starts_with("PriorityLevelName,") && table.lines().count() == 9, "{table}");
+}
+
+#[tokio::test]
+async fn queues_are_shown_with_what_is_in_them() {
+    let (_directory, fairness) = fairness();
+    let request = request("somebody", &["system:authenticated"], "get", "", "pods");
+    let query = Query::default();
+    let admit = || fairness.admit(&request, &query, Duration::from_secs(60));
+    let seats = fairness.current.load().levels["global-default"].level.share().current;
+    let mut served = Vec::new();
+    for _ in 0..seats {
+        served.push(admit().await.ok().unwrap());
+    }
+    let mut waiting = Box::pin(admit());
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    let table = dump::queues(&fairness);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').map(str::trim).collect()).collect();
+    assert_eq!(rows[0][..4], ["PriorityLevelName", "Index", "PendingRequests", "ExecutingRequests"]);
+    // Three levels with 128 queues, two with 64, one with 16.
+    assert_eq!(rows.len() - 1, 3 * 128 + 2 * 64 + 16);
+    let sum = |column: usize| {
+        let own = rows.iter().filter(|row| row[0] == "global-default");
+        own.map(|row| row[column].parse::<u32>().unwrap()).sum::<u32>()
+    };
+    assert_eq!([sum(2), sum(3), sum(4), sum(6), sum(7)], [1, seats, seats, 1, 1]);
+    assert!(rows.iter().any(|row| row[8] == "0.00300000ss"), "{table}");
+    let requests = dump::requests(&fairness, &Query::parse("includeRequestDetails=1"));
+    let rows: Vec<Vec<&str>> = requests.lines().map(|line| line.split(',').map(str::trim).collect()).collect();
+    assert_eq!((rows.len() - 1, rows[0].len()), (seats as usize + 1, 18));
+    let waits: Vec<_> = rows.iter().filter(|row| row[9] == "0001-01-01T00:00:00Z").collect();
+    assert_eq!((waits.len(), &waits[0][..2]), (1, &["global-default", "global-default"][..]));
+    assert_eq!((waits[0][3], waits[0][4], &waits[0][6..9]), ("0", "somebody", &["1", "0", "0s"][..]));
+    assert_eq!(waits[0][10..], ["somebody", "get", "", "default", "x", "v1", "pods", ""]);
+    assert!(rows.iter().filter(|row| row[3] == "-1").count() == seats as usize && waits[0][2] != "-1");
+    drop(served);
+    drop(waiting);
+    assert_eq!(dump::requests(&fairness, &query).lines().count(), 1);
+    assert!(!dump::queues(&fairness).contains("0.00300000ss,"));
 }
 
 /// `cargo test --release --lib -- --ignored --nocapture what_an_uncontended`

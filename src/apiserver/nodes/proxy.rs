@@ -127,7 +127,7 @@ impl Handler for Proxy {
 }
 
 /// What follows `…/proxy`, from its slash; `None` if there is not even that.
-fn rest_of_path(path: &str) -> Option<&str> {
+pub fn rest_of_path(path: &str) -> Option<&str> {
     // The name stands right before: the first such segment after a resource is the subresource.
     let segments: Vec<&str> = path.split('/').collect();
     let start = segments.iter().position(|segment| matches!(*segment, "pods" | "services" | "nodes"))?;

@@ -128,7 +128,7 @@ fn too_large(revision: Revision, current: Revision) -> Status {
     let cause = Cause {
         reason: "ResourceVersionTooLarge".into(),
         message: "Too large resource version".into(),
-        field: String::new(),
+        ..Cause::default()
     };
     let details = Details { causes: vec![cause], retry_after_seconds: 1, ..Details::default() };
     Status { reason: Reason::Timeout, message: format!("Timeout: {message}"), details: Some(Box::new(details)) }

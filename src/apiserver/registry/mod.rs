@@ -190,9 +190,10 @@ impl Registry {
     }
 
     /// Lets admission change or refuse a stream, which `options` are about.
-    pub async fn connect(&self, call: &Call<'_>, mut options: Value) -> Result<(), Status> {
+    pub async fn connect(&self, call: &Call<'_>, mut options: Value) -> Result<Value, Status> {
         self.mutate(call, Operation::Connect, &mut options, None).await?;
-        self.review(call, &call.admission(Operation::Connect, None), &options).await
+        self.review(call, &call.admission(Operation::Connect, None), &options).await?;
+        Ok(options)
     }
 
     /// Lets admission change or refuse what is created as a subresource, and has a kind of its own.

@@ -98,6 +98,8 @@ impl Registry {
                 without_repetition(causes)
             }
         };
+        let (tolerated, causes): (Vec<Cause>, Vec<Cause>) = causes.into_iter().partition(|cause| cause.is_tolerated);
+        call.warnings.extend(tolerated.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect());
         if !causes.is_empty() {
             return Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.attributes.name, causes));
         }

@@ -18,6 +18,7 @@ use crate::{
             selectable::Selector,
             watcher::{Seen, Watcher},
         },
+        fairness::Ticket,
         list_options::ListOptions,
         registry::{Call, Registry, list::expired, versions::Conversion},
     },
@@ -58,6 +59,8 @@ pub struct Watch {
     next_bookmark: Instant,
     deadline: Instant,
     ended: bool,
+    /// Its seats, until all that was there has been handed over.
+    seats: Option<Ticket>,
     /// Dropped with the watch: whatever counts it.
     _guard: Box<dyn Send>,
 }
@@ -115,12 +118,19 @@ impl Registry {
             next_bookmark: now + BOOKMARK_INTERVAL,
             deadline: now + options.timeout.unwrap_or_else(default),
             ended,
+            seats: None,
             _guard: Box::new(self.inner.metrics.watching()),
         })
     }
 }
 
 impl Watch {
+    /// Holds `seats` as long as it shows what was there when it began.
+    pub fn seated(mut self, seats: Option<Ticket>) -> Self {
+        self.seats = seats;
+        self
+    }
+
     /// The pieces to send, until the watch ends.
     pub fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
         stream::unfold(self, |mut watch| async move { watch.next().await.map(|piece| (piece, watch)) })
@@ -128,8 +138,12 @@ impl Watch {
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(piece) = self.piece() {
-                return Some(piece);
+            let piece = self.piece();
+            if self.waiting.is_empty() {
+                self.seats = None;
+            }
+            if piece.is_some() {
+                return piece;
             }
             if self.ended || Instant::now() >= self.deadline {
                 return None;

@@ -93,7 +93,7 @@ pub fn everything() -> [Rule; 2] {
 
 fn invalid(field: &str, value: &str, why: &str) -> Cause {
     let message = format!("Invalid value: {value}: {why}");
-    Cause { reason: "FieldValueInvalid".into(), message, field: field.into() }
+    Cause { reason: "FieldValueInvalid".into(), message, field: field.into(), ..Cause::default() }
 }
 
 fn refused(causes: Vec<Cause>) -> Status {

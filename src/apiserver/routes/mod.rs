@@ -37,7 +37,7 @@ pub(super) async fn route(
         return Ok(aggregator::proxy::pass_on(server.aggregator.way(), &target, attributes, request).await);
     }
     if let Some(handler) = server.handlers.find(attributes) {
-        connect::admit(server, attributes, query, warnings).await?;
+        let request = connect::admit(server, attributes, query, request, warnings).await?;
         return handler.handle(attributes, request).await;
     }
     if !attributes.is_resource() {
@@ -80,9 +80,15 @@ fn path(server: &Inner, attributes: &Attributes, query: &Query, request: &Parts)
             let text = server.metrics.render(server.registry.caches());
             Ok(respond::whole(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
         }
-        dump::PATH => Ok(respond::whole(StatusCode::OK, "text/plain; charset=utf-8", dump::levels(&server.fairness))),
+        dump::LEVELS_PATH => Ok(plain(dump::levels(&server.fairness))),
+        dump::REQUESTS_PATH => Ok(plain(dump::requests(&server.fairness, query))),
+        dump::QUEUES_PATH => Ok(plain(dump::queues(&server.fairness))),
         path => server.kinds.snapshot().documents.serve(path, &request.headers).ok_or_else(respond::no_such_path),
     }
+}
+
+fn plain(text: String) -> Response<Body> {
+    respond::whole(StatusCode::OK, "text/plain; charset=utf-8", text)
 }
 
 /// Cluster-wide kinds are not found inside namespaces; namespaced ones outside can only be read,

@@ -5,6 +5,7 @@ use http::{Request, Response, StatusCode};
 use crate::{
     api::{Status, selector::FieldSelector},
     apiserver::{
+        fairness::Initialization,
         list_options::ListOptions,
         negotiate::{
             self, Accept, Accepted,
@@ -40,7 +41,7 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
     }
     let accept = Accept::of(request.headers());
     if verb == "watch" {
-        return watch(exchange, accept.events(call.kind, query)?).await;
+        return watch(exchange, request, accept.events(call.kind, query)?).await;
     }
     let accepted = accept.objects(call.kind, query)?;
     let registry = &server.registry;
@@ -77,12 +78,13 @@ async fn list(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Bo
     negotiate::list::list(meta, objects, call.kind, accepted, &server.rendering).await
 }
 
-async fn watch(exchange: &Exchange<'_>, accepted: Accepted) -> Result<Response<Body>, Status> {
+async fn watch(exchange: &Exchange<'_>, request: Request<Body>, accepted: Accepted) -> Result<Response<Body>, Status> {
     let Exchange { server, call, query } = exchange;
     let mut options = ListOptions::read(query, call.kind)?;
     name_selector(exchange, &mut options)?;
     let watch = server.registry.watch(call, options, Box::new(Events::new(call.kind, accepted))).await?;
-    Ok(events::response(watch, accepted))
+    let seats = request.extensions().get::<Initialization>().and_then(Initialization::take);
+    Ok(events::response(watch.seated(seats), accepted))
 }
 
 /// The deprecated form of a watch names the object in the path instead of by selector.

@@ -13,6 +13,7 @@ use crate::{
     api::kinds,
     apiserver::{
         admission::{self, Admission},
+        authn::Impersonator,
         authz::Authorizer,
         outbound::{Outbound, fixture::Peers},
     },
@@ -42,8 +43,10 @@ impl Authenticate for Open {
         Ok(request.extensions.get().cloned().unwrap_or_else(|| User::component("tester")))
     }
 
-    fn impersonator(&self, request: &Parts) -> Option<User> {
-        request.headers.contains_key("impersonate-user").then(|| User::component("admin"))
+    fn impersonator(&self, request: &Parts) -> Option<Impersonator> {
+        let user = User::component("admin");
+        let constraint = Some("impersonate:user-info".to_owned());
+        request.headers.contains_key("impersonate-user").then_some(Impersonator { user, constraint })
     }
 }
 

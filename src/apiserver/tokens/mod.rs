@@ -227,6 +227,7 @@ fn read(object: &Value, issuer: &str, account: &str) -> Result<Wish, Status> {
             reason: "FieldValueInvalid".into(),
             message: format!("Invalid value: {seconds}: {problem}"),
             field: "spec.expirationSeconds".into(),
+            ..Cause::default()
         };
         return Err(Status::invalid("authentication.k8s.io", "TokenRequest", account, vec![cause]));
     }

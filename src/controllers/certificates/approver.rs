@@ -1,6 +1,8 @@
 //! Automatic approval (upstream's `csrapproving`): a kubelet gets its client certificate when whoever
 //! asks may create `certificatesigningrequests/nodeclient`, or `/selfnodeclient` for its own name.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -13,13 +15,9 @@ use kube::{Api, Client, api::PostParams};
 
 use crate::{
     api::kinds::certificate_signing_request::{self as csr, request::Request},
-    client::{
-        ObjectKey,
-        queue::{Outcome, WorkQueue},
-    },
     controllers::{
         Context,
-        certificates::{ACCOUNT, Error, recognize, usages, watch},
+        certificates::{ACCOUNT, Error, recognize, usages},
         ignore_not_found,
     },
 };
@@ -41,21 +39,12 @@ const ANY: Ground = Ground {
 };
 
 pub async fn run(context: Context) {
-    let queue = WorkQueue::new();
-    let requests = watch(&context, &queue);
-    requests.synced().await;
     let client = context.client(ACCOUNT);
-    let reconcile = |key: ObjectKey| {
-        let found = requests.get(&key);
+    let work = |request: Arc<CertificateSigningRequest>| {
         let client = client.clone();
-        async move {
-            if let Some(request) = found {
-                consider(&client, &request).await?;
-            }
-            Ok::<_, Error>(Outcome::Done)
-        }
+        async move { consider(&client, &request).await }
     };
-    queue.run("csrapproving", 4, reconcile).await;
+    super::run(&context, "csrapproving", work).await;
 }
 
 async fn consider(client: &Client, request: &CertificateSigningRequest) -> Result<(), Error> {

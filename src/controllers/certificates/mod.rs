@@ -6,7 +6,11 @@ use std::sync::Arc;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 
 use crate::{
-    client::{ObjectKey, informer::Informer, queue::WorkQueue},
+    client::{
+        ObjectKey,
+        informer::Informer,
+        queue::{Outcome, WorkQueue},
+    },
     controllers::Context,
 };
 
@@ -17,6 +21,8 @@ pub(super) mod signer;
 
 /// Service account of all three.
 const ACCOUNT: &str = "certificate-controller";
+/// Requests that one controller works on at once.
+const WORKERS: usize = 4;
 
 /// The requests, feeding `queue`.
 fn watch(context: &Context, queue: &WorkQueue<ObjectKey>) -> Informer<CertificateSigningRequest> {
@@ -28,6 +34,26 @@ fn watch(context: &Context, queue: &WorkQueue<ObjectKey>) -> Informer<Certificat
         }
     });
     requests
+}
+
+/// Has `work` look at every request whenever it changes, as the controller `name`.
+async fn run<F>(context: &Context, name: &'static str, work: impl Fn(Arc<CertificateSigningRequest>) -> F)
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    let queue = WorkQueue::new();
+    let requests = watch(context, &queue);
+    requests.synced().await;
+    let reconcile = |key: ObjectKey| {
+        let work = requests.get(&key).map(&work);
+        async move {
+            if let Some(work) = work {
+                work.await?;
+            }
+            Ok::<_, Error>(Outcome::Done)
+        }
+    };
+    queue.run(name, WORKERS, reconcile).await;
 }
 
 /// The usages asked for.

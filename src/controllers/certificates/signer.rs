@@ -13,13 +13,9 @@ use kube::{Api, api::PostParams};
 
 use crate::{
     api::kinds::certificate_signing_request::{self as csr, request::Request},
-    client::{
-        ObjectKey,
-        queue::{Outcome, WorkQueue},
-    },
     controllers::{
         Context,
-        certificates::{ACCOUNT, Error, recognize, usages, watch},
+        certificates::{ACCOUNT, Error, recognize, usages},
         ignore_not_found,
         keys::{Audience, Keys},
     },
@@ -31,21 +27,17 @@ const LONGEST_SECONDS: i64 = 365 * 24 * 60 * 60;
 const SHORTEST_SECONDS: i64 = 10 * 60;
 
 pub async fn run(context: Context) {
-    let queue = WorkQueue::new();
-    let requests = watch(&context, &queue);
-    requests.synced().await;
     let api: Api<CertificateSigningRequest> = Api::all(context.client(ACCOUNT));
-    let reconcile = |key: ObjectKey| {
-        let found = requests.get(&key).filter(|request| plan(request).is_some());
+    let work = |request: Arc<CertificateSigningRequest>| {
         let (api, keys) = (api.clone(), context.keys.clone());
         async move {
-            if found.is_some() {
-                sign(&api, &*keys, &key.name).await?;
+            match &request.metadata.name {
+                Some(name) if plan(&request).is_some() => sign(&api, &*keys, name).await,
+                _ => Ok(()),
             }
-            Ok::<_, Error>(Outcome::Done)
         }
     };
-    queue.run("csrsigning", 4, reconcile).await;
+    super::run(&context, "csrsigning", work).await;
 }
 
 /// Signs the request as it is now: what the informer holds lacks some of it.

@@ -1,6 +1,7 @@
 //! A custom resource through kubectl: its definition, columns, explanations, scale, status and refusals.
 
 use super::{Tour, with_each_kubectl};
+use crate::harness::{PATIENCE, eventually};
 
 const BARGES: &str = "
 apiVersion: apiextensions.k8s.io/v1
@@ -9,7 +10,7 @@ metadata: {name: barges.GROUP}
 spec:
   group: GROUP
   scope: Namespaced
-  names: {plural: barges, singular: barge, kind: Barge, categories: [all]}
+  names: {plural: barges, singular: barge, kind: Barge, shortNames: [bg], categories: [all]}
   versions:
   - name: v1
     served: true
@@ -50,6 +51,13 @@ fn a_custom_resource_is_handled_like_any_other() {
         explained(tour, &group);
         changed(tour, &group);
         tour.kubectl.run(&format!("delete crd barges.{group} --timeout=30s"));
+        let listed = || tour.kubectl.try_run(&format!("get barges.{group}"));
+        eventually("the kind is gone", PATIENCE, || match listed() {
+            Err(failure) if failure.stderr.contains("could not find") || failure.stderr.contains("doesn't have") => {
+                Ok(())
+            }
+            other => Err(format!("{other:?}")),
+        });
     });
 }
 
@@ -60,6 +68,7 @@ fn barge(group: &str, spec: &str) -> String {
 fn shown(tour: &Tour, group: &str) {
     tour.says_to("apply -f -", &barge(group, "crew: 49"), &format!("barge.{group}/argo created"));
     tour.says(&format!("get barges.{group}"), "NAME CREW AGE\nargo 49 AGE");
+    tour.says("get bg", "NAME CREW AGE\nargo 49 AGE");
     tour.says(&format!("get barges.{group} -o wide"), "NAME CREW COLOUR AGE\nargo 49 white AGE");
     tour.shows("get all", &[&format!("NAME CREW AGE\nbarge.{group}/argo 49 AGE")]);
     tour.shows(
@@ -67,7 +76,7 @@ fn shown(tour: &Tour, group: &str) {
         &[&format!("API Version: {group}/v1\nKind: Barge\n"), "Spec:\nColour: white\nCrew: 49\n"],
     );
     tour.shows(&format!("describe crd barges.{group}"), &["Reason: InitialNamesAccepted\n", "Stored Versions:\nv1\n"]);
-    tour.shows("api-resources --categories=all", &[&format!("\nbarges {group}/v1 true Barge")]);
+    tour.shows("api-resources --categories=all", &[&format!("\nbarges bg {group}/v1 true Barge")]);
 }
 
 fn explained(tour: &Tour, group: &str) {

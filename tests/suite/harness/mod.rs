@@ -7,6 +7,7 @@
 mod cluster;
 mod host;
 mod images;
+mod issuer;
 mod kubectl;
 mod lan;
 mod wait;
@@ -14,6 +15,7 @@ mod wait;
 pub use cluster::{Scenario, scenario};
 pub use host::{Host, executable, seconds, text};
 pub use images::Image;
+pub use issuer::Issuer;
 pub use kubectl::{Child, Failure, Kubectl, fetch, kubectl, program};
 pub use lan::Lan;
 pub use wait::{PATIENCE, eventually};

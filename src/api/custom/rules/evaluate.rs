@@ -24,7 +24,8 @@ const TOO_EXPENSIVE: &str = "operation cancelled: actual cost limit exceeded";
 const OUT_OF_BUDGET: &str =
     "validation failed due to running out of cost budget, no further validation rules will be run";
 
-/// Every rule that an object does not satisfy; `old` is what it was before.
+/// Every rule that an object does not satisfy, and of these those that it did not satisfy before either and has not
+/// changed, which are tolerated; `old` is what it was before.
 pub fn validate(object: &Value, old: Option<&Value>, schema: &Structural, rules: &Rules) -> Vec<Cause> {
     validate_at(object, old, schema, rules, &Path::default())
 }
@@ -176,9 +177,8 @@ impl Walk {
                 field::invalid(&shown(&path), site.schema.kind.name(), &problem)
             }
         };
-        if rule.is_transition() || !site.is_unchanged() {
-            self.causes.push(cause);
-        }
+        let is_tolerated = !rule.is_transition() && site.is_unchanged();
+        self.causes.push(Cause { is_tolerated, ..cause });
     }
 
     /// What an expression makes the message to be, unless that is unfit to be one; an error if it costs

@@ -10,7 +10,8 @@ fn problems(schema: &Value, old: Option<&Value>, new: &Value) -> Vec<String> {
     let rules = Rules::compile(&schema, true).expect("there are rules");
     let object = |spec: &Value| json!({"apiVersion": "g/v1", "kind": "Foo", "metadata": {"name": "a"}, "spec": spec});
     let causes = validate(&object(new), old.map(object).as_ref(), &schema, &rules);
-    causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+    let held = causes.into_iter().filter(|cause| !cause.is_tolerated);
+    held.map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
 }
 
 fn created(schema: &Value, new: Value) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{MutatingAdmissionPolicy, MutatingAdmissionPolicySpec, Mutation};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{CATEGORIES, GROUP_VERSION, expressions::Compiler, matching, policy};
 use crate::api::{
@@ -38,8 +38,7 @@ impl Kind for MutatingAdmissionPolicyKind {
 
     fn default(object: &mut MutatingAdmissionPolicy) {
         let Some(spec) = object.spec.as_mut() else { return };
-        spec.failure_policy.get_or_insert_with(|| "Fail".to_owned());
-        spec.match_constraints.iter_mut().for_each(matching::default_resources);
+        policy::default(&mut spec.failure_policy, &mut spec.match_constraints);
     }
 
     fn validate(object: &MutatingAdmissionPolicy) -> Vec<Cause> {
@@ -49,19 +48,12 @@ impl Kind for MutatingAdmissionPolicyKind {
     fn cells(object: &MutatingAdmissionPolicy, now: Timestamp) -> Vec<Value> {
         let spec = object.spec.as_ref();
         let changes = spec.and_then(|spec| spec.mutations.as_ref()).map_or(0, Vec::len);
-        let parameters = policy::shown(spec.and_then(|spec| spec.param_kind.as_ref()));
-        vec![cells::name(&object.metadata), json!(changes), json!(parameters), cells::age(&object.metadata, now)]
+        policy::cells(&object.metadata, changes, spec.and_then(|spec| spec.param_kind.as_ref()), now)
     }
 }
 
 fn validate(spec: &MutatingAdmissionPolicySpec, path: &Path) -> Vec<Cause> {
-    let shared = policy::Policy {
-        failure_policy: spec.failure_policy.as_deref(),
-        parameters: spec.param_kind.as_ref(),
-        constraints: spec.match_constraints.as_ref(),
-        conditions: spec.match_conditions.as_deref().unwrap_or_default(),
-        variables: spec.variables.as_deref().unwrap_or_default(),
-    };
+    let shared = policy::Policy::from(spec);
     let mut compiler = Compiler::new(shared.parameters.is_some()).composing().patching();
     let mut causes = policy::validate(&shared, &mut compiler, path);
     let constraints = path.child("matchConstraints");

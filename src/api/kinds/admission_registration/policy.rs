@@ -1,6 +1,13 @@
 //! What validating and mutating policies have in common.
 
-use k8s_openapi::api::admissionregistration::v1::{MatchCondition, MatchResources, ParamKind, Variable};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        MatchCondition, MatchResources, MutatingAdmissionPolicySpec, ParamKind, ValidatingAdmissionPolicySpec, Variable,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde_json::{Value, json};
 
 use super::{expressions::Compiler, matching};
 use crate::api::{
@@ -51,6 +58,36 @@ pub struct Policy<'a> {
     pub variables: &'a [Variable],
 }
 
+/// The specs of both kinds have the same fields, but no type in common.
+macro_rules! frames {
+    ($($spec:ty),*) => {$(
+        impl<'a> From<&'a $spec> for Policy<'a> {
+            fn from(spec: &'a $spec) -> Self {
+                Self {
+                    failure_policy: spec.failure_policy.as_deref(),
+                    parameters: spec.param_kind.as_ref(),
+                    constraints: spec.match_constraints.as_ref(),
+                    conditions: spec.match_conditions.as_deref().unwrap_or_default(),
+                    variables: spec.variables.as_deref().unwrap_or_default(),
+                }
+            }
+        }
+    )*};
+}
+
+frames!(ValidatingAdmissionPolicySpec, MutatingAdmissionPolicySpec);
+
+/// Fills in what both kinds have defaults for.
+pub fn default(failure_policy: &mut Option<String>, constraints: &mut Option<MatchResources>) {
+    failure_policy.get_or_insert_with(|| "Fail".to_owned());
+    constraints.iter_mut().for_each(matching::default_resources);
+}
+
+/// The cells of a policy that has so many rules or changes.
+pub fn cells(metadata: &ObjectMeta, count: usize, parameters: Option<&ParamKind>, now: Timestamp) -> Vec<Value> {
+    vec![cells::name(metadata), json!(count), json!(shown(parameters)), cells::age(metadata, now)]
+}
+
 /// Problems of what both kinds have. `compiler` gets to know the policy's variables.
 pub fn validate(policy: &Policy<'_>, compiler: &mut Compiler, path: &Path) -> Vec<Cause> {
     let failure_policy = path.child("failurePolicy");
@@ -78,8 +115,7 @@ pub fn validate(policy: &Policy<'_>, compiler: &mut Compiler, path: &Path) -> Ve
     causes
 }
 
-/// The cell of a policy's kind of parameters.
-pub fn shown(parameters: Option<&ParamKind>) -> String {
+fn shown(parameters: Option<&ParamKind>) -> String {
     let Some(kind) = parameters else { return cells::UNSET.to_owned() };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (version, kind) = (text(&kind.api_version), text(&kind.kind));

@@ -125,3 +125,34 @@ fn a_binding_says_what_happens() {
     );
     assert!(found[2].contains("must not contain both Deny and Warn"), "{found:?}");
 }
+
+#[test]
+fn a_policys_status_holds_sound_warnings_and_conditions() {
+    let strategy = Typed::<validating_policy::ValidatingAdmissionPolicyKind>::default();
+    let problems = |status: Value| {
+        let made = strategy.decode(json!({"metadata": {"name": "a"}, "status": status})).unwrap();
+        let causes = strategy.validate_status_update(&made, &made);
+        causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect::<Vec<_>>()
+    };
+    let condition = json!({"type": "Ready", "status": "True", "reason": "Fine", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let warning = json!({"fieldRef": "spec.validations[0].expression", "warning": "w"});
+    let sound = json!({"typeChecking": {"expressionWarnings": [warning]}, "conditions": [condition]});
+    assert_eq!(problems(sound), Vec::<String>::new());
+    let mut bad = condition.clone();
+    (bad["status"], bad["reason"], bad["observedGeneration"]) = (json!("Maybe"), json!("not fine"), json!(-1));
+    let warnings = json!([{"fieldRef": " ", "warning": ""}, {"fieldRef": "spec[", "warning": "w"}]);
+    let found = problems(json!({"typeChecking": {"expressionWarnings": warnings}, "conditions": [condition, bad]}));
+    for (found, expected) in found.iter().zip([
+        "status.typeChecking.expressionWarnings[0].warning: Required value",
+        "status.typeChecking.expressionWarnings[0].fieldRef: Required value",
+        "status.typeChecking.expressionWarnings[1].fieldRef: Invalid value: \"spec[\": invalid JSONPath: ",
+        "status.conditions[1].type: Duplicate value: \"Ready\"",
+        "status.conditions[1].status: Unsupported value: \"Maybe\": supported values: \"False\", \"True\", \"Unknown\"",
+        "status.conditions[1].observedGeneration: Invalid value: -1: must be greater than or equal to zero",
+        "status.conditions[1].reason: Invalid value: \"not fine\": a condition reason must start with alphabetic",
+    ]) {
+        assert!(found.starts_with(expected), "{found}");
+    }
+    assert_eq!(found.len(), 7);
+}

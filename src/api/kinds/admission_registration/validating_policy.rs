@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
-    AuditAnnotation, ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec, Validation,
+    AuditAnnotation, ExpressionWarning, ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec, Validation,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{CATEGORIES, GROUP_VERSION, expressions::Compiler, matching, policy};
 use crate::api::{
+    custom::json_path::JsonPath,
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     kinds::{cells, names, status},
@@ -45,8 +46,7 @@ impl Kind for ValidatingAdmissionPolicyKind {
 
     fn default(object: &mut ValidatingAdmissionPolicy) {
         let Some(spec) = object.spec.as_mut() else { return };
-        spec.failure_policy.get_or_insert_with(|| "Fail".to_owned());
-        spec.match_constraints.iter_mut().for_each(matching::default_resources);
+        policy::default(&mut spec.failure_policy, &mut spec.match_constraints);
     }
 
     fn prepare_for_create(object: &mut ValidatingAdmissionPolicy) {
@@ -62,22 +62,40 @@ impl Kind for ValidatingAdmissionPolicyKind {
         validate(&object.spec.clone().unwrap_or_default(), name, &Path::new("spec"))
     }
 
+    fn validate_status_update(new: &ValidatingAdmissionPolicy, _: &ValidatingAdmissionPolicy) -> Vec<Cause> {
+        let (status, path) = (new.status.clone().unwrap_or_default(), Path::new("status"));
+        let checked = status.type_checking.unwrap_or_default();
+        let warnings = path.child("typeChecking").child("expressionWarnings");
+        let warned = checked.expression_warnings.iter().flatten().enumerate();
+        let mut causes: Vec<Cause> = warned.flat_map(|(index, one)| warning(one, &warnings.index(index))).collect();
+        let conditions = status.conditions.unwrap_or_default();
+        causes.extend(status::conditions(&conditions, &path.child("conditions")));
+        causes
+    }
+
     fn cells(object: &ValidatingAdmissionPolicy, now: Timestamp) -> Vec<Value> {
         let spec = object.spec.as_ref();
         let rules = spec.and_then(|spec| spec.validations.as_ref()).map_or(0, Vec::len);
-        let parameters = policy::shown(spec.and_then(|spec| spec.param_kind.as_ref()));
-        vec![cells::name(&object.metadata), json!(rules), json!(parameters), cells::age(&object.metadata, now)]
+        policy::cells(&object.metadata, rules, spec.and_then(|spec| spec.param_kind.as_ref()), now)
     }
 }
 
+fn warning(warning: &ExpressionWarning, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if warning.warning.is_empty() {
+        causes.push(field::required(&path.child("warning"), ""));
+    }
+    let (field, path) = (warning.field_ref.trim(), path.child("fieldRef"));
+    if field.is_empty() {
+        causes.push(field::required(&path, ""));
+    } else if JsonPath::parse(field).is_none() {
+        causes.push(field::invalid(&path, field, &format!("invalid JSONPath: unrecognized text in {field}")));
+    }
+    causes
+}
+
 fn validate(spec: &ValidatingAdmissionPolicySpec, name: &str, path: &Path) -> Vec<Cause> {
-    let shared = policy::Policy {
-        failure_policy: spec.failure_policy.as_deref(),
-        parameters: spec.param_kind.as_ref(),
-        constraints: spec.match_constraints.as_ref(),
-        conditions: spec.match_conditions.as_deref().unwrap_or_default(),
-        variables: spec.variables.as_deref().unwrap_or_default(),
-    };
+    let shared = policy::Policy::from(spec);
     let compiler = Compiler::new(shared.parameters.is_some());
     // Without variables there is nothing called so.
     let mut compiler = if shared.variables.is_empty() { compiler } else { compiler.composing() };

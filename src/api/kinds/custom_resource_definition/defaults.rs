@@ -32,6 +32,7 @@ fn walk(schema: &Structural, path: &Path, causes: &mut Vec<Cause>) {
         if let (true, Some(rules)) = (problems.is_empty(), Rules::compile(schema, schema.embedded)) {
             // It must be fit to be stored, and to stay.
             problems = rules::validate_at(default, Some(&**default), schema, &rules, &path);
+            problems.retain(|problem| !problem.is_tolerated);
             if problems.is_empty() {
                 problems = rules::validate_at(default, None, schema, &rules, &path);
             }

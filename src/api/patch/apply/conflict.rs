@@ -46,6 +46,7 @@ impl Conflicts {
                 reason: "FieldManagerConflict".into(),
                 message: message.clone(),
                 field,
+                ..Cause::default()
             })
         });
         let causes: Vec<Cause> = causes.collect();

@@ -1,7 +1,12 @@
 //! What validating and mutating policies and their bindings have in common, made once of what their
 //! users wrote.
 
-use k8s_openapi::api::admissionregistration::v1::{MatchCondition, MatchResources, ParamKind, ParamRef, Variable};
+use k8s_openapi::{
+    api::admissionregistration::v1::{MatchCondition, MatchResources, ParamKind, ParamRef, Variable},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::parameters::{Kind, Kinds, Reference};
 use crate::{
@@ -28,20 +33,39 @@ pub struct Definition {
     conditions: Conditions,
 }
 
-/// A policy's spec, as far as both kinds have it.
-pub struct Spec<'a> {
-    /// Name of the policy.
-    pub name: &'a str,
-    /// `Fail` or `Ignore`.
-    pub failure_policy: Option<&'a str>,
-    /// The kind of its parameters.
-    pub parameters: Option<&'a ParamKind>,
-    /// The requests it is about.
-    pub constraints: Option<&'a MatchResources>,
-    /// Conditions under which it is.
-    pub conditions: &'a [MatchCondition],
-    /// Named expressions.
-    pub variables: &'a [Variable],
+/// A policy as far as both kinds have it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Written {
+    metadata: ObjectMeta,
+    spec: Option<Spec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    failure_policy: Option<String>,
+    param_kind: Option<ParamKind>,
+    match_constraints: Option<MatchResources>,
+    match_conditions: Option<Vec<MatchCondition>>,
+    variables: Option<Vec<Variable>>,
+}
+
+/// A binding as far as either kind has it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WrittenBinding {
+    metadata: ObjectMeta,
+    spec: Option<BindingSpec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct BindingSpec {
+    policy_name: Option<String>,
+    match_resources: Option<MatchResources>,
+    param_ref: Option<ParamRef>,
+    validation_actions: Option<Vec<String>>,
 }
 
 /// What puts a policy into force.
@@ -58,20 +82,22 @@ pub struct Binding {
 }
 
 impl Definition {
-    /// Compiles what is common; `compiler` gets to know the variables.
-    pub fn new(spec: &Spec<'_>, compiler: &mut Compiler, kinds: &Kinds<'_>) -> Self {
-        let fails = spec.failure_policy != Some("Ignore");
-        let variables = spec.variables.iter();
+    /// Compiles what is common; the policy's variables become known to `compiler`.
+    pub fn new(written: Written, compiler: &mut Compiler, kinds: &Kinds<'_>) -> Self {
+        let spec = written.spec.unwrap_or_default();
+        let fails = spec.failure_policy.as_deref() != Some("Ignore");
+        let mut variable = |one: Variable| (one.name.clone(), compiler.variable(&one.name, &one.expression));
+        let variables = spec.variables.into_iter().flatten().map(&mut variable).collect();
         Self {
-            name: spec.name.to_owned(),
+            name: written.metadata.name.unwrap_or_default(),
             fails,
-            criteria: match spec.constraints {
+            criteria: match &spec.match_constraints {
                 Some(constraints) => criteria(constraints),
                 None => Err("policy contained no match constraints, a required field".to_owned()),
             },
-            parameters: spec.parameters.map(|kind| kinds.find(kind)),
-            variables: variables.map(|one| (one.name.clone(), compiler.variable(&one.name, &one.expression))).collect(),
-            conditions: Conditions::new(spec.conditions, compiler, fails),
+            parameters: spec.param_kind.map(|kind| kinds.find(&kind)),
+            variables,
+            conditions: Conditions::new(&spec.match_conditions.unwrap_or_default(), compiler, fails),
         }
     }
 
@@ -88,20 +114,30 @@ impl Definition {
     }
 }
 
+impl Written {
+    /// Reads a policy. `None` for what is none.
+    pub fn read(policy: &Value) -> Option<Self> {
+        Self::deserialize(policy).ok()
+    }
+
+    /// Whether its requests come with parameters.
+    pub fn has_parameters(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| spec.param_kind.is_some())
+    }
+}
+
 impl Binding {
-    /// A binding of what its user wrote.
-    pub fn new(
-        name: &str,
-        matched: Option<&MatchResources>,
-        parameters: Option<&ParamRef>,
-        actions: &[String],
-    ) -> Self {
-        Self {
-            name: name.to_owned(),
-            criteria: matched.map(criteria),
-            parameters: parameters.map(Reference::new),
-            actions: actions.to_vec(),
-        }
+    /// A binding and the name of the policy that it puts into force. `None` for what is none.
+    pub fn read(binding: &Value) -> Option<(String, Self)> {
+        let WrittenBinding { metadata, spec } = WrittenBinding::deserialize(binding).ok()?;
+        let spec = spec?;
+        let read = Self {
+            name: metadata.name.unwrap_or_default(),
+            criteria: spec.match_resources.as_ref().map(criteria),
+            parameters: spec.param_ref.as_ref().map(Reference::new),
+            actions: spec.validation_actions.unwrap_or_default(),
+        };
+        Some((spec.policy_name?, read))
     }
 }
 

@@ -25,9 +25,9 @@ use crate::{
         kinds::admission_registration::expressions as names,
         meta,
         schema::{self, FieldValidation},
-        status::{Cause, Reason},
+        status::{Answered, Cause, Reason},
     },
-    apiserver::{audit, authz::Authorizer, reader::Reader, registry::decode::Decoder},
+    apiserver::{audit, authz::Authorizer, conversion::Converter, reader::Reader, registry::decode::Decoder},
 };
 
 pub use reinvocation::Rounds;
@@ -46,6 +46,7 @@ const NOTHING: &Value = &Value::Null;
 pub struct Policies {
     reader: Arc<dyn Reader>,
     authorizer: Arc<Authorizer>,
+    converter: Arc<Converter>,
     validating: Source<Validations>,
     mutating: Source<Mutations>,
     /// The schemas of kinds that policies have changed objects of.
@@ -67,17 +68,26 @@ struct Misconfigured<'h> {
     problem: String,
 }
 
+impl Misconfigured<'_> {
+    /// What a mutating policy refuses a request with, and for what reason.
+    fn refusal(&self) -> Option<(String, Reason)> {
+        let problem = configuration_problem(self.binding, &self.problem);
+        refusal(self.policy, self.binding, &problem).map(|text| (text, Reason::Forbidden))
+    }
+}
+
 type Asking<'h, R> = Vec<Result<Asked<'h, R>, Misconfigured<'h>>>;
 
 impl Policies {
-    /// The policies that `reader` sees. Expressions may ask `authorizer`.
-    pub fn new(reader: Arc<dyn Reader>, authorizer: Arc<Authorizer>) -> Self {
+    /// The policies that `reader` sees. Expressions may ask `authorizer`; `converter` shows custom resources in the
+    /// versions that policies name.
+    pub fn new(reader: Arc<dyn Reader>, authorizer: Arc<Authorizer>, converter: Arc<Converter>) -> Self {
         let (validating, mutating) = (Source::default(), Source::default());
-        Self { reader, authorizer, validating, mutating, schemas: Decoder::default() }
+        Self { reader, authorizer, converter, validating, mutating, schemas: Decoder::default() }
     }
 
     /// Lets mutating policies change the object; `rounds` remembers for whom there must be another round.
-    pub fn mutate(&self, request: &Request<'_>, object: &mut Value, rounds: &mut Rounds) -> Result<(), Status> {
+    pub async fn mutate(&self, request: &Request<'_>, object: &mut Value, rounds: &mut Rounds) -> Result<(), Status> {
         if matching::is_exempt(request.kind) {
             return Ok(());
         }
@@ -87,34 +97,42 @@ impl Policies {
             return Ok(());
         }
         let namespace = expressions::namespace(request, &*self.reader)?;
-        let mut refusals = Vec::new();
+        // What cannot be asked is told of before what was.
+        let (mut misconfigured, mut refusals) = (Vec::new(), Vec::new());
         rounds.begin(object);
         for asked in asking {
             match asked {
-                Ok(asked) => {
-                    for problem in self.change(&asked, request, object, &namespace, rounds)? {
-                        let (policy, binding) = (&asked.policy.definition, Some(asked.binding));
-                        refusals.extend(refusal(policy, binding, &problem).map(|text| (text, Reason::Invalid)));
+                Ok(asked) => match self.shown(&asked, request, object).await {
+                    Ok(shown) => {
+                        for problem in self.change(&asked, request, shown, object, &namespace, rounds).await? {
+                            let (policy, binding) = (&asked.policy.definition, Some(asked.binding));
+                            refusals.extend(refusal(policy, binding, &problem).map(|text| (text, Reason::Invalid)));
+                        }
                     }
-                }
-                Err(Misconfigured { policy, binding, problem }) => {
-                    let problem = configuration_problem(binding, &problem);
-                    refusals.extend(refusal(policy, binding, &problem).map(|text| (text, Reason::Forbidden)));
-                }
+                    Err(wrong) => misconfigured.extend(wrong.refusal()),
+                },
+                Err(wrong) => misconfigured.extend(wrong.refusal()),
             }
         }
         rounds.end(object);
-        match refusals.split_first() {
+        misconfigured.extend(refusals);
+        match misconfigured.first() {
             None => Ok(()),
-            Some(((message, reason), _)) => {
-                let causes = refusals.iter().map(|(message, _)| message.clone()).collect();
-                Err(refused(request, object, message.clone(), *reason, causes))
+            Some((message, reason)) => {
+                let causes = misconfigured.iter().map(|(message, _)| message.clone()).collect();
+                let mut status = refused(request, object, message.clone(), *reason, causes);
+                // Whatever the reason, the code stays that of a refusal.
+                if let Some(details) = &mut status.details {
+                    let (code, reason) = (Reason::Forbidden.code(), format!("{reason:?}"));
+                    details.answered = Some(Answered { code, reason });
+                }
+                Err(status)
             }
         }
     }
 
     /// Lets validating policies refuse the object, which is the stored one for a deletion.
-    pub fn validate(&self, request: &Request<'_>, object: &Value) -> Result<Warnings, Status> {
+    pub async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<Warnings, Status> {
         let mut outcome = Outcome::default();
         if matching::is_exempt(request.kind) {
             return Ok(outcome.warnings);
@@ -131,76 +149,132 @@ impl Policies {
         let namespace = expressions::namespace(request, &*self.reader)?;
         for asked in asking {
             match asked {
-                Ok(asked) => outcome.add(&asked, self.review(&asked, request, [new, old, &namespace])?),
+                Ok(asked) => match self.both(&asked, request, [new, old]).await {
+                    Ok([new, old]) => outcome.add(&asked, self.review(&asked, request, [&new, &old, &namespace])),
+                    Err(misconfigured) => outcome.misconfigured(&misconfigured),
+                },
                 Err(misconfigured) => outcome.misconfigured(&misconfigured),
             }
         }
         outcome.finish(request, object)
     }
 
-    fn review(
-        &self,
-        asked: &Asked<'_, Validations>,
-        request: &Request<'_>,
-        [new, old, namespace]: [&Value; 3],
-    ) -> Result<Review, Status> {
-        let (new, old) = (in_version(new, request, asked)?, in_version(old, request, asked)?);
-        let facts = Facts::new(request, &asked.matched, &self.authorizer, [&new, &old, namespace]);
+    fn review(&self, asked: &Asked<'_, Validations>, request: &Request<'_>, objects: [&Value; 3]) -> Review {
+        let facts = Facts::new(request, &asked.matched, &self.authorizer, objects);
         let (conditions, activation) = asked.activations(&facts);
-        Ok(asked.policy.review(&conditions, &activation))
+        asked.policy.review(&conditions, &activation)
     }
 
-    /// Lets one policy change the object. What went wrong is returned; an error ends the request.
-    fn change(
+    /// The object as it would be, and as it was, in the version that a policy is about.
+    async fn shown<'h>(
+        &self,
+        asked: &Asked<'h, Mutations>,
+        request: &Request<'_>,
+        object: &Value,
+    ) -> Result<[Value; 2], Misconfigured<'h>> {
+        let both = self.both(asked, request, [object, request.old.unwrap_or(NOTHING)]).await?;
+        Ok(both.map(Cow::into_owned))
+    }
+
+    async fn both<'h, 'v, R>(
+        &self,
+        asked: &Asked<'h, R>,
+        request: &Request<'_>,
+        [new, old]: [&'v Value; 2],
+    ) -> Result<[Cow<'v, Value>; 2], Misconfigured<'h>> {
+        let made = Matched::of(request.kind);
+        let (matched, policy) = (&asked.matched, &asked.policy.definition);
+        let wrong = |status: Status| Misconfigured { policy, binding: None, problem: status.message };
+        let mut shown = [Cow::Borrowed(new), Cow::Borrowed(old)];
+        for one in shown.iter_mut().filter(|one| *matched != made && !one.is_null()) {
+            let converted = self.converted(request, one.clone().into_owned(), &made, matched).await;
+            *one = Cow::Owned(converted.map_err(wrong)?);
+        }
+        Ok(shown)
+    }
+
+    async fn converted(
+        &self,
+        request: &Request<'_>,
+        object: Value,
+        from: &Matched,
+        to: &Matched,
+    ) -> Result<Value, Status> {
+        match request.kind.strategy.custom() {
+            Some(custom) => self.converter.value(custom, object, &to.api_version()).await,
+            None => expressions::shown(object, from, to),
+        }
+    }
+
+    /// Lets one policy change the object, which is shown to it with the old one. What went wrong is returned; an
+    /// error ends the request.
+    async fn change(
         &self,
         asked: &Asked<'_, Mutations>,
         request: &Request<'_>,
+        [before, old]: [Value; 2],
         object: &mut Value,
         namespace: &Value,
         rounds: &mut Rounds,
     ) -> Result<Vec<String>, Status> {
-        let old = in_version(request.old.unwrap_or(NOTHING), request, asked)?;
-        let before = in_version(object, request, asked)?.into_owned();
-        let facts = Facts::new(request, &asked.matched, &self.authorizer, [&before, &old, namespace]);
-        match asked.policy.definition.is_met(&asked.activations(&facts).0) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Vec::new()),
-            Err(problem) => return Ok(vec![problem]),
-        }
         let invocation = asked.invocation();
-        if !rounds.is_due(&invocation) {
-            return Ok(Vec::new());
-        }
-        let (mut now, mut problems) = (before.clone(), Vec::new());
-        for mutation in &asked.policy.rules.all {
-            let facts = Facts::new(request, &asked.matched, &self.authorizer, [&now, &old, namespace]);
-            let schema = self.schemas.schema(request.kind);
-            let changed = mutation.apply(&asked.activations(&facts).1, &now, &schema);
-            match changed {
-                Ok(changed) => now = self.completed(request, asked, changed)?,
-                Err(problem) => problems.push(problem),
-            }
-        }
+        let is_due = rounds.is_due(&invocation);
+        let (now, problems) = match self.changed(asked, request, [&before, &old, namespace], is_due)? {
+            Ok(changed) => changed,
+            Err(problems) => return Ok(problems),
+        };
         let changed = now != before;
         if changed {
-            *object = expressions::shown(now, &asked.matched, &Matched::of(request.kind))?;
+            let made = Matched::of(request.kind);
+            *object =
+                if asked.matched == made { now } else { self.converted(request, now, &asked.matched, &made).await? };
         }
         rounds.asked(invocation, changed, asked.policy.rules.repeats);
         Ok(problems)
     }
 
-    /// A changed object with its defaults.
-    fn completed(&self, request: &Request<'_>, asked: &Asked<'_, Mutations>, object: Value) -> Result<Value, Status> {
+    /// What the policy makes of the object, and what went wrong with that; or what went wrong before it could.
+    fn changed(
+        &self,
+        asked: &Asked<'_, Mutations>,
+        request: &Request<'_>,
+        [before, old, namespace]: [&Value; 3],
+        is_due: bool,
+    ) -> Result<Result<(Value, Vec<String>), Vec<String>>, Status> {
+        let facts = Facts::new(request, &asked.matched, &self.authorizer, [before, old, namespace]);
+        match asked.policy.definition.is_met(&asked.activations(&facts).0) {
+            Ok(true) if is_due => {}
+            Ok(_) => return Ok(Err(Vec::new())),
+            Err(problem) => return Ok(Err(vec![problem])),
+        }
+        let (mut now, mut problems) = (before.clone(), Vec::new());
+        for mutation in &asked.policy.rules.all {
+            let facts = Facts::new(request, &asked.matched, &self.authorizer, [&now, old, namespace]);
+            let schema = self.schemas.schema(request.kind);
+            let changed = mutation.apply(&asked.activations(&facts).1, &now, &schema);
+            match changed.map(|changed| self.completed(request, asked, changed)) {
+                Ok(Ok(changed)) => now = changed,
+                // A patch that makes no object is an error of the server's, whatever the policy says of errors.
+                Ok(Err(problem)) if mutation.patches => return Err(Status::internal(problem)),
+                Ok(Err(problem)) | Err(problem) => problems.push(problem),
+            }
+        }
+        Ok(Ok((now, problems)))
+    }
+
+    /// A changed object with its defaults, or why it is none of its kind.
+    fn completed(&self, request: &Request<'_>, asked: &Asked<'_, Mutations>, object: Value) -> Result<Value, String> {
         let made = Matched::of(request.kind);
         if asked.matched != made || meta::kind(&object) != request.kind.kind {
             return Ok(object);
         }
+        let decode = |object| request.kind.strategy.decode(object).map_err(|status| status.message);
         if request.kind.strategy.custom().is_some() {
-            return request.kind.strategy.decode(object).map(Decoded::into_value);
+            return decode(object).map(Decoded::into_value);
         }
         let schema = self.schemas.schema(request.kind);
-        let (object, _) = schema::check(object, &schema, FieldValidation::Strict).map_err(Status::internal)?;
-        request.kind.strategy.decode(object).map(Decoded::into_value)
+        let (object, _) = schema::check(object, &schema, FieldValidation::Strict).map_err(|status| status.message)?;
+        decode(object).map(Decoded::into_value)
     }
 
     /// Whom a request meets, in order.
@@ -349,15 +423,6 @@ impl Outcome {
     }
 }
 
-/// An object in the version that a policy is about.
-fn in_version<'v, R>(object: &'v Value, request: &Request<'_>, asked: &Asked<'_, R>) -> Result<Cow<'v, Value>, Status> {
-    let made = Matched::of(request.kind);
-    if asked.matched == made {
-        return Ok(Cow::Borrowed(object));
-    }
-    expressions::shown(object.clone(), &made, &asked.matched).map(Cow::Owned)
-}
-
 fn configuration_problem(binding: Option<&Binding>, problem: &str) -> String {
     let what = if binding.is_some() { "binding" } else { "policy" };
     format!("failed to configure {what}: {problem}")
@@ -376,7 +441,7 @@ fn refused(request: &Request<'_>, object: &Value, message: String, reason: Reaso
     let mut status = request.forbid(object, "");
     (status.message, status.reason) = (message, reason);
     if let Some(details) = &mut status.details {
-        let cause = |message| Cause { reason: String::new(), message, field: String::new() };
+        let cause = |message| Cause { message, ..Cause::default() };
         details.causes = causes.into_iter().map(cause).collect();
     }
     status

@@ -1,17 +1,11 @@
 //! Mutating admission policies: configurations and JSON patches that expressions make of a request,
 //! and that are applied to its object (KEP-3962).
 
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, Mutation as Written,
-};
+use k8s_openapi::api::admissionregistration::v1::{MutatingAdmissionPolicy, Mutation as Written};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    definition::{Binding, Definition, Spec},
-    parameters::Kinds,
-    source::Rules,
-};
+use super::source::Rules;
 use crate::{
     api::{
         cel::{Activation, Budget, CompileError, OBJECT_BUDGET, Program},
@@ -35,36 +29,22 @@ pub struct Mutations {
 #[derive(Debug)]
 pub struct Mutation {
     program: Result<Program, CompileError>,
-    patches: bool,
+    /// Whether it is a JSON patch, and no apply configuration.
+    pub patches: bool,
 }
 
 impl Rules for Mutations {
     const POLICIES: &'static str = "mutatingadmissionpolicies";
     const BINDINGS: &'static str = "mutatingadmissionpolicybindings";
 
-    fn compile(policy: &Value, kinds: &Kinds<'_>) -> Option<(Definition, Self)> {
-        let policy = MutatingAdmissionPolicy::deserialize(policy).ok()?;
-        let spec = policy.spec.unwrap_or_default();
-        let mut compiler = Compiler::new(spec.param_kind.is_some()).composing().patching();
-        let definition = Spec {
-            name: policy.metadata.name.as_deref().unwrap_or_default(),
-            failure_policy: spec.failure_policy.as_deref(),
-            parameters: spec.param_kind.as_ref(),
-            constraints: spec.match_constraints.as_ref(),
-            conditions: spec.match_conditions.as_deref().unwrap_or_default(),
-            variables: spec.variables.as_deref().unwrap_or_default(),
-        };
-        let definition = Definition::new(&definition, &mut compiler, kinds);
-        let all = spec.mutations.iter().flatten().map(|one| Mutation::new(one, &compiler)).collect();
-        let repeats = spec.reinvocation_policy.as_deref() == Some("IfNeeded");
-        Some((definition, Self { all, repeats }))
+    fn compiler(has_parameters: bool) -> Compiler {
+        Compiler::new(has_parameters).composing().patching()
     }
 
-    fn binding(binding: &Value) -> Option<(String, Binding)> {
-        let binding = MutatingAdmissionPolicyBinding::deserialize(binding).ok()?;
-        let (name, spec) = (binding.metadata.name.unwrap_or_default(), binding.spec.unwrap_or_default());
-        let (matched, parameters) = (spec.match_resources.as_ref(), spec.param_ref.as_ref());
-        Some((spec.policy_name.clone()?, Binding::new(&name, matched, parameters, &[])))
+    fn compile(policy: &Value, compiler: &Compiler) -> Option<Self> {
+        let spec = MutatingAdmissionPolicy::deserialize(policy).ok()?.spec.unwrap_or_default();
+        let all = spec.mutations.iter().flatten().map(|one| Mutation::new(one, compiler)).collect();
+        Some(Self { all, repeats: spec.reinvocation_policy.as_deref() == Some("IfNeeded") })
     }
 }
 

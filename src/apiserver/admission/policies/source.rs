@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{
-    definition::{Binding, Definition},
+    definition::{Binding, Definition, Written},
     parameters::{DEFINITIONS, Kinds},
 };
 use crate::{
-    api::{kind::GroupResource, meta},
+    api::{kind::GroupResource, kinds::admission_registration::expressions::Compiler, meta},
     apiserver::reader::Reader,
 };
 
@@ -25,10 +25,10 @@ pub trait Rules: Sized + Send + Sync {
     const POLICIES: &'static str;
     /// The resource of their bindings.
     const BINDINGS: &'static str;
-    /// Compiles a policy. `None` for what is none.
-    fn compile(policy: &Value, kinds: &Kinds<'_>) -> Option<(Definition, Self)>;
-    /// A binding and the name of the policy that it puts into force. `None` for what is none.
-    fn binding(binding: &Value) -> Option<(String, Binding)>;
+    /// What expressions may look at, but for the policy's own variables.
+    fn compiler(has_parameters: bool) -> Compiler;
+    /// Compiles what is this kind's own. `None` for what is no policy.
+    fn compile(policy: &Value, compiler: &Compiler) -> Option<Self>;
 }
 
 /// A compiled policy.
@@ -83,7 +83,7 @@ impl<R: Rules> Source<R> {
 
 fn current<R: Rules>(reader: &dyn Reader, before: &[Hook<R>], definitions: u64) -> Vec<Hook<R>> {
     let mut bindings: HashMap<String, Vec<Binding>> = HashMap::new();
-    for (policy, binding) in parsed(reader, bindings_of::<R>()).filter_map(|binding| R::binding(&binding)) {
+    for (policy, binding) in parsed(reader, bindings_of::<R>()).filter_map(|binding| Binding::read(&binding)) {
         bindings.entry(policy).or_default().push(binding);
     }
     if bindings.is_empty() {
@@ -114,7 +114,10 @@ fn compiled<'k, R: Rules + 'k>(
     if let Some(known) = known.find(|known| known.version == version && !version.0.is_empty()) {
         return Some(known.clone());
     }
-    let (definition, rules) = R::compile(policy, kinds)?;
+    let written = Written::read(policy)?;
+    let mut compiler = R::compiler(written.has_parameters());
+    let definition = Definition::new(written, &mut compiler, kinds);
+    let rules = R::compile(policy, &compiler)?;
     Some(Arc::new(Policy { definition, rules, version }))
 }
 

@@ -1,17 +1,11 @@
 //! Validating admission policies: rules that a request must satisfy, what is said of one that does
 //! not, and what the audit log shall know (KEP-3488).
 
-use k8s_openapi::api::admissionregistration::v1::{
-    AuditAnnotation, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, Validation,
-};
+use k8s_openapi::api::admissionregistration::v1::{AuditAnnotation, ValidatingAdmissionPolicy, Validation};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    definition::{Binding, Definition, Spec},
-    parameters::Kinds,
-    source::{Policy, Rules},
-};
+use super::source::{Policy, Rules};
 use crate::{
     api::{
         cel::{Activation, Budget, CompileError, OBJECT_BUDGET, Program},
@@ -76,29 +70,15 @@ impl Rules for Validations {
     const POLICIES: &'static str = "validatingadmissionpolicies";
     const BINDINGS: &'static str = "validatingadmissionpolicybindings";
 
-    fn compile(policy: &Value, kinds: &Kinds<'_>) -> Option<(Definition, Self)> {
-        let policy = ValidatingAdmissionPolicy::deserialize(policy).ok()?;
-        let spec = policy.spec.unwrap_or_default();
-        let mut compiler = Compiler::new(spec.param_kind.is_some()).composing();
-        let definition = Spec {
-            name: policy.metadata.name.as_deref().unwrap_or_default(),
-            failure_policy: spec.failure_policy.as_deref(),
-            parameters: spec.param_kind.as_ref(),
-            constraints: spec.match_constraints.as_ref(),
-            conditions: spec.match_conditions.as_deref().unwrap_or_default(),
-            variables: spec.variables.as_deref().unwrap_or_default(),
-        };
-        let definition = Definition::new(&definition, &mut compiler, kinds);
-        let rules = spec.validations.iter().flatten().map(|rule| Rule::new(rule, &compiler)).collect();
-        let annotations = spec.audit_annotations.iter().flatten().map(|note| Note::new(note, &compiler)).collect();
-        Some((definition, Self { rules, annotations }))
+    fn compiler(has_parameters: bool) -> Compiler {
+        Compiler::new(has_parameters).composing()
     }
 
-    fn binding(binding: &Value) -> Option<(String, Binding)> {
-        let binding = ValidatingAdmissionPolicyBinding::deserialize(binding).ok()?;
-        let (name, spec) = (binding.metadata.name.unwrap_or_default(), binding.spec);
-        let (matched, parameters) = (spec.match_resources.as_ref(), spec.param_ref.as_ref());
-        Some((spec.policy_name.clone(), Binding::new(&name, matched, parameters, &spec.validation_actions)))
+    fn compile(policy: &Value, compiler: &Compiler) -> Option<Self> {
+        let spec = ValidatingAdmissionPolicy::deserialize(policy).ok()?.spec.unwrap_or_default();
+        let rules = spec.validations.iter().flatten().map(|rule| Rule::new(rule, compiler)).collect();
+        let annotations = spec.audit_annotations.iter().flatten().map(|note| Note::new(note, compiler)).collect();
+        Some(Self { rules, annotations })
     }
 }
 

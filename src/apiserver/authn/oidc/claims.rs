@@ -4,11 +4,8 @@ use serde_json::Value;
 
 use crate::{
     apiserver::authn::oidc::{config::Issuer, expressions::Expressions},
-    http::identity::{AUTHENTICATED, User},
+    http::identity::{AUTHENTICATED, CREDENTIAL, User},
 };
-
-/// The extra attribute that says by which token somebody is known.
-const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
 
 /// The user that a token names.
 pub fn user(issuer: &Issuer, expressions: &Expressions, claims: &Value) -> Result<User, String> {

@@ -8,22 +8,16 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
-use http::{Request, Uri, header};
+use http::Uri;
 use parking_lot::Mutex;
-use rustls::ClientConfig;
 use serde::Deserialize;
 
 use crate::{
-    base::{log::chain, task::Supervisor},
-    http::{body, client},
+    apiserver::authn::oidc::site::{self, Site},
+    base::log::chain,
     pki::jwt::{KeySet, Token},
 };
 
-/// Longest answer of an issuer that is read, in bytes.
-const ANSWER_LIMIT_BYTES: usize = 1 << 20;
-/// How long an issuer may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// Keys of this age are fetched again when they are next needed.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 /// So many fetches are made in a row…
@@ -35,8 +29,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub struct Keys {
     issuer: String,
     discovery: Uri,
-    tls: Arc<ClientConfig>,
-    supervisor: Supervisor,
+    site: Site,
     known: ArcSwapOption<Known>,
     /// Held during a fetch, so that everybody who needs the same keys waits for the same answer.
     fetching: tokio::sync::Mutex<()>,
@@ -63,16 +56,8 @@ struct Discovery {
 /// Why there are no new keys.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("ask {url}")]
-    Ask {
-        url: Uri,
-        #[source]
-        source: client::Error,
-    },
-    #[error("ask {0}: no answer in time")]
-    Timeout(Uri),
-    #[error("ask {url}: the answer was {code}")]
-    Code { url: Uri, code: http::StatusCode },
+    #[error(transparent)]
+    Site(#[from] site::Error),
     #[error("oidc: failed to decode provider discovery object")]
     Discovery(#[source] serde_json::Error),
     #[error("oidc: issuer did not match the issuer returned by provider, expected {expected:?} got {found:?}")]
@@ -85,12 +70,11 @@ enum Error {
 
 impl Keys {
     /// Keys of `issuer`, which is described at `discovery`. Nothing is fetched yet.
-    pub fn new(issuer: String, discovery: Uri, tls: Arc<ClientConfig>, supervisor: Supervisor) -> Self {
+    pub fn new(issuer: String, discovery: Uri, site: Site) -> Self {
         Self {
             issuer,
             discovery,
-            tls,
-            supervisor,
+            site,
             known: ArcSwapOption::empty(),
             fetching: tokio::sync::Mutex::new(()),
             allowance: Mutex::new(Allowance { left: BURST, since: Instant::now() }),
@@ -130,29 +114,13 @@ impl Keys {
     }
 
     async fn ask(&self) -> Result<KeySet, Error> {
-        let answer = self.get(&self.discovery).await?;
+        let answer = self.site.get(&self.discovery, None).await?;
         let discovery: Discovery = serde_json::from_slice(&answer).map_err(Error::Discovery)?;
         if discovery.issuer != self.issuer {
             return Err(Error::Issuer { expected: self.issuer.clone(), found: discovery.issuer });
         }
         let url = discovery.jwks_uri.parse().map_err(Error::Url)?;
-        KeySet::parse(&self.get(&url).await?).map_err(Error::Keys)
-    }
-
-    async fn get(&self, url: &Uri) -> Result<Bytes, Error> {
-        let failed = |source| Error::Ask { url: url.clone(), source };
-        let request = Request::get(url.clone()).header(header::ACCEPT, "application/json").body(body::empty());
-        let request = request.expect("a URL and a constant header make a request");
-        let exchange = async {
-            let answer = client::request(self.tls.clone(), request, &self.supervisor).await?;
-            client::collect(answer, ANSWER_LIMIT_BYTES).await
-        };
-        let answer = tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| Error::Timeout(url.clone()))?;
-        let answer = answer.map_err(failed)?;
-        if !answer.status().is_success() {
-            return Err(Error::Code { url: url.clone(), code: answer.status() });
-        }
-        Ok(answer.into_body())
+        KeySet::parse(&self.site.get(&url, None).await?).map_err(Error::Keys)
     }
 }
 

@@ -7,14 +7,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use http::Uri;
-use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::{
     base::task::Supervisor,
     http::identity::User,
     pki::{
-        authority::seconds_now,
         jwt::{ALGORITHMS, Algorithm, Token},
         tls,
     },
@@ -22,17 +19,21 @@ use crate::{
 
 mod claims;
 pub mod config;
+mod distributed;
 mod expressions;
 mod keys;
+mod site;
+mod verify;
 
 pub use config::{Anonymous, Configuration};
 
+use distributed::Resolver;
 use expressions::Expressions;
 use keys::Keys;
+use site::Site;
+use verify::Verifier;
 
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
-/// By how much a token may be too early, for clocks that differ.
-const LEEWAY_SECONDS: i64 = 5 * 60;
 
 /// All issuers that are believed at the moment, and where nobody in particular may ask.
 pub struct Issuers {
@@ -50,8 +51,10 @@ struct Current {
 struct Issuer {
     config: config::Issuer,
     expressions: Expressions,
-    algorithms: Vec<Algorithm>,
+    verifier: Verifier,
     keys: Keys,
+    /// Of groups, if these are a claim.
+    resolver: Option<Resolver>,
 }
 
 impl Issuers {
@@ -65,28 +68,11 @@ impl Issuers {
     pub fn configure(&self, configuration: Configuration, algorithms: &[Algorithm]) -> Result<(), String> {
         let compiled = configuration.compile(&self.own_issuer)?;
         let issuers = configuration.jwt.into_iter().zip(compiled);
-        let issuers = issuers.map(|(config, expressions)| self.issuer(config, expressions, algorithms).map(Arc::new));
+        let issuers = issuers
+            .map(|(config, expressions)| Issuer::new(config, expressions, algorithms, &self.supervisor).map(Arc::new));
         let issuers = issuers.collect::<Result<_, _>>()?;
         self.current.store(Arc::new(Current { issuers, anonymous: configuration.anonymous }));
         Ok(())
-    }
-
-    fn issuer(
-        &self,
-        config: config::Issuer,
-        expressions: Expressions,
-        algorithms: &[Algorithm],
-    ) -> Result<Issuer, String> {
-        let identity = &config.issuer;
-        let authority = Some(identity.certificate_authority.as_str()).filter(|pem| !pem.is_empty());
-        let tls = tls::outside_client(authority, tls::HTTP1_PROTOCOLS).map_err(|error| error.to_string())?;
-        let discovery = match identity.discovery_url.as_str() {
-            "" => format!("{}{DISCOVERY_PATH}", identity.url.trim_end_matches('/')),
-            url => url.to_owned(),
-        };
-        let discovery: Uri = discovery.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
-        let keys = Keys::new(identity.url.clone(), discovery, tls, self.supervisor.clone());
-        Ok(Issuer { config, expressions, algorithms: algorithms.to_vec(), keys })
     }
 
     /// Whom the operator lets ask without credentials; `None` where nothing was said about it.
@@ -99,18 +85,18 @@ impl Issuers {
 
     /// What must be waited for before a token can be looked at, if anything.
     pub fn prepare(&self, token: &str) -> Option<BoxFuture<'static, ()>> {
-        let (issuer, token) = self.of(token)?;
-        let seen = issuer.keys.since();
-        if !issuer.keys.lacks(&token) {
+        let (issuer, parsed) = self.of(token)?;
+        if !issuer.lacks(token, &parsed) {
             return None;
         }
-        Some(Box::pin(async move { issuer.keys.fetch(seen).await }))
+        let token = token.to_owned();
+        Some(Box::pin(async move { issuer.prepare(&token).await }))
     }
 
     /// The user whom a token of a configured issuer names; `None` if it is of nobody we know.
     pub fn authenticate(&self, token: &str) -> Option<Result<User, String>> {
-        let (issuer, token) = self.of(token)?;
-        Some(issuer.authenticate(&token))
+        let (issuer, parsed) = self.of(token)?;
+        Some(issuer.authenticate(token, parsed))
     }
 
     fn of<'t>(&self, token: &'t str) -> Option<(Arc<Issuer>, Token<'t>)> {
@@ -130,56 +116,64 @@ impl Issuers {
 }
 
 impl Issuer {
-    fn authenticate(&self, token: &Token<'_>) -> Result<User, String> {
-        let Some(keys) = self.keys.known() else { return Err("oidc: authenticator not initialized".to_owned()) };
-        self.check_claims(&token.claims).map_err(|why| format!("oidc: verify token: {why}"))?;
-        if !self.algorithms.iter().any(|algorithm| algorithm.name() == token.algorithm) {
-            let expected: Vec<&str> = self.algorithms.iter().map(|algorithm| algorithm.name()).collect();
-            let found = &token.algorithm;
-            let why = format!("id token signed with unsupported algorithm, expected {expected:?} got {found:?}");
-            return Err(format!("oidc: verify token: oidc: {why}"));
+    fn new(
+        config: config::Issuer,
+        expressions: Expressions,
+        algorithms: &[Algorithm],
+        supervisor: &Supervisor,
+    ) -> Result<Self, String> {
+        let identity = &config.issuer;
+        let authority = Some(identity.certificate_authority.as_str()).filter(|pem| !pem.is_empty());
+        let tls = tls::outside_client(authority, tls::HTTP1_PROTOCOLS).map_err(|error| error.to_string())?;
+        let discovery = discovery(&identity.url, &identity.discovery_url)?;
+        let site = Site::new(tls, supervisor.clone());
+        let verifier = Verifier::new(identity.audiences.clone(), algorithms.to_vec());
+        let groups = Some(config.claim_mappings.groups.claim.clone()).filter(|claim| !claim.is_empty());
+        let resolver = groups.map(|claim| Resolver::new(claim, site.clone(), verifier.clone()));
+        let keys = Keys::new(identity.url.clone(), discovery, site);
+        Ok(Self { config, expressions, verifier, keys, resolver })
+    }
+
+    fn lacks(&self, text: &str, token: &Token<'_>) -> bool {
+        self.keys.lacks(token) || self.resolver.as_ref().is_some_and(|resolver| resolver.lacks(text, &token.claims))
+    }
+
+    /// Fetches what is needed to say whom a token names.
+    async fn prepare(&self, text: &str) {
+        let Ok(token) = Token::parse(text) else { return };
+        let seen = self.keys.since();
+        if self.keys.lacks(&token) {
+            self.keys.fetch(seen).await;
         }
-        if !keys.verifies(token) {
-            return Err(
-                "oidc: verify token: failed to verify signature: failed to verify id token signature".to_owned()
-            );
+        if let Some(resolver) = &self.resolver
+            && resolver.lacks(text, &token.claims)
+            && self.verify(&token).is_ok()
+        {
+            resolver.resolve(text, &token.claims).await;
+        }
+    }
+
+    fn verify(&self, token: &Token<'_>) -> Result<(), String> {
+        let Some(keys) = self.keys.known() else { return Err("oidc: authenticator not initialized".to_owned()) };
+        self.verifier.verify(&keys, token).map_err(|why| format!("oidc: verify token: {why}"))
+    }
+
+    fn authenticate(&self, text: &str, mut token: Token<'_>) -> Result<User, String> {
+        self.verify(&token)?;
+        if let Some(resolver) = &self.resolver {
+            resolver.expand(text, &mut token.claims)?;
         }
         claims::user(&self.config, &self.expressions, &token.claims)
     }
-
-    /// For whom and when the token is good.
-    fn check_claims(&self, claims: &Value) -> Result<(), String> {
-        let audiences: Vec<&str> = match &claims["aud"] {
-            Value::String(one) => vec![one],
-            Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        };
-        let wanted = &self.config.issuer.audiences;
-        if !audiences.iter().any(|audience| wanted.iter().any(|wanted| wanted == audience)) {
-            return Err(format!("oidc: expected audience in {wanted:?} got {audiences:?}"));
-        }
-        let now = seconds_now();
-        let end = seconds(&claims["exp"]).unwrap_or_default();
-        if end < now {
-            return Err(format!("oidc: token is expired (Token Expiry: {})", shown(end)));
-        }
-        match seconds(&claims["nbf"]) {
-            Some(begin) if now + LEEWAY_SECONDS < begin => {
-                Err(format!("oidc: current time {} before the nbf (not before) time: {}", shown(now), shown(begin)))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
-/// Times in tokens are numbers, with or without a fraction.
-fn seconds(value: &Value) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "a time beyond all bounds is cut to the last there is")]
-    value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
-}
-
-fn shown(seconds: i64) -> String {
-    Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
+/// Where an issuer is described, unless it is at `url`.
+fn discovery(issuer: &str, url: &str) -> Result<Uri, String> {
+    let url = match url {
+        "" => format!("{}{DISCOVERY_PATH}", issuer.trim_end_matches('/')),
+        url => url.to_owned(),
+    };
+    url.parse().map_err(|error: http::uri::InvalidUri| error.to_string())
 }
 
 /// Every algorithm that is known.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, Response};
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -14,7 +14,7 @@ use crate::{
         identity::AUTHENTICATED,
         server::{self, Limits},
     },
-    pki::{self, signing::SigningKey},
+    pki::{self, authority::seconds_now, signing::SigningKey},
 };
 
 /// An issuer that describes itself and its keys over TLS.
@@ -24,6 +24,8 @@ struct Provider {
     authority: String,
     keys: Arc<Mutex<Vec<Value>>>,
     asked: Arc<AtomicUsize>,
+    /// What it says about groups to whoever shows that the token sent them.
+    groups: Arc<Mutex<String>>,
     supervisor: Supervisor,
 }
 
@@ -36,18 +38,21 @@ impl Provider {
         let (keys, asked) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
         let supervisor = Supervisor::new();
         let (tls, verifier) = (pki.api_tls().unwrap(), pki.client_verifier().unwrap());
-        let (served, counted, issuer) = (keys.clone(), asked.clone(), url.clone());
+        let groups = Arc::new(Mutex::new(String::new()));
+        let (served, counted, issuer, source) = (keys.clone(), asked.clone(), url.clone(), groups.clone());
         let service = move |request: Request<Body>| {
             counted.fetch_add(1, Ordering::SeqCst);
+            let is_sent = request.headers().get("authorization").is_some_and(|shown| shown == "Bearer sesame");
             let answer = match request.uri().path() {
                 DISCOVERY_PATH | "/elsewhere" => json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}),
+                "/groups" => return std::future::ready(answer(is_sent, &source.lock())),
                 _ => json!({"keys": *served.lock()}),
             };
             std::future::ready(Response::new(body::full(answer.to_string())))
         };
         server::serve(listener, tls, verifier, service, &supervisor, Limits::default());
         let authority = pki.server_authority().to_owned();
-        Self { _directory: directory, url, authority, keys, asked, supervisor }
+        Self { _directory: directory, url, authority, keys, asked, groups, supervisor }
     }
 
     /// A key of the issuer that signs from now on, and verifies beside those before.
@@ -79,6 +84,11 @@ impl Provider {
         );
         Configuration::parse(&text).unwrap()
     }
+}
+
+fn answer(is_allowed: bool, content: &str) -> Response<Body> {
+    let code = if is_allowed { 200 } else { 403 };
+    Response::builder().status(code).body(body::full(content.to_owned())).unwrap()
 }
 
 const PLAIN: &str = "{username: {claim: sub, prefix: 'oidc:'}, groups: {claim: roles, prefix: 'oidc:'}}";
@@ -236,4 +246,69 @@ fn expressions_are_checked_when_they_are_configured() {
     let key =
         problem("{username: {expression: claims.sub}, extra: [{key: kubernetes.io/x, valueExpression: claims.a}]}");
     assert!(key.contains("are reserved for Kubernetes use"), "{key}");
+}
+
+/// Claims whose groups stand elsewhere.
+fn distributed(provider: &Provider, endpoint: &str) -> Value {
+    let source = json!({"endpoint": format!("{}{endpoint}", provider.url), "access_token": "sesame"});
+    provider.claims(json!({"_claim_names": {"roles": "there"}, "_claim_sources": {"there": source}}))
+}
+
+#[tokio::test]
+async fn groups_may_stand_elsewhere() {
+    let provider = Provider::start().await;
+    let (key, issuers) = (provider.key(), provider.issuers(PLAIN, ""));
+    *provider.groups.lock() = key.sign(&provider.claims(json!({"roles": ["a"]}))).unwrap();
+    let token = key.sign(&distributed(&provider, "/groups")).unwrap();
+    let user = authenticate(&issuers, &token).await.unwrap().unwrap();
+    assert!(user.is_in("oidc:a"), "{user:?}");
+    let asked = provider.asked.load(Ordering::SeqCst);
+    assert!(authenticate(&issuers, &token).await.unwrap().unwrap().is_in("oidc:a"));
+    assert_eq!(provider.asked.load(Ordering::SeqCst), asked);
+    let mut both = distributed(&provider, "/none");
+    both["roles"] = json!("own");
+    assert!(authenticate(&issuers, &key.sign(&both).unwrap()).await.unwrap().unwrap().is_in("oidc:own"));
+}
+
+#[tokio::test]
+async fn groups_that_cannot_be_had_are_the_end_of_it() {
+    let provider = Provider::start().await;
+    let (key, issuers) = (provider.key(), provider.issuers(PLAIN, ""));
+    let refused = async |claims: &Value| authenticate(&issuers, &key.sign(claims).unwrap()).await.unwrap().unwrap_err();
+    let (mut nowhere, mut unsourced) = (distributed(&provider, "/groups"), distributed(&provider, "/groups"));
+    nowhere["_claim_names"] = json!({"roles": "elsewhere"});
+    unsourced.as_object_mut().unwrap().remove("_claim_sources");
+    assert!(refused(&nowhere).await.ends_with("contained a source elsewhere missing in _claims_sources"));
+    let why = refused(&unsourced).await;
+    assert_eq!(why, "oidc: could not expand distributed claims: oidc: no claim sources");
+    let directory = tempfile::tempdir().unwrap();
+    let other = SigningKey::open(&directory.path().join("key")).unwrap();
+    for (said, expected) in [
+        (
+            key.sign(&provider.claims(json!({"aud": "x", "roles": "a"}))).unwrap(),
+            "verify distributed claim token: oidc: exp",
+        ),
+        (key.sign(&provider.claims(json!({}))).unwrap(), "did not contain claim: roles"),
+        (other.sign(&provider.claims(json!({"roles": "a"}))).unwrap(), "failed to verify signature"),
+        ("rubbish".to_owned(), "while getting distributed claim \"roles\""),
+    ] {
+        *provider.groups.lock() = said;
+        let why = refused(&distributed(&provider, "/groups")).await;
+        assert!(why.starts_with("oidc: could not expand distributed claims: ") && why.contains(expected), "{why}");
+    }
+    let mut unsent = distributed(&provider, "/groups");
+    unsent["_claim_sources"]["there"]["access_token"] = json!("");
+    assert!(refused(&unsent).await.contains("403"));
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_a_source_by_a_token_that_does_not_hold() {
+    let provider = Provider::start().await;
+    let (key, issuers) = (provider.key(), provider.issuers(PLAIN, ""));
+    assert!(authenticate(&issuers, &key.sign(&provider.claims(json!({}))).unwrap()).await.unwrap().is_ok());
+    let asked = provider.asked.load(Ordering::SeqCst);
+    let mut expired = distributed(&provider, "/groups");
+    expired["exp"] = json!(10);
+    assert!(authenticate(&issuers, &key.sign(&expired).unwrap()).await.unwrap().is_err());
+    assert_eq!(provider.asked.load(Ordering::SeqCst), asked);
 }

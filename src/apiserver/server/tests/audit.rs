@@ -65,6 +65,17 @@ async fn a_write_is_told_of_with_what_was_asked_and_answered() {
 }
 
 #[tokio::test]
+async fn every_answer_names_its_request_whether_or_not_it_is_recorded() {
+    let audited = Audited::new();
+    let unrecorded = audited.server.send(Method::GET, MAPS, &[("audit-id", "mine")], String::new()).await;
+    assert_eq!(unrecorded.headers()["audit-id"], "mine");
+    let silent = Fixture::open(tempfile::tempdir().unwrap());
+    let (first, second) =
+        (silent.send(Method::GET, MAPS, &[], "").await, silent.send(Method::GET, MAPS, &[], "").await);
+    assert_ne!(first.headers()["audit-id"], second.headers()["audit-id"]);
+}
+
+#[tokio::test]
 async fn a_patch_is_told_of_as_it_was_sent() {
     let audited = Audited::new();
     audited.server.create("a", json!({})).await;
@@ -111,6 +122,7 @@ async fn who_acts_as_another_is_told_of_with_both_names() {
         (&event["user"]["username"], &event["impersonatedUser"]["username"]),
         (&json!("admin"), &json!("tester"))
     );
+    assert_eq!(event["authenticationMetadata"], json!({"impersonationConstraint": "impersonate:user-info"}));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{custom::eventually, *};
 
 const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const V1: &str = "/apis/example.com/v1/namespaces/default/bars";
+pub(super) const V1: &str = "/apis/example.com/v1/namespaces/default/bars";
 const V2: &str = "/apis/example.com/v2/namespaces/default/bars";
 
 /// A webhook that knows `v1` with a field `host` and `v2` with `hosts`. Labels say what it has seen.
@@ -23,8 +23,8 @@ fn convert(object: &Value, to: &str) -> Value {
     converted
 }
 
-struct Bars {
-    server: Fixture,
+pub(super) struct Bars {
+    pub(super) server: Fixture,
     calls: Arc<AtomicUsize>,
     _supervisor: Supervisor,
 }
@@ -32,7 +32,11 @@ struct Bars {
 impl Bars {
     /// A server with `bars.example.com`, stored as `v1`, whose webhook makes `make` of objects.
     async fn served_with(make: impl Fn(&Value, &str) -> Value + Clone + Send + Sync + 'static) -> Self {
-        let (server, supervisor, calls) = (Fixture::new(), Supervisor::new(), Arc::new(AtomicUsize::new(0)));
+        Self::on(Fixture::new(), make).await
+    }
+
+    async fn on(server: Fixture, make: impl Fn(&Value, &str) -> Value + Clone + Send + Sync + 'static) -> Self {
+        let (supervisor, calls) = (Supervisor::new(), Arc::new(AtomicUsize::new(0)));
         server.server.start(&supervisor);
         let counted = calls.clone();
         let address = server.peers.serve(&["127.0.0.1"], move |request| {
@@ -60,6 +64,11 @@ impl Bars {
 
     async fn served() -> Self {
         Self::served_with(convert).await
+    }
+
+    /// The same on a server that is there, and which the webhook converts for.
+    pub(super) async fn served_on(server: Fixture) -> Self {
+        Self::on(server, convert).await
     }
 
     async fn create(&self, path: &str, version: &str, name: &str, spec: Value) -> Value {

@@ -204,6 +204,33 @@ async fn one_client_in_a_loop_starves_nobody() {
     assert_eq!(again.status(), 200);
 }
 
+#[tokio::test]
+async fn a_watch_holds_its_seats_until_it_has_shown_what_was_there() {
+    let (server, _supervisor) = Fixture::with_defaults(Handlers::default()).await;
+    let path = format!("{GROUP}/prioritylevelconfigurations");
+    assert_eq!(server.json(Method::POST, &path, &level("l", 1)).await.0, 201);
+    assert_eq!(server.json(Method::POST, &format!("{GROUP}/flowschemas"), &schema("s", "l", "noxu")).await.0, 201);
+    server.dangling("s", "False").await;
+    server.create("a", json!({})).await;
+    let noxu = user("noxu", &[]);
+    let ask = async |query: &str| server.ask(&noxu, Method::GET, &format!("{MAPS}{query}"), &Value::Null).await;
+    let mut watches = Vec::new();
+    while let watch = ask("?watch=true").await
+        && watch.status() == 200
+    {
+        assert!(watches.len() < 600, "watches that nobody reads hold no seats");
+        watches.push(watch.into_body());
+    }
+    assert_eq!(ask("").await.status(), 429);
+    let mut read = watches.pop().unwrap();
+    read.frame().await.unwrap().unwrap();
+    assert_eq!(ask("").await.status(), 200);
+    // One that shows what comes alone has nothing to hand over, and one that goes needs no seats.
+    let _coming = ask("?watch=true&resourceVersion=1").await;
+    drop(watches);
+    assert_eq!(ask("").await.status(), 200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_a_quarter_of_its_time() {
     let (open, inside) = (watch::Sender::new(false), Arc::new(AtomicUsize::new(0)));

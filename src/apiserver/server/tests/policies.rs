@@ -1,6 +1,7 @@
 //! Admission policies, from their creation to what they do to requests.
 
 use super::{
+    conversion::{self, Bars},
     custom::{DEFINITIONS, FOOS, definition, foo},
     *,
 };
@@ -242,12 +243,27 @@ async fn a_mutation_that_fails_refuses_the_request() {
     let expression = "Object{spec: Object.spec{template: Object.spec.template{spec: \
                       Object.spec.template.spec{tolerations: []}}}}";
     server.mutating("m", constraints("apps", "deployments"), apply(expression), json!({})).await;
-    let (_, message) = server.refused(DEPLOYMENTS, &deployment("a", 1)).await;
+    let (code, status) = server.json(Method::POST, DEPLOYMENTS, &deployment("a", 1)).await;
+    // Upstream changes the reason of its refusal alone.
+    assert_eq!((code.as_u16(), &status["code"], &status["reason"]), (403, &json!(403), &json!("Invalid")));
+    assert_eq!(status["details"]["causes"][0]["message"], status["message"]);
     assert_eq!(
-        message,
+        text(&status["message"]),
         "policy 'm' with binding 'm' denied request: error applying patch: invalid ApplyConfiguration: may not mutate \
          atomic arrays, maps or structs: .spec.template.spec.tolerations"
     );
+}
+
+#[tokio::test]
+async fn a_patch_that_makes_no_object_is_an_error_of_the_server() {
+    let server = Fixture::with_policies().await;
+    let expression = "[JSONPatch{op: 'add', path: '/spec/sails', value: 3}]";
+    let patch = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}});
+    let ignored = json!({"failurePolicy": "Ignore"});
+    server.mutating("m", constraints("apps", "deployments"), patch, ignored).await;
+    let (code, status) = server.json(Method::POST, DEPLOYMENTS, &deployment("a", 1)).await;
+    assert_eq!((code.as_u16(), &status["reason"]), (500, &json!("InternalError")));
+    assert!(text(&status["message"]).contains("unknown field \"spec.sails\""), "{status}");
 }
 
 #[tokio::test]
@@ -264,6 +280,22 @@ async fn custom_resources_meet_policies_in_the_version_that_these_name() {
     object["apiVersion"] = "example.com/v1beta1".into();
     let created = server.made(&FOOS.replace("v1", "v1beta1"), &object).await;
     assert_eq!((&created["apiVersion"], &created["spec"]["color"]), (&json!("example.com/v1beta1"), &json!("blue")));
+}
+
+#[tokio::test]
+async fn a_webhook_converts_for_policies_that_name_another_version() {
+    let server = Bars::served_on(Fixture::with_policies().await).await.server;
+    let mut second = constraints("example.com", "bars");
+    second["resourceRules"][0]["apiVersions"] = json!(["v2"]);
+    let patch = json!({"patchType": "JSONPatch", "jsonPatch": {"expression":
+        "object.spec.hosts == ['x'] ? [JSONPatch{op: 'replace', path: '/spec/hosts/0', value: 'y'}] : []"}});
+    server.mutating("m", second.clone(), patch, json!({})).await;
+    let rule = json!({"expression": "object.spec.hosts != ['z']", "message": "not there"});
+    server.validating(json!({"matchConstraints": second, "validations": [rule]}), json!({})).await;
+    let bar = |name: &str, host: &str| json!({"apiVersion": "example.com/v1", "kind": "Bar", "metadata": {"name": name}, "spec": {"host": host}});
+    assert_eq!(server.made(conversion::V1, &bar("a", "x")).await["spec"], json!({"host": "y"}));
+    let (code, message) = server.refused(conversion::V1, &bar("b", "z")).await;
+    assert!(code == 422 && message.ends_with("denied request: not there"), "{message}");
 }
 
 #[tokio::test]

@@ -108,8 +108,14 @@ async fn what_was_stored_before_a_rule_may_stay() {
     kept["other"] = "x".into();
     kept["list"] = json!([{"key": "a", "field": "notfoo", "other": "x"}, {"key": "b", "field": "foo"}]);
     kept["map"]["k"]["other"] = "x".into();
-    let (code, changed) = server.patch(&path, APPLY, &foo("a", kept)).await;
-    assert_eq!(code, 200, "{changed}");
+    let headers = [("content-type", APPLY)];
+    let changed = server.send(Method::PATCH, &path, &headers, foo("a", kept).to_string()).await;
+    assert_eq!(changed.status(), 200);
+    // What stays as it was is warned of.
+    let warnings: Vec<&str> =
+        changed.headers().get_all("warning").iter().map(|warning| warning.to_str().unwrap()).collect();
+    let warned = "299 - \"spec.field: Invalid value: \\\"notfoo\\\": failed rule: self == \\\"foo\\\"\"";
+    assert!(warnings.contains(&warned), "{warnings:?}");
     let mut worse = spec;
     worse["set"] = json!(["notfoo", "foo"]);
     worse["map"]["k"]["field"] = "bar".into();
