@@ -123,7 +123,7 @@ impl Default for Options {
             history: Duration::from_secs(300),
             history_revisions: 20_000,
             relaxed_first: Duration::from_secs(10),
-            relaxed_again: Duration::from_secs(300),
+            relaxed_again: Duration::from_secs(900),
             sweep_batch: 1_000,
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     api::{Status, kind::Scope, meta, status::Reason, time},
     apiserver::{
         admission::Operation,
-        registry::{Call, Registry, ownership::Proposal, update::Endpoint},
+        registry::{Call, Registry, durability, ownership::Proposal, update::Endpoint},
     },
     store::Expect,
 };
@@ -64,7 +64,7 @@ impl Registry {
         if let Some(existing) = cache.get(&key) {
             return Err(already_exists(call, &existing.json()));
         }
-        match self.put(call, key.clone(), object, managed, Expect::Absent).await? {
+        match self.put(call, key.clone(), object, managed, Expect::Absent, durability::of(call.kind)).await? {
             Some(stored) => {
                 if let Some(claim) = claim.filter(|_| !call.dry_run) {
                     claim.keep();

@@ -39,6 +39,7 @@ pub mod continuation;
 pub mod create;
 pub mod decode;
 pub mod delete;
+mod durability;
 pub mod eviction;
 mod expiry;
 pub mod finalize;
@@ -56,8 +57,6 @@ pub const OBJECT_LIMIT_BYTES: usize = 1536 << 10;
 const CONFLICT_RETRIES: usize = 16;
 /// What is said when somebody else's write came in between.
 const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
-/// Resources whose changes need not survive a power cut.
-const RELAXED: [(&str, &str); 3] = [("coordination.k8s.io", "leases"), ("", "events"), ("events.k8s.io", "events")];
 
 /// Operations on stored objects. Cheap to clone.
 #[derive(Clone)]
@@ -225,6 +224,7 @@ impl Registry {
         object: Decoded,
         managed: Value,
         expect: Expect,
+        durability: Durability,
     ) -> Result<Option<Bytes>, Status> {
         let shared = kinds::shared_storage(call.kind);
         let as_stored =
@@ -245,7 +245,7 @@ impl Registry {
             return Err(payload::too_large(OBJECT_LIMIT_BYTES));
         }
         let _staged = selectable.map(|selectable| self.inner.caches.stage(&value, selectable));
-        let change = Change { key, value: Some(value.clone()), expect, durability: durability(call.kind) };
+        let change = Change { key, value: Some(value.clone()), expect, durability };
         let committed = self.commit(change).await?;
         Ok(committed.map(|revision| object::with_revision(&shown, revision)))
     }
@@ -256,7 +256,7 @@ impl Registry {
             return Ok(Some(revision));
         }
         let expect = Expect::Revision(revision);
-        self.commit(Change { key, value: None, expect, durability: durability(call.kind) }).await
+        self.commit(Change { key, value: None, expect, durability: durability::of(call.kind) }).await
     }
 
     async fn commit(&self, change: Change) -> Result<Option<Revision>, Status> {
@@ -295,10 +295,6 @@ impl<'a> Call<'a> {
         let Call { attributes, kind, dry_run, .. } = *self;
         admission::Request { attributes, operation, kind, old, dry_run, options }
     }
-}
-
-fn durability(kind: &Descriptor) -> Durability {
-    if RELAXED.contains(&(&*kind.group, &*kind.plural)) { Durability::Relaxed } else { Durability::Strict }
 }
 
 /// Only the server can do something about a store that fails: 500, and a line in the log.

@@ -13,7 +13,7 @@ use crate::{
             CONFLICT_RETRIES, Call, MODIFIED, Registry,
             claim::Claim,
             create::check_namespace,
-            delete,
+            delete, durability,
             ownership::{self, Proposal},
         },
     },
@@ -123,7 +123,8 @@ impl Registry {
                 encode::encode(&new)
             }));
         }
-        self.put(call, current.key.clone(), new, managed, Expect::Revision(current.revision)).await
+        let durability = durability::of_change(call.kind, old, &new);
+        self.put(call, current.key.clone(), new, managed, Expect::Revision(current.revision), durability).await
     }
 }
 
