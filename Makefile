@@ -8,7 +8,7 @@ BINARY := target/$(TARGET)/release/nauplius
 CARGO := cargo
 export CARGO_BUILD_TARGET := $(TARGET)
 
-.PHONY: help build demo clean-demo test lint unit suite bench test-box deps-build deps-test
+.PHONY: help build demo clean-demo test lint unit suite fuzz bench test-box deps-build deps-test
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -33,6 +33,10 @@ unit: deps-build ## Unit tests and the repository's own rules
 
 suite: deps-build deps-test ## A real executable, driven by a real kubectl, in throw-away hosts (as root)
 	$(CARGO) test --locked --test runtime --test suite -- --test-threads=1
+
+fuzz: deps-build ## Random bytes for the parsers of untrusted input, FUZZ_SECONDS each (600; not part of "test")
+	@scripts/install-packages g++:g++
+	scripts/fuzz
 
 bench: build deps-test ## Measure what SPEC.md publishes
 	NAUPLIUS_BINARY=$(CURDIR)/$(BINARY) scripts/bench
