@@ -160,6 +160,9 @@ fn versions_columns_and_scale_are_checked() {
     version["additionalPrinterColumns"] = json!([{"name": "", "type": "text", "jsonPath": "spec"}]);
     version["subresources"] = json!({"scale": {"specReplicasPath": ".status.x", "statusReplicasPath": ""}});
     let found = problems(object);
+    // What is wrong with the first version's name is said of the definition, too.
+    let (own, found) = found.split_first().unwrap();
+    assert!(own.starts_with("spec.version: Invalid value: \"1\": a DNS-1035 label"), "{own}");
     let under = "spec.versions[0].";
     let found: Vec<&str> = found.iter().map(|problem| problem.strip_prefix(under).unwrap()).collect();
     assert!(found[0].starts_with("name: Invalid value: \"1\": a DNS-1035 label"), "{found:?}");
