@@ -70,10 +70,10 @@ pub fn duplicate_hidden(path: &Path) -> Cause {
     cause(path, "FieldValueDuplicate", "Duplicate value".into())
 }
 
-/// `Unsupported value: "x": supported values: "a", "b"`; the values are shown sorted.
+/// `Unsupported value: "x": supported values: "a", "b"`; the values are shown in the
+/// order given, which is upstream's.
 pub fn unsupported(path: &Path, value: impl Serialize, supported: &[&str]) -> Cause {
-    let mut quoted: Vec<String> = supported.iter().map(shown).collect();
-    quoted.sort_unstable();
+    let quoted: Vec<String> = supported.iter().map(shown).collect();
     let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
     cause(path, "FieldValueNotSupported", with_detail(format!("Unsupported value: {}", shown(value)), &detail))
 }
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(invalid(&path, 7, "no").message, "Invalid value: 7: no");
         assert_eq!(
             unsupported(&path, "x", &["b", "a"]).message,
-            "Unsupported value: \"x\": supported values: \"a\", \"b\""
+            "Unsupported value: \"x\": supported values: \"b\", \"a\""
         );
         assert_eq!(forbidden(&path, "why").message, "Forbidden: why");
         assert_eq!(too_long(&path, 63).message, "Too long: may not be more than 63 bytes");
