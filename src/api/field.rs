@@ -70,15 +70,9 @@ pub fn duplicate_hidden(path: &Path) -> Cause {
     cause(path, "FieldValueDuplicate", "Duplicate value".into())
 }
 
-/// `Unsupported value: "x": supported values: "a", "b"`; the values are shown sorted.
+/// `Unsupported value: "x": supported values: "a", "b"`; the values are shown in the
+/// order given, which is upstream's.
 pub fn unsupported(path: &Path, value: impl Serialize, supported: &[&str]) -> Cause {
-    let mut sorted = supported.to_vec();
-    sorted.sort_unstable();
-    unsupported_as_listed(path, value, &sorted)
-}
-
-/// As [`unsupported`], for fields whose values upstream shows in an order of its own.
-pub fn unsupported_as_listed(path: &Path, value: impl Serialize, supported: &[&str]) -> Cause {
     let quoted: Vec<String> = supported.iter().map(shown).collect();
     let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
     cause(path, "FieldValueNotSupported", with_detail(format!("Unsupported value: {}", shown(value)), &detail))
@@ -160,7 +154,7 @@ mod tests {
         assert_eq!(invalid(&path, 7, "no").message, "Invalid value: 7: no");
         assert_eq!(
             unsupported(&path, "x", &["b", "a"]).message,
-            "Unsupported value: \"x\": supported values: \"a\", \"b\""
+            "Unsupported value: \"x\": supported values: \"b\", \"a\""
         );
         assert_eq!(forbidden(&path, "why").message, "Forbidden: why");
         assert_eq!(too_long(&path, 63).message, "Too long: may not be more than 63 bytes");

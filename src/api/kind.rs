@@ -130,6 +130,8 @@ pub trait Strategy: Send + Sync {
     /// from the result. Writes call it to know defaults before admission; the `prepare_for_…`
     /// functions do the same again for what admission has added.
     fn decode(&self, object: Value) -> Result<Decoded, Status>;
+    /// Drops zeroes that say nothing, and adds those that are always there, as [`Strategy::decode`] does too.
+    fn settle(&self, _object: &mut Value) {}
     /// Decodes as [`Strategy::decode`] does, and adds what the server decides itself on create:
     /// clears status, sets `metadata.generation`…
     fn prepare_for_create(&self, object: Value) -> Result<Decoded, Status>;
@@ -262,6 +264,10 @@ pub trait Kind: Send + Sync + 'static {
     /// Problems beyond those of metadata.
     fn validate(_object: &Self::Object) -> Vec<Cause> {
         Vec::new()
+    }
+    /// Problems of a new state that an old one may excuse, beyond those of metadata.
+    fn validate_again(new: &Self::Object, _old: &Self::Object) -> Vec<Cause> {
+        Self::validate(new)
     }
     /// Problems of the change beyond those of metadata.
     fn validate_update(_new: &Self::Object, _old: &Self::Object) -> Vec<Cause> {

@@ -12,7 +12,7 @@ use crate::api::{
     decoded::Decoded,
     field::{self, Path},
     kind::{Generation, Kind, Name, Strategy, Subresource, TableColumn},
-    meta,
+    meta, protobuf,
     status::Cause,
     validation::metadata,
 };
@@ -29,6 +29,10 @@ impl<K> Default for Typed<K> {
 impl<K: Kind> Strategy for Typed<K> {
     fn decode(&self, object: Value) -> Result<Decoded, Status> {
         unparse::<K>(parse::<K>(&identified::<K>(object)?)?)
+    }
+
+    fn settle(&self, object: &mut Value) {
+        protobuf::settle(&K::NAMES.api_version(), K::NAMES.kind, object);
     }
 
     fn prepare_for_create(&self, object: Value) -> Result<Decoded, Status> {
@@ -88,8 +92,15 @@ impl<K: Kind> Strategy for Typed<K> {
     }
 
     fn validate(&self, object: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata::validate(object, K::NAMES.scope, K::NAME_RULE);
+        let mut causes = metadata_problems::<K>(object);
         causes.extend(problems(known::<K>(object).map(K::validate)));
+        causes
+    }
+
+    fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
+        let mut causes = metadata_problems::<K>(new);
+        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
+        causes.extend(self.validate_update(new, old));
         causes
     }
 
@@ -152,6 +163,7 @@ impl<K: Kind> Strategy for Typed<K> {
 fn identified<K: Kind>(mut object: Value) -> Result<Value, Status> {
     identify::<K>(&mut object)?;
     drop_null_metadata(&mut object);
+    protobuf::unset(&K::NAMES.api_version(), K::NAMES.kind, &mut object);
     Ok(object)
 }
 
@@ -213,15 +225,21 @@ fn unparse<K: Kind>(typed: K::Object) -> Result<Decoded, Status> {
 
 fn untyped<K: Kind>(typed: &K::Object) -> Result<Value, Status> {
     let mut object = codec::encode(typed).map_err(Status::internal)?;
-    if has_status::<K>() && object.get("status").is_some_and(Value::is_null) {
-        remove(&mut object, "status");
-    }
+    protobuf::settle(&K::NAMES.api_version(), K::NAMES.kind, &mut object);
     Ok(object)
 }
 
 fn cannot_be_handled<K: Kind>(why: impl std::fmt::Display) -> Status {
     let (kind, version) = (K::NAMES.kind, K::NAMES.version);
     Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
+}
+
+fn metadata_problems<K: Kind>(object: &Decoded) -> Vec<Cause> {
+    let mut causes = metadata::validate(object, K::NAMES.scope, K::NAME_RULE);
+    if !metadata::LIBERAL_GROUPS.contains(&K::NAMES.group) {
+        causes.extend(metadata::qualified_finalizers(object));
+    }
+    causes
 }
 
 fn has_status<K: Kind>() -> bool {

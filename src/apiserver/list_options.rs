@@ -200,7 +200,7 @@ mod tests {
             ),
             (
                 "resourceVersion=1&resourceVersionMatch=Newer",
-                "Unsupported value: \"Newer\": supported values: \"\", \"Exact\", \"NotOlderThan\"",
+                "Unsupported value: \"Newer\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
             ),
             (
                 "watch=1&sendInitialEvents=true",

@@ -90,7 +90,9 @@ def run(pair, phase, seeds):
     chunks = []
     for seed in seeds:
         planned = phase(seed, pair)
-        chunks += [planned[at : at + CHUNK] for at in range(0, len(planned), CHUNK)]
+        # Dry runs set addresses and ports aside for a moment: they must not meet.
+        size = len(planned) or 1 if seed.manifest["kind"] == "Service" else CHUNK
+        chunks += [planned[at : at + size] for at in range(0, len(planned), size)]
     with multiprocessing.Pool(WORKERS, prepare_worker, (pair.targets,)) as pool:
         results = pool.map(work, chunks, chunksize=1)
     return sum(map(len, chunks)), [difference for result in results for difference in result]

@@ -80,7 +80,7 @@ impl Kind for ApiServiceKind {
         let path = Path::new("status").child("conditions");
         let unknown = conditions(new).iter().enumerate().filter(|(_, one)| !STATES.contains(&one.status.as_str()));
         unknown
-            .map(|(index, one)| field::unsupported_as_listed(&path.index(index).child("status"), &one.status, STATES))
+            .map(|(index, one)| field::unsupported(&path.index(index).child("status"), &one.status, STATES))
             .collect()
     }
 

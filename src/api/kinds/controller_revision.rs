@@ -27,7 +27,18 @@ impl Kind for ControllerRevisionKind {
     ];
 
     fn validate(object: &ControllerRevision) -> Vec<Cause> {
-        field::invalid_each(&Path::new("revision"), object.revision, &value::non_negative(object.revision))
+        let data = Path::new("data");
+        let mut causes = match object.data.as_ref().map(|data| &data.0) {
+            None | Some(Value::Null) => vec![field::required(&data, "data is mandatory")],
+            Some(Value::Object(_)) => Vec::new(),
+            Some(_) => vec![field::required(&data, "data must be a valid JSON object")],
+        };
+        causes.extend(field::invalid_each(
+            &Path::new("revision"),
+            object.revision,
+            &value::non_negative(object.revision),
+        ));
+        causes
     }
 
     fn validate_update(new: &ControllerRevision, old: &ControllerRevision) -> Vec<Cause> {

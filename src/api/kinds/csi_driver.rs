@@ -104,7 +104,7 @@ fn validate(spec: &CSIDriverSpec, path: &Path) -> Vec<Cause> {
     causes.extend(tokens(spec.token_requests.as_deref().unwrap_or_default(), &path.child("tokenRequests")));
     for mode in spec.volume_lifecycle_modes.iter().flatten() {
         if !LIFECYCLE_MODES.contains(&mode.as_str()) {
-            causes.push(field::unsupported_as_listed(&path.child("volumeLifecycleModes"), mode, LIFECYCLE_MODES));
+            causes.push(field::unsupported(&path.child("volumeLifecycleModes"), mode, LIFECYCLE_MODES));
         }
     }
     if let Some(seconds) = spec.node_allocatable_update_period_seconds.filter(|&seconds| seconds < LEAST_UPDATE_SECONDS)

@@ -109,7 +109,7 @@ fn strategy(strategy: &DaemonSetUpdateStrategy, path: &Path) -> Vec<Cause> {
             match (workload::is_zero(unavailable), workload::is_zero(surge)) {
                 (true, true) => {
                     let detail = "cannot be 0 when maxSurge is 0";
-                    causes.push(field::invalid(&path_rolling.child("maxUnavailable"), unavailable, detail));
+                    causes.push(field::required(&path_rolling.child("maxUnavailable"), detail));
                 }
                 (false, false) => {
                     let detail = "may not be set when maxUnavailable is non-zero";
@@ -119,7 +119,7 @@ fn strategy(strategy: &DaemonSetUpdateStrategy, path: &Path) -> Vec<Cause> {
             }
             causes
         }
-        (kind, _) => vec![field::unsupported(&path.child("type"), kind, &[ON_DELETE, ROLLING_UPDATE])],
+        _ => vec![field::unsupported(path, strategy, &[ROLLING_UPDATE, ON_DELETE])],
     }
 }
 

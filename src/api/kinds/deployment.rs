@@ -67,7 +67,7 @@ impl Kind for DeploymentKind {
             ("progressDeadlineSeconds", spec.progress_deadline_seconds),
         ];
         let mut causes = workload::non_negative(&numbers, &path);
-        causes.extend(workload::selector_and_template(&spec.selector, &spec.template, &path));
+        causes.extend(workload::valid_selector_and_template(&spec.selector, &spec.template, &path));
         causes.extend(workload::always_restarts(&spec.template, "ReplicaSet", &path));
         causes.extend(strategy(spec, &path.child("strategy")));
         let deadline = spec.progress_deadline_seconds;
@@ -113,7 +113,7 @@ fn strategy(spec: &DeploymentSpec, path: &Path) -> Vec<Cause> {
             Some(update) => rolling_update(update, &rolling),
             None => vec![field::required(&rolling, "this should be defaulted and never be nil")],
         },
-        kind => vec![field::unsupported(&path.child("type"), kind, &[RECREATE, ROLLING_UPDATE])],
+        _ => vec![field::unsupported(path, strategy, &[RECREATE, ROLLING_UPDATE])],
     }
 }
 

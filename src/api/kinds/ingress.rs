@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec};
 use serde_json::{Value, json};
 
-use super::{cells, names};
+use super::{cells, names, workload};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
@@ -66,6 +66,10 @@ impl Kind for IngressKind {
             for (number, host) in tls.hosts.iter().flatten().enumerate() {
                 let path = path.child("tls").index(index).child("hosts").index(number);
                 causes.extend(field::invalid_each(&path, host, &host_problems(host)));
+            }
+            if let Some(secret) = tls.secret_name.as_deref().filter(|secret| !secret.is_empty()) {
+                let path = path.child("tls").index(index).child("secretName");
+                causes.extend(field::invalid_each(&path, secret, &name::dns1123_subdomain(secret)));
             }
         }
         causes
@@ -149,19 +153,23 @@ fn http_path(one: &HTTPIngressPath, path: &Path) -> Vec<Cause> {
 fn backend(backend: &IngressBackend, path: &Path) -> Vec<Cause> {
     let service = match (&backend.service, &backend.resource) {
         (Some(_), Some(_)) => return vec![field::invalid(path, "", "cannot set both resource and service backends")],
-        (None, Some(_)) => return Vec::new(),
+        (None, Some(object)) => {
+            let path = path.child("resource");
+            return workload::object_reference(object.api_group.as_deref(), &object.kind, &object.name, &path);
+        }
         (None, None) => return vec![field::required(path, "resource or service backend is required")],
         (Some(service), None) => service,
     };
+    let owner = path;
     let path = path.child("service");
     let mut causes = Vec::new();
     match service.name.as_str() {
         "" => causes.push(field::required(&path.child("name"), "")),
-        text => causes.extend(field::invalid_each(&path.child("name"), text, &name::dns1035_label(text))),
+        text => causes.extend(field::invalid_each(&path.child("name"), text, &name::dns1123_label(text))),
     }
     let port = service.port.clone().unwrap_or_default();
     match (port.name.as_deref().filter(|name| !name.is_empty()), port.number.filter(|number| *number != 0)) {
-        (Some(_), Some(_)) => causes.push(field::invalid(&path, "", "cannot set both port name & port number")),
+        (Some(_), Some(_)) => causes.push(field::invalid(owner, "", "cannot set both port name & port number")),
         (Some(text), None) => {
             causes.extend(field::invalid_each(&path.child("port").child("name"), text, &network::port_name(text)));
         }
@@ -169,7 +177,7 @@ fn backend(backend: &IngressBackend, path: &Path) -> Vec<Cause> {
             let problems = network::port(number.into());
             causes.extend(field::invalid_each(&path.child("port").child("number"), number, &problems));
         }
-        (None, None) => causes.push(field::required(&path, "port name or number is required")),
+        (None, None) => causes.push(field::required(owner, "port name or number is required")),
     }
     causes
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use serde_json::{Value, json};
 
-use super::{cells, label_selector, names, pod_template, workload};
+use super::{cells, job_policies, label_selector, names, pod_template, workload};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
@@ -18,8 +18,8 @@ pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 
 const OLD_CONTROLLER_UID: &str = "controller-uid";
 const OLD_JOB_NAME: &str = "job-name";
-const COMPLETION_MODES: &[&str] = &["Indexed", "NonIndexed"];
-const RESTART_POLICIES: &[&str] = &["Never", "OnFailure"];
+const COMPLETION_MODES: &[&str] = &["NonIndexed", "Indexed"];
+const RESTART_POLICIES: &[&str] = &["OnFailure", "Never"];
 
 /// `batch/v1.Job`
 pub struct JobKind;
@@ -139,9 +139,9 @@ pub fn validate_spec(spec: &JobSpec, path: &Path) -> Vec<Cause> {
         ("parallelism", spec.parallelism),
         ("completions", spec.completions),
         ("backoffLimit", spec.backoff_limit),
+        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished),
         ("backoffLimitPerIndex", spec.backoff_limit_per_index),
         ("maxFailedIndexes", spec.max_failed_indexes),
-        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished),
     ];
     let mut causes = workload::non_negative(&numbers, path);
     if let Some(seconds) = spec.active_deadline_seconds.filter(|seconds| *seconds < 0) {
@@ -149,11 +149,14 @@ pub fn validate_spec(spec: &JobSpec, path: &Path) -> Vec<Cause> {
         causes.push(field::invalid(&path.child("activeDeadlineSeconds"), seconds, detail));
     }
     let mode = spec.completion_mode.as_deref();
-    causes.extend(pod_template::chosen(mode, COMPLETION_MODES, &path.child("completionMode")));
+    if let Some(mode) = mode.filter(|mode| !COMPLETION_MODES.contains(mode)) {
+        causes.push(field::unsupported(&path.child("completionMode"), mode, COMPLETION_MODES));
+    }
     if mode == Some("Indexed") && spec.completions.is_none() {
         let detail = "when completion mode is Indexed";
         causes.push(field::required(&path.child("completions"), detail));
     }
+    causes.extend(job_policies::validate(spec, path));
     causes.extend(pod_template::template(&spec.template, &path.child("template")));
     let policy = spec.template.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or_default();
     if !RESTART_POLICIES.contains(&policy) {
@@ -178,7 +181,7 @@ fn select_own_pods(spec: &mut JobSpec, name: &str, uid: &str) {
 }
 
 fn quoted(words: &[&str]) -> String {
-    let words: Vec<String> = words.iter().rev().map(|word| format!("\"{word}\"")).collect();
+    let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
     words.join(", ")
 }
 

@@ -25,6 +25,7 @@ pub mod ingress;
 pub mod ingress_class;
 pub mod ip_address;
 pub mod job;
+mod job_policies;
 pub mod label_selector;
 pub mod lease;
 pub mod limit_range;
@@ -56,6 +57,7 @@ pub mod status;
 pub mod storage_class;
 pub mod volume_attachment;
 pub mod volume_attributes_class;
+mod volume_source;
 pub mod workload;
 
 use serde_json::Value;

@@ -15,8 +15,8 @@ use crate::api::{
     validation::network,
 };
 
-const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
-const DIRECTIONS: &[&str] = &["Egress", "Ingress"];
+const PROTOCOLS: &[&str] = &["TCP", "UDP", "SCTP"];
+const DIRECTIONS: &[&str] = &["Ingress", "Egress"];
 
 /// `networking.k8s.io/v1.NetworkPolicy`
 pub struct NetworkPolicyKind;

@@ -1,10 +1,16 @@
 //! Volumes: storage of the cluster, and the claim that has it.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec, PersistentVolumeStatus};
+use k8s_openapi::api::core::v1::{
+    CSIPersistentVolumeSource, PersistentVolume, PersistentVolumeSpec, PersistentVolumeStatus,
+};
 use serde_json::{Value, json};
 
-use super::{cells, names, persistent_volume_claim::ACCESS_MODES, pod_template::resources};
+use super::{
+    cells, names, persistent_volume_claim,
+    pod_template::{mounts::no_backsteps, scheduling},
+    volume_source,
+};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names, Subresource},
@@ -76,7 +82,7 @@ impl Kind for PersistentVolumeKind {
             let detail = "spec.persistentvolumesource is immutable after creation";
             causes.push(field::forbidden(&Path::new("spec.persistentvolumesource"), detail));
         }
-        causes.extend(field::immutable(&Path::new("spec.volumeMode"), &new.volume_mode, &old.volume_mode));
+        causes.extend(field::immutable(&Path::new("volumeMode"), &new.volume_mode, &old.volume_mode));
         causes
     }
 
@@ -116,9 +122,7 @@ fn validate(spec: &PersistentVolumeSpec, path: &Path) -> Vec<Cause> {
     if modes.is_empty() {
         causes.push(field::required(&path.child("accessModes"), ""));
     }
-    for mode in modes.iter().filter(|mode| !ACCESS_MODES.contains(&mode.as_str())) {
-        causes.push(field::unsupported(&path.child("accessModes"), mode, ACCESS_MODES));
-    }
+    causes.extend(persistent_volume_claim::access_modes(modes, &path.child("accessModes")));
     let capacity = path.child("capacity");
     match spec.capacity.as_ref() {
         None => causes.push(field::required(&capacity, "")),
@@ -126,9 +130,13 @@ fn validate(spec: &PersistentVolumeSpec, path: &Path) -> Vec<Cause> {
             causes.push(field::unsupported(&capacity, all, &["storage"]));
         }
         Some(all) => {
-            causes.extend(all.iter().filter_map(|(name, amount)| resources::quantity(amount, &capacity.key(name))));
+            let amounts = all.iter();
+            causes.extend(
+                amounts.filter_map(|(name, amount)| persistent_volume_claim::positive(amount, &capacity.key(name))),
+            );
         }
     }
+    causes.extend(source(spec, path));
     match sources(spec).len() {
         0 => causes.push(field::required(path, "must specify a volume type")),
         1 => {}
@@ -141,8 +149,72 @@ fn validate(spec: &PersistentVolumeSpec, path: &Path) -> Vec<Cause> {
     for (name, word, supported) in words {
         causes.extend(super::pod_template::chosen(word.as_deref(), supported, &path.child(name)));
     }
+    if let Some(required) = spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref()) {
+        causes.extend(scheduling::node_selector(required, &path.child("nodeAffinity").child("required")));
+    }
     if spec.local.is_some() && spec.node_affinity.is_none() {
         causes.push(field::required(&path.child("nodeAffinity"), "Local volume requires node affinity"));
+    }
+    let class = spec.storage_class_name.as_deref();
+    causes.extend(persistent_volume_claim::class_name(class, &path.child("storageClassName")));
+    if let Some(class) = spec.volume_attributes_class_name.as_deref() {
+        let own = path.child("volumeAttributesClassName");
+        if class.is_empty() {
+            causes.push(field::required(&own, "an empty string is disallowed"));
+        }
+        causes.extend(persistent_volume_claim::class_name(Some(class), &own));
+        if spec.csi.is_none() {
+            let detail = "has to be specified when using volumeAttributesClassName";
+            causes.push(field::required(&path.child("csi"), detail));
+        }
+    }
+    causes
+}
+
+/// Problems of the source, for the sources whose content is looked at.
+fn source(spec: &PersistentVolumeSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if let Some(source) = &spec.nfs {
+        causes.extend(volume_source::nfs(&source.server, &source.path, &path.child("nfs")));
+    }
+    if let Some(source) = &spec.iscsi {
+        let asks = source.chap_auth_discovery == Some(true) || source.chap_auth_session == Some(true);
+        let target = volume_source::Iscsi {
+            portal: &source.target_portal,
+            iqn: &source.iqn,
+            lun: source.lun,
+            lacks_secret: asks && source.secret_ref.is_none(),
+            initiator: source.initiator_name.as_deref(),
+            unknown_form: "must be valid format",
+        };
+        causes.extend(target.validate(&path.child("iscsi")));
+    }
+    if let Some(source) = &spec.fc {
+        causes.extend(volume_source::fibre_channel(source, &path.child("fc")));
+    }
+    if let Some(source) = &spec.local {
+        let path = path.child("local").child("path");
+        causes.extend(volume_source::required(Some(&source.path), &path));
+        causes.extend(no_backsteps(&source.path, &path));
+    }
+    if let Some(source) = &spec.csi {
+        causes.extend(csi(source, &path.child("csi")));
+    }
+    causes
+}
+
+fn csi(source: &CSIPersistentVolumeSource, path: &Path) -> Vec<Cause> {
+    let mut causes = volume_source::csi_driver(&source.driver, &path.child("driver"));
+    causes.extend(volume_source::required(Some(&source.volume_handle), &path.child("volumeHandle")));
+    let secrets = [
+        ("controllerPublishSecretRef", &source.controller_publish_secret_ref),
+        ("controllerExpandSecretRef", &source.controller_expand_secret_ref),
+        ("nodePublishSecretRef", &source.node_publish_secret_ref),
+        ("nodeExpandSecretRef", &source.node_expand_secret_ref),
+    ];
+    for (name, secret) in secrets {
+        let problems = |secret| volume_source::secret_reference(secret, &path.child(name));
+        causes.extend(secret.as_ref().map(problems).unwrap_or_default());
     }
     causes
 }

@@ -1,18 +1,27 @@
 //! Claims: a wish for storage, and once bound the volume that fulfils it.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimStatus};
+use k8s_openapi::{
+    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus},
+    apimachinery::pkg::api::resource::Quantity,
+};
 use serde_json::{Value, json};
 
 use super::{cells, label_selector, names, persistent_volume::short_modes, pod_template::resources};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names, Subresource},
+    quantity,
     status::Cause,
+    validation::name,
 };
 
 /// Ways in which a volume can be mounted.
 pub const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+
+/// The way that only one pod of the cluster may use.
+const ONE_POD: &str = "ReadWriteOncePod";
+const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
 
 /// `v1.PersistentVolumeClaim`
 pub struct PersistentVolumeClaimKind;
@@ -48,26 +57,7 @@ impl Kind for PersistentVolumeClaimKind {
     }
 
     fn validate(claim: &PersistentVolumeClaim) -> Vec<Cause> {
-        let path = Path::new("spec");
-        let spec = claim.spec.clone().unwrap_or_default();
-        let modes = spec.access_modes.as_deref().unwrap_or_default();
-        let mut causes = Vec::new();
-        if modes.is_empty() {
-            causes.push(field::required(&path.child("accessModes"), "at least 1 access mode is required"));
-        }
-        for mode in modes.iter().filter(|mode| !ACCESS_MODES.contains(&mode.as_str())) {
-            causes.push(field::unsupported(&path.child("accessModes"), mode, ACCESS_MODES));
-        }
-        if let Some(selector) = &spec.selector {
-            causes.extend(label_selector::validate(selector, &path.child("selector")));
-        }
-        let requests = path.child("resources").child("requests");
-        let storage = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage"));
-        match storage {
-            None => causes.push(field::required(&path.child("resources").key("storage"), "")),
-            Some(amount) => causes.extend(resources::quantity(amount, &requests.key("storage"))),
-        }
-        causes
+        validate(&claim.spec.clone().unwrap_or_default(), &Path::new("spec"))
     }
 
     fn validate_update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim) -> Vec<Cause> {
@@ -108,6 +98,106 @@ impl Kind for PersistentVolumeClaimKind {
             json!(spec.volume_mode.as_deref().unwrap_or(cells::UNSET)),
         ]
     }
+}
+
+/// Problems of a claim's spec, also as part of a template.
+pub fn validate(spec: &PersistentVolumeClaimSpec, path: &Path) -> Vec<Cause> {
+    let modes = spec.access_modes.as_deref().unwrap_or_default();
+    let mut causes = Vec::new();
+    if modes.is_empty() {
+        causes.push(field::required(&path.child("accessModes"), "at least 1 access mode is required"));
+    }
+    if let Some(selector) = &spec.selector {
+        causes.extend(label_selector::validate(selector, &path.child("selector")));
+    }
+    causes.extend(access_modes(modes, &path.child("accessModes")));
+    let size = path.child("resources").key("storage");
+    match spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage")) {
+        None => causes.push(field::required(&size, "")),
+        Some(amount) => causes.extend(positive(amount, &size)),
+    }
+    causes.extend(class_name(spec.storage_class_name.as_deref(), &path.child("storageClassName")));
+    if let Some(mode) = spec.volume_mode.as_deref().filter(|mode| !VOLUME_MODES.contains(mode)) {
+        causes.push(field::unsupported(&path.child("volumeMode"), mode, VOLUME_MODES));
+    }
+    causes.extend(sources(spec, path));
+    let class = spec.volume_attributes_class_name.as_deref();
+    causes.extend(class_name(class, &path.child("volumeAttributesClassName")));
+    causes
+}
+
+/// Ways in which a volume may be used: known ones, and one that excludes all others only alone.
+pub fn access_modes(modes: &[String], path: &Path) -> Vec<Cause> {
+    let (known, unknown): (Vec<&str>, Vec<&str>) =
+        modes.iter().map(String::as_str).partition(|mode| ACCESS_MODES.contains(mode));
+    let mut causes: Vec<Cause> = unknown.iter().map(|mode| field::unsupported(path, mode, ACCESS_MODES)).collect();
+    if known.contains(&ONE_POD) && known.iter().any(|mode| *mode != ONE_POD) {
+        causes.push(field::forbidden(path, "may not use ReadWriteOncePod with other access modes"));
+    }
+    causes
+}
+
+/// The name of a class, where one is given.
+pub fn class_name(name: Option<&str>, path: &Path) -> Vec<Cause> {
+    let given = name.filter(|name| !name.is_empty());
+    given.map(|name| field::invalid_each(path, name, &name::dns1123_subdomain(name))).unwrap_or_default()
+}
+
+/// An amount of more than nothing.
+pub fn positive(amount: &Quantity, path: &Path) -> Option<Cause> {
+    match amount.0.parse::<quantity::Quantity>() {
+        Ok(parsed) if parsed.is_zero() || parsed.is_negative() => {
+            Some(field::invalid(path, parsed.to_string(), "must be greater than zero"))
+        }
+        _ => resources::quantity(amount, path),
+    }
+}
+
+/// Where the content of the new volume comes from.
+fn sources(spec: &PersistentVolumeClaimSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if let Some(source) = &spec.data_source {
+        let own = path.child("dataSource");
+        causes.extend(reference(source.api_group.as_deref(), &source.kind, &source.name, &own));
+    }
+    if let Some(source) = &spec.data_source_ref {
+        let own = path.child("dataSourceRef");
+        causes.extend(reference(source.api_group.as_deref(), &source.kind, &source.name, &own));
+        if let Some(text) = source.namespace.as_deref().filter(|text| !text.is_empty()) {
+            causes.extend(field::invalid_each(&own.child("namespace"), text, &name::dns1123_label(text)));
+        }
+    }
+    if let (Some(source), Some(other)) = (&spec.data_source, &spec.data_source_ref) {
+        let elsewhere = other.namespace.as_ref().is_some_and(|namespace| !namespace.is_empty());
+        let same = (&source.api_group, &source.kind, &source.name) == (&other.api_group, &other.kind, &other.name);
+        // Upstream shows the path in the place of a value, which has no JSON.
+        let nothing = serde_json::json!({});
+        if elsewhere {
+            let detail = "may not be specified when dataSourceRef.namespace is specified";
+            causes.push(field::invalid(path, nothing, detail));
+        } else if !same {
+            causes.push(field::invalid(path, nothing, "must match dataSourceRef"));
+        }
+    }
+    causes
+}
+
+fn reference(group: Option<&str>, kind: &str, name: &str, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (field_name, text) in [("name", name), ("kind", kind)] {
+        if text.is_empty() {
+            causes.push(field::required(&path.child(field_name), ""));
+        }
+    }
+    let group = group.unwrap_or_default();
+    if group.is_empty() && kind != "PersistentVolumeClaim" {
+        let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+        causes.push(field::invalid(path, kind, detail));
+    }
+    if !group.is_empty() {
+        causes.extend(field::invalid_each(&path.child("apiGroup"), group, &name::dns1123_subdomain(group)));
+    }
+    causes
 }
 
 /// Defaults of a claim, also as a template within a stateful set.

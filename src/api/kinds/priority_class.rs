@@ -59,7 +59,7 @@ impl Kind for PriorityClassKind {
         match class.preemption_policy.as_deref().unwrap_or_default() {
             "" => causes.push(field::required(&path, "")),
             policy if !policies.contains(&policy) => {
-                causes.push(field::unsupported_as_listed(&path, policy, &policies));
+                causes.push(field::unsupported(&path, policy, &policies));
             }
             _ => {}
         }

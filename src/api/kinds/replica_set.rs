@@ -50,7 +50,7 @@ impl Kind for ReplicaSetKind {
         let mut causes = workload::non_negative(&numbers, &path);
         match &spec.template {
             Some(template) => {
-                causes.extend(workload::selector_and_template(&spec.selector, template, &path));
+                causes.extend(workload::valid_selector_and_template(&spec.selector, template, &path));
                 causes.extend(workload::always_restarts(template, "ReplicaSet", &path));
             }
             None => causes.push(field::required(&path.child("template"), "")),

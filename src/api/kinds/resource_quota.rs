@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{ResourceQuota, ResourceQuotaStatus},
+    api::core::v1::{ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, ScopedResourceSelectorRequirement},
     apimachinery::pkg::api::resource::Quantity,
 };
 use serde_json::{Value, json};
@@ -16,6 +16,33 @@ use crate::api::{
     status::Cause,
     validation::name,
 };
+
+const SCOPES: &[&str] = &[
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "PriorityClass",
+    "Terminating",
+    "VolumeAttributesClass",
+];
+const COMPUTE: &[&str] = &["cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
+/// What else quotas know without a group.
+const OTHERS: &[&str] = &[
+    "configmaps",
+    "ephemeral-storage",
+    "limits.ephemeral-storage",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "requests.ephemeral-storage",
+    "requests.storage",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+];
 
 /// `v1.ResourceQuota`
 pub struct ResourceQuotaKind;
@@ -41,7 +68,16 @@ impl Kind for ResourceQuotaKind {
         for (resource, amount) in hard.into_iter().flatten() {
             let path = path.key(resource);
             causes.extend(field::invalid_each(&path, resource, &name::qualified_name(resource)));
+            if !resource.contains('/') && !is_standard(resource) {
+                let detail = "must be a standard resource type or fully qualified";
+                causes.push(field::invalid(&path, resource, detail));
+                causes.push(field::invalid(&path, resource, "must be a standard resource for quota"));
+            }
             causes.extend(resources::quantity(amount, &path));
+        }
+        if let Some(spec) = &quota.spec {
+            causes.extend(scopes(spec, &Path::new("spec.scopes")));
+            causes.extend(scope_selector(spec, &Path::new("spec.scopeSelector.matchExpressions")));
         }
         causes
     }
@@ -62,6 +98,90 @@ impl Kind for ResourceQuotaKind {
             cells::age(&quota.metadata, now),
         ]
     }
+}
+
+/// Whether a quota may count a resource of its hard limits within a scope; resources of no standard kind
+/// may be counted anywhere.
+fn is_in_scope(resource: &str, scope: &str) -> bool {
+    let of_pods = resource == "pods";
+    let of_claims = matches!(resource, "persistentvolumeclaims" | "requests.storage");
+    match scope {
+        "BestEffort" => of_pods || !is_standard(resource),
+        "VolumeAttributesClass" => of_claims || !is_standard(resource),
+        scope if SCOPES.contains(&scope) => of_pods || COMPUTE.contains(&resource) || !is_standard(resource),
+        _ => true,
+    }
+}
+
+fn is_standard(resource: &str) -> bool {
+    COMPUTE.contains(&resource) || OTHERS.contains(&resource) || resource.contains("hugepages-")
+}
+
+fn hard(spec: &ResourceQuotaSpec) -> impl Iterator<Item = &str> {
+    spec.hard.iter().flatten().map(|(resource, _)| resource.as_str())
+}
+
+fn scopes(spec: &ResourceQuotaSpec, path: &Path) -> Vec<Cause> {
+    let given = spec.scopes.as_deref().unwrap_or_default();
+    let mut causes = Vec::new();
+    for scope in given {
+        if !SCOPES.contains(&scope.as_str()) {
+            causes.push(field::invalid(path, given, "unsupported scope"));
+        }
+        let outside = hard(spec).filter(|resource| !is_in_scope(resource, scope));
+        causes.extend(outside.map(|_| field::invalid(path, given, "unsupported scope applied to resource")));
+    }
+    let names: Vec<&str> = given.iter().map(String::as_str).collect();
+    causes.extend(conflicts(&names).map(|()| field::invalid(path, given, "conflicting scopes")));
+    causes
+}
+
+fn conflicts<'a>(scopes: &'a [&str]) -> impl Iterator<Item = ()> + 'a {
+    let pairs = [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")];
+    pairs.into_iter().filter(|(a, b)| scopes.contains(a) && scopes.contains(b)).map(|_| ())
+}
+
+fn scope_selector(spec: &ResourceQuotaSpec, path: &Path) -> Vec<Cause> {
+    let selector = spec.scope_selector.clone().unwrap_or_default();
+    let terms = selector.match_expressions.as_deref().unwrap_or_default();
+    let mut causes = Vec::new();
+    for term in terms {
+        if !SCOPES.contains(&term.scope_name.as_str()) {
+            causes.push(field::invalid(&path.child("scopeName"), &term.scope_name, "unsupported scope"));
+        }
+        let outside = hard(spec).filter(|resource| !is_in_scope(resource, &term.scope_name));
+        let detail = "unsupported scope applied to resource";
+        causes.extend(outside.map(|_| field::invalid(path, &selector, detail)));
+        causes.extend(scope_term(term, path));
+    }
+    let names: Vec<&str> = terms.iter().map(|term| term.scope_name.as_str()).collect();
+    causes.extend(conflicts(&names).map(|()| field::invalid(path, &spec.scopes, "conflicting scopes")));
+    causes
+}
+
+fn scope_term(term: &ScopedResourceSelectorRequirement, path: &Path) -> Vec<Cause> {
+    let values = term.values.as_deref().unwrap_or_default();
+    let mut causes = Vec::new();
+    let with_values = matches!(term.scope_name.as_str(), "PriorityClass" | "VolumeAttributesClass");
+    if SCOPES.contains(&term.scope_name.as_str()) && !with_values && term.operator != "Exists" {
+        let detail = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
+                      ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort \
+                      or ResourceQuotaScopeCrossNamespacePodAffinity";
+        causes.push(field::invalid(&path.child("operator"), &term.operator, detail));
+    }
+    match term.operator.as_str() {
+        "In" | "NotIn" if values.is_empty() => {
+            let detail = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+            causes.push(field::required(&path.child("values"), detail));
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let detail = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+            causes.push(field::invalid(&path.child("values"), values, detail));
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        operator => causes.push(field::invalid(&path.child("operator"), operator, "not a valid selector operator")),
+    }
+    causes
 }
 
 /// `pods: 1/10, requests.cpu: 0/4`

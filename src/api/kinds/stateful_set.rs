@@ -1,18 +1,21 @@
 //! Stateful sets: numbered pods, each with a name and volumes of its own.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::{
+    apps::v1::{StatefulSet, StatefulSetSpec},
+    core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
+};
 use serde_json::{Value, json};
 
 use super::{cells, names, persistent_volume_claim, pod_template, workload};
 use crate::api::{
     field::{self, Path},
-    kind::{Column, Generation, Kind, Names, Subresource},
+    kind::{Column, Generation, Kind, NameRule, Names, Subresource},
     status::Cause,
+    validation::name,
 };
 
 const ROLLING_UPDATE: &str = "RollingUpdate";
-const POLICIES: &[&str] = &["OrderedReady", "Parallel"];
 const STRATEGIES: &[&str] = &["OnDelete", ROLLING_UPDATE];
 const RETENTIONS: &[&str] = &["Delete", "Retain"];
 
@@ -27,6 +30,7 @@ impl Kind for StatefulSetKind {
         subresources: &[Subresource::Status, Subresource::Scale],
         ..names::namespaced(names::APPS, "StatefulSet", "statefulsets", "statefulset")
     };
+    const NAME_RULE: NameRule = NameRule::Label;
     const GENERATION: Generation = Generation::Spec;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
@@ -58,26 +62,19 @@ impl Kind for StatefulSetKind {
     fn validate(set: &StatefulSet) -> Vec<Cause> {
         let path = Path::new("spec");
         let spec = set.spec.clone().unwrap_or_default();
-        let numbers = [
-            ("replicas", spec.replicas),
-            ("minReadySeconds", spec.min_ready_seconds),
-            ("revisionHistoryLimit", spec.revision_history_limit),
-        ];
-        let mut causes = workload::non_negative(&numbers, &path);
-        causes.extend(workload::selector_and_template(&spec.selector, &spec.template, &path));
-        causes.extend(workload::always_restarts(&spec.template, "StatefulSet", &path));
-        let policy = spec.pod_management_policy.as_deref();
-        causes.extend(pod_template::chosen(policy, POLICIES, &path.child("podManagementPolicy")));
+        let mut causes: Vec<Cause> = pod_management(&spec, &path.child("podManagementPolicy")).into_iter().collect();
         causes.extend(update_strategy(&spec, &path.child("updateStrategy")));
-        let retention = spec.persistent_volume_claim_retention_policy.clone().unwrap_or_default();
-        let retained = path.child("persistentVolumeClaimRetentionPolicy");
-        let whens = [("whenDeleted", &retention.when_deleted), ("whenScaled", &retention.when_scaled)];
-        for (name, when) in whens {
-            causes.extend(pod_template::chosen(when.as_deref(), RETENTIONS, &retained.child(name)));
-        }
+        causes.extend(claims(&spec, &path));
+        let numbers = [("replicas", spec.replicas), ("minReadySeconds", spec.min_ready_seconds)];
+        causes.extend(workload::non_negative(&numbers, &path));
         if let Some(start) = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start) {
             causes.extend(workload::non_negative(&[("start", Some(start))], &path.child("ordinals")));
         }
+        if let Some(service) = spec.service_name.as_deref().filter(|service| !service.is_empty()) {
+            causes.extend(field::invalid_each(&path.child("serviceName"), service, &name::dns1123_label(service)));
+        }
+        causes.extend(workload::selector_and_template(&spec.selector, &with_claims(&spec), &path));
+        causes.extend(workload::always_restarts(&spec.template, "StatefulSet", &path));
         causes
     }
 
@@ -106,9 +103,39 @@ impl Kind for StatefulSetKind {
     }
 }
 
+fn pod_management(spec: &StatefulSetSpec, path: &Path) -> Option<Cause> {
+    match spec.pod_management_policy.as_deref().unwrap_or_default() {
+        "OrderedReady" | "Parallel" => None,
+        "" => Some(field::required(path, "")),
+        policy => Some(field::invalid(path, policy, "must be 'OrderedReady' or 'Parallel'")),
+    }
+}
+
+/// Templates of claims, and what becomes of the claims.
+fn claims(spec: &StatefulSetSpec, path: &Path) -> Vec<Cause> {
+    let retention = spec.persistent_volume_claim_retention_policy.clone().unwrap_or_default();
+    let retained = path.child("persistentVolumeClaimRetentionPolicy");
+    let mut causes = Vec::new();
+    for (name, when) in [("whenDeleted", &retention.when_deleted), ("whenScaled", &retention.when_scaled)] {
+        causes.extend(pod_template::chosen(when.as_deref(), RETENTIONS, &retained.child(name)));
+    }
+    for (index, claim) in spec.volume_claim_templates.iter().flatten().enumerate() {
+        let path = path.child("volumeClaimTemplates").index(index).child("spec");
+        causes.extend(persistent_volume_claim::validate(&claim.spec.clone().unwrap_or_default(), &path));
+    }
+    causes
+}
+
 fn update_strategy(spec: &StatefulSetSpec, path: &Path) -> Vec<Cause> {
     let strategy = spec.update_strategy.clone().unwrap_or_default();
-    let mut causes = pod_template::chosen(strategy.type_.as_deref(), STRATEGIES, &path.child("type"));
+    let kind = strategy.type_.as_deref().unwrap_or_default();
+    let mut causes = Vec::new();
+    if kind.is_empty() {
+        causes.push(field::required(path, ""));
+    } else if !STRATEGIES.contains(&kind) {
+        causes.push(field::invalid(path, &strategy, "must be 'RollingUpdate' or 'OnDelete'"));
+        return causes;
+    }
     let rolling = path.child("rollingUpdate");
     match &strategy.rolling_update {
         Some(_) if strategy.type_.as_deref() == Some("OnDelete") => {
@@ -126,6 +153,19 @@ fn update_strategy(spec: &StatefulSetSpec, path: &Path) -> Vec<Cause> {
         None => {}
     }
     causes
+}
+
+/// The template with a volume for each claim, as its pods get them.
+fn with_claims(spec: &StatefulSetSpec) -> PodTemplateSpec {
+    let mut template = spec.template.clone();
+    let Some(pod) = &mut template.spec else { return template };
+    for name in spec.volume_claim_templates.iter().flatten().filter_map(|claim| claim.metadata.name.clone()) {
+        let volumes = pod.volumes.get_or_insert_default();
+        volumes.retain(|volume| volume.name != name);
+        let source = PersistentVolumeClaimVolumeSource { claim_name: name.clone(), ..Default::default() };
+        volumes.push(Volume { name, persistent_volume_claim: Some(source), ..Volume::default() });
+    }
+    template
 }
 
 /// The spec without what an update may change.

@@ -37,6 +37,7 @@ fn job() -> Value {
 fn body(kind: &str) -> Value {
     match kind {
         "Pod" => json!({"spec": {"containers": [{"name": "c", "image": "i"}]}}),
+        "ControllerRevision" => json!({"data": {}}),
         "Service" => json!({"spec": {"ports": [{"port": 80}]}}),
         "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => workload(),
         "ReplicationController" => json!({"spec": {"template": template()}}),
@@ -47,7 +48,7 @@ fn body(kind: &str) -> Value {
         "Event" => json!({"involvedObject": {"namespace": "b"}, "regarding": {"namespace": "b"}}),
         "RoleBinding" | "ClusterRoleBinding" => json!({"roleRef": {"kind": "ClusterRole", "name": "r"}}),
         "HorizontalPodAutoscaler" => {
-            json!({"spec": {"maxReplicas": 1, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}})
+            json!({"spec": {"maxReplicas": 1, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}})
         }
         "Ingress" => json!({"spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}}),
         "IngressClass" => json!({"spec": {"controller": "example.com/c"}}),

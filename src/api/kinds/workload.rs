@@ -11,8 +11,9 @@ use k8s_openapi::{
 use super::{label_selector, pod_template};
 use crate::api::{
     field::{self, Path},
+    selector,
     status::Cause,
-    validation::value,
+    validation::{name, value},
 };
 
 /// Problems of a selector and the template that it must match.
@@ -22,9 +23,22 @@ pub fn selector_and_template(selector: &LabelSelector, template: &PodTemplateSpe
     if label_selector::is_empty(selector) {
         causes.push(field::required(&own, ""));
     }
-    let labels = template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
-    causes.extend(mismatch(selector, labels, &path.child("template")));
+    if selector::LabelSelector::from_object(selector).is_ok() {
+        let labels = template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
+        causes.extend(mismatch(selector, labels, &path.child("template")));
+    }
     causes.extend(pod_template::template(template, &path.child("template")));
+    causes
+}
+
+/// As [`selector_and_template`], for kinds that look at the template only with a selector that is valid.
+pub fn valid_selector_and_template(selector: &LabelSelector, template: &PodTemplateSpec, path: &Path) -> Vec<Cause> {
+    if selector::LabelSelector::from_object(selector).is_ok() {
+        return selector_and_template(selector, template, path);
+    }
+    let own = path.child("selector");
+    let mut causes = label_selector::validate(selector, &own);
+    causes.push(field::invalid(&own, selector, "invalid label selector"));
     causes
 }
 
@@ -59,6 +73,21 @@ pub fn always_restarts(template: &PodTemplateSpec, owner: &str, path: &Path) -> 
     if spec.active_deadline_seconds.is_some() {
         let detail = format!("activeDeadlineSeconds in {owner} is not Supported");
         causes.push(field::forbidden(&path.child("activeDeadlineSeconds"), &detail));
+    }
+    causes
+}
+
+/// Problems of a reference to an object of any kind by its names.
+pub fn object_reference(group: Option<&str>, kind: &str, name: &str, path: &Path) -> Vec<Cause> {
+    let mut causes = group
+        .map(|group| field::invalid_each(&path.child("apiGroup"), group, &name::dns1123_subdomain(group)))
+        .unwrap_or_default();
+    for (field_name, text) in [("kind", kind), ("name", name)] {
+        let path = path.child(field_name);
+        match text {
+            "" => causes.push(field::required(&path, "")),
+            text => causes.extend(field::invalid_each(&path, text, &name::path_segment(text))),
+        }
     }
     causes
 }

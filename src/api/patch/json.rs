@@ -14,9 +14,12 @@ const DEPTH: usize = 256;
 /// Why a patch cannot be read or does not fit.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not a JSON patch.
+    /// No JSON, or no list.
     #[error("{0}")]
-    Malformed(#[source] serde_json::Error),
+    Malformed(String),
+    /// An operation that is none.
+    #[error("{0}")]
+    Operation(#[source] serde_json::Error),
     /// Too many operations.
     #[error("The allowed maximum operations in a JSON patch is {OPERATIONS}, got {count}")]
     TooMany {
@@ -66,7 +69,8 @@ pub enum Operation {
     Add {
         /// Where.
         path: String,
-        /// What.
+        /// What; null unless it is said.
+        #[serde(default)]
         value: Value,
     },
     /// Removes what is there.
@@ -78,7 +82,8 @@ pub enum Operation {
     Replace {
         /// Where.
         path: String,
-        /// By what.
+        /// By what; null unless it is said.
+        #[serde(default)]
         value: Value,
     },
     /// Removes from one place and adds at another.
@@ -107,9 +112,14 @@ pub enum Operation {
 
 /// Reads a patch.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Operation>, Error> {
-    let operations: Vec<Operation> = serde_json::from_slice(bytes).map_err(Error::Malformed)?;
-    let count = operations.len();
-    if count > OPERATIONS { Err(Error::TooMany { count }) } else { Ok(operations) }
+    let patch = super::parse(bytes).map_err(Error::Malformed)?;
+    let Value::Array(operations) = patch else {
+        return Err(Error::Malformed(super::cannot_unmarshal(&patch, "[]handlers.jsonPatchOp")));
+    };
+    if operations.len() > OPERATIONS {
+        return Err(Error::TooMany { count: operations.len() });
+    }
+    operations.into_iter().map(|operation| serde_json::from_value(operation).map_err(Error::Operation)).collect()
 }
 
 /// The object that the operations, all or none, make of `object`.

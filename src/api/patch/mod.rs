@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::api::{
     Status,
-    schema::{LIMIT_BYTES, Schema},
-    status::{Cause, Details, Reason},
+    schema::{self, LIMIT_BYTES, Schema},
+    status::Reason,
 };
 
 /// How a patch is written: the content type of the request.
@@ -69,11 +69,11 @@ pub fn apply(kind: PatchType, object: Value, patch: &[u8], schema: &Schema) -> R
     match kind {
         PatchType::Json => apply_json(object, patch),
         PatchType::Merge => {
-            let patch = parse_object(patch)?;
+            let patch = parse_object(patch, "error decoding patch: ")?;
             Ok(merge::apply(object, patch))
         }
         PatchType::Strategic => {
-            let patch = parse_object(patch)?;
+            let patch = parse_object(patch, "")?;
             strategic::apply(object, patch, &schema.root).map_err(|error| Status::bad_request(error.to_string()))
         }
         PatchType::Apply => {
@@ -85,28 +85,69 @@ pub fn apply(kind: PatchType, object: Value, patch: &[u8], schema: &Schema) -> R
 fn apply_json(object: Value, patch: &[u8]) -> Result<Value, Status> {
     let operations = json::parse(patch).map_err(|error| match error {
         json::Error::TooMany { .. } => Status::new(Reason::RequestEntityTooLarge, error.to_string()),
-        error => Status::bad_request(format!("error decoding patch: {error}")),
+        json::Error::Malformed(_) => Status::bad_request(format!("error decoding patch: {error}")),
+        _ => does_not_fit(),
     })?;
-    json::apply(object, &operations).map_err(|error| does_not_fit(&error))
+    json::apply(object, &operations).map_err(|_| does_not_fit())
 }
 
-/// Upstream answers a JSON patch that does not fit in the form of an unexpected server response.
-fn does_not_fit(error: &json::Error) -> Status {
-    let cause = Cause { reason: "UnexpectedServerResponse".into(), message: error.to_string(), ..Cause::default() };
-    let details = Details { causes: vec![cause], ..Details::default() };
+/// Upstream does not say what does not fit in a JSON patch.
+fn does_not_fit() -> Status {
     let message = "the server rejected our request due to an error in our request";
-    Status { reason: Reason::Invalid, message: message.into(), details: Some(Box::new(details)) }
+    Status { reason: Reason::Invalid, message: message.into(), details: Some(Box::default()) }
 }
 
-fn parse_object(patch: &[u8]) -> Result<Value, Status> {
-    let patch: Value =
-        serde_json::from_slice(patch).map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
-    if patch.is_object() { Ok(patch) } else { Err(Status::bad_request("error decoding patch: not an object")) }
+fn parse_object(patch: &[u8], prefix: &str) -> Result<Value, Status> {
+    let refuse = |why: String| Status::bad_request(format!("{prefix}{why}"));
+    let patch = parse(patch).map_err(refuse)?;
+    if patch.is_object() { Ok(patch) } else { Err(refuse(cannot_unmarshal(&patch, "map[string]interface {}"))) }
+}
+
+/// A patch as a tree, or what is wrong with it, in the words of Go's decoder.
+fn parse(patch: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(patch).map_err(|error| schema::json_error(patch, &error))
+}
+
+/// A patch that is JSON, but of another type.
+fn cannot_unmarshal(patch: &Value, wanted: &str) -> String {
+    let given = match patch {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    format!("json: cannot unmarshal {given} into Go value of type {wanted}")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::api::schema::Type;
+
+    #[test]
+    fn patches_that_cannot_be_read_or_do_not_fit_are_refused_in_upstreams_words() {
+        let schema = Schema { api_version: "v1".into(), kind: "A".into(), root: Type::Any };
+        let refused = |kind, patch: &str| {
+            let status = apply(kind, json!({"a": 1}), patch.as_bytes(), &schema).unwrap_err();
+            (status.code(), status.message)
+        };
+        let rejected = (422, "the server rejected our request due to an error in our request".to_owned());
+        for operation in [r#"{"op":"frob","path":"/a"}"#, r#"{"op":"test","path":"/a","value":2}"#, r#"{"path":"/a"}"#]
+        {
+            assert_eq!(refused(PatchType::Json, &format!("[{operation}]")), rejected, "{operation}");
+        }
+        let end = "unexpected end of JSON input";
+        assert_eq!(refused(PatchType::Json, "[{"), (400, format!("error decoding patch: {end}")));
+        assert_eq!(refused(PatchType::Strategic, "{"), (400, end.to_owned()));
+        assert_eq!(
+            refused(PatchType::Merge, "[]").1,
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        );
+    }
 
     #[test]
     fn content_types_may_have_parameters() {

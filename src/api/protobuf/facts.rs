@@ -2,12 +2,13 @@
 //! Kubernetes types do not carry. They stand in `embedded/protobuf-fields.txt`, a message a line:
 //!
 //! ```text
-//! core.v1.Secret metadata=1:meta.v1.ObjectMeta data=2:map:bytes type=3:string immutable=5:keep:bool
+//! core.v1.Secret metadata!=1:meta.v1.ObjectMeta data=2:map:bytes type=3:string immutable=5:keep:bool
 //! ```
 //!
 //! Fields are named as in JSON. `list:` repeats, `map:` has text keys, `inline:` is a message of
 //! its own whose fields JSON shows among those of its owner, and `keep:` marks scalars whose zero
-//! means something: Go holds them by pointer, or writes them to JSON even if they are zero.
+//! means something: Go holds them by pointer, or writes them to JSON even if they are zero. A `!` behind
+//! the name stands for the latter, of structures and lists too: Go always writes such a field.
 //!
 //! The table has the stable groups of upstream whole, whether or not their kinds are served.
 
@@ -85,6 +86,8 @@ pub struct Field {
     pub kind: Kind,
     /// Whether its zero means something else than its absence.
     pub keeps_zero: bool,
+    /// Whether Go writes it to JSON whatever is in it.
+    pub always: bool,
     /// Its name in JSON.
     pub name: &'static str,
 }
@@ -259,6 +262,7 @@ impl Message {
 impl Field {
     fn parse(text: &'static str, package: &str, places: &HashMap<&str, u16>) -> Self {
         let (name, rest) = text.split_once('=').expect("a field of the table has a name");
+        let (name, always) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
         let (number, kind) = rest.split_once(':').expect("a field of the table has a type");
         let number = number.parse().expect("a field of the table has a number");
         let (mark, kind) = kind.split_once(':').unwrap_or(("", kind));
@@ -268,7 +272,7 @@ impl Field {
             "inline" => Shape::Inline,
             _ => Shape::One,
         };
-        Self { number, shape, kind: Kind::parse(kind, package, places), keeps_zero: mark == "keep", name }
+        Self { number, shape, kind: Kind::parse(kind, package, places), keeps_zero: mark == "keep", always, name }
     }
 }
 

@@ -13,10 +13,12 @@ pub mod facts;
 mod list;
 mod special;
 mod wire;
+mod zero;
 
 pub use decode::{Object, decode};
 pub use encode::{encode, put_object};
 pub use list::{items, list, watch_event};
+pub use zero::{settle, unset};
 
 /// Whether objects of a kind have this form. Custom resources do not.
 pub fn is_known(api_version: &str, kind: &str) -> bool {

@@ -221,7 +221,7 @@ fn quoted(bytes: &[u8]) -> String {
 }
 
 /// A syntax error in the words of Go's decoder, which clients have seen all along.
-fn json_error(bytes: &[u8], error: &serde_json::Error) -> String {
+pub fn json_error(bytes: &[u8], error: &serde_json::Error) -> String {
     if error.is_eof() {
         return "unexpected end of JSON input".into();
     }

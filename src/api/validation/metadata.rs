@@ -16,6 +16,10 @@ pub const ANNOTATIONS_LIMIT_BYTES: usize = 256 * 1024;
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", ORPHAN, FOREGROUND];
+/// Groups whose kinds upstream validates outside its core.
+pub const LIBERAL_GROUPS: [&str; 3] =
+    ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
 /// Fields that keep their value for the life of an object.
 const IMMUTABLE: [&str; 6] =
     ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
@@ -33,6 +37,15 @@ pub fn validate(object: &Value, scope: Scope, rule: NameRule) -> Vec<Cause> {
     causes.extend(owner_references(object, &path.child("ownerReferences")));
     causes.extend(finalizers(object, &path.child("finalizers")));
     causes
+}
+
+/// Finalizers that are neither the system's nor somebody's own. Kinds in [`LIBERAL_GROUPS`] may have them.
+pub fn qualified_finalizers(object: &Value) -> Vec<Cause> {
+    let path = Path::new("metadata").child("finalizers");
+    let detail = "name is neither a standard finalizer name nor is it fully qualified";
+    let given = meta::finalizers(object).into_iter().enumerate();
+    let bare = given.filter(|(_, name)| !name.contains('/') && !STANDARD_FINALIZERS.contains(name));
+    bare.map(|(index, name)| field::invalid(&path.index(index), name, detail)).collect()
 }
 
 /// Every problem of a change of metadata.
@@ -193,6 +206,16 @@ mod tests {
         let object = json!({"metadata": {"name": "a", "annotations": {"k": "v".repeat(ANNOTATIONS_LIMIT_BYTES)}}});
         let causes = validate(&object, Scope::Cluster, NameRule::Subdomain);
         assert_eq!(messages(&causes), ["metadata.annotations: Too long: may not be more than 262144 bytes"]);
+    }
+
+    #[test]
+    fn finalizers_belong_to_somebody() {
+        let object = json!({"metadata": {"finalizers": ["kubernetes", "a.b/c", "mine"]}});
+        assert_eq!(
+            messages(&qualified_finalizers(&object)),
+            ["metadata.finalizers[2]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it \
+              fully qualified"]
+        );
     }
 
     #[test]

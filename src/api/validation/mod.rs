@@ -9,9 +9,14 @@ pub mod network;
 pub mod value;
 pub mod webhook;
 
-/// `must be no more than N bytes`.
+/// `must be no more than N bytes`: labels, in upstream's words.
 pub fn too_long(limit_bytes: usize) -> String {
     format!("must be no more than {limit_bytes} bytes")
+}
+
+/// `must be no more than N characters`: names, in upstream's words. Bytes are counted all the same.
+pub fn too_long_name(limit_bytes: usize) -> String {
+    format!("must be no more than {limit_bytes} characters")
 }
 
 /// `must be non-empty`.

@@ -1,7 +1,7 @@
 //! Names: DNS labels and subdomains (RFC 1123, RFC 1035), qualified names, label values, path
 //! segments, and keys of ConfigMaps and environments.
 
-use super::{EMPTY, pattern, too_long};
+use super::{EMPTY, pattern, too_long, too_long_name};
 
 /// Most bytes of a DNS label.
 pub const LABEL_LIMIT_BYTES: usize = 63;
@@ -133,7 +133,7 @@ fn qualified_prefix(prefix: &str) -> Vec<String> {
 
 /// The value of a label; may be empty.
 pub fn label_value(value: &str) -> Vec<String> {
-    let mut problems = longer_than(value, LABEL_LIMIT_BYTES);
+    let mut problems = if value.len() > LABEL_LIMIT_BYTES { vec![too_long(LABEL_LIMIT_BYTES)] } else { Vec::new() };
     if !value.is_empty() && !is_label_text(value) {
         let message = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
                        and must start and end with an alphanumeric character";
@@ -201,7 +201,7 @@ pub fn without_trailing_dash(prefix: &str) -> String {
 }
 
 fn longer_than(value: &str, limit_bytes: usize) -> Vec<String> {
-    if value.len() > limit_bytes { vec![too_long(limit_bytes)] } else { Vec::new() }
+    if value.len() > limit_bytes { vec![too_long_name(limit_bytes)] } else { Vec::new() }
 }
 
 fn is_dns_label(value: &str) -> bool {
@@ -237,7 +237,7 @@ mod tests {
     fn labels_have_a_length_and_two_examples() {
         assert!(dns1123_label("0a-b").is_empty());
         let problems = dns1123_label(&"a".repeat(64));
-        assert_eq!(problems, ["must be no more than 63 bytes"]);
+        assert_eq!(problems, ["must be no more than 63 characters"]);
         assert!(dns1123_label("-a")[0].contains("(e.g. 'my-name',  or '123-abc', regex used"));
         assert_eq!(dns1035_label("1a").len(), 1);
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{between, too_long};
+use super::{between, too_long_name};
 
 const PORT_NAME_LIMIT_BYTES: usize = 15;
 
@@ -15,7 +15,7 @@ pub fn port(number: i64) -> Vec<String> {
 pub fn port_name(name: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if name.len() > PORT_NAME_LIMIT_BYTES {
-        problems.push(too_long(PORT_NAME_LIMIT_BYTES));
+        problems.push(too_long_name(PORT_NAME_LIMIT_BYTES));
     }
     if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
         problems.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());

@@ -152,7 +152,8 @@ impl Definitions {
             let mut definition = definition.clone();
             definition["status"]["conditions"] = status["conditions"].clone();
             // Names are stored once they are whole: a definition has none or all that it must have.
-            if status.pointer("/acceptedNames/kind").is_some() && status.pointer("/acceptedNames/plural").is_some() {
+            let accepted = |field: &str| status["acceptedNames"][field].as_str().is_some_and(|name| !name.is_empty());
+            if accepted("kind") && accepted("plural") {
                 definition["status"]["acceptedNames"] = status["acceptedNames"].clone();
             }
             Ok(definition)

@@ -69,7 +69,9 @@ impl Registry {
         let sent = take(&mut object);
         // Defaults are the writer's as well, but not what admission and the server add. A status has
         // none, and is written often.
-        if endpoint != Endpoint::Status {
+        if endpoint == Endpoint::Status {
+            call.kind.strategy.settle(&mut object);
+        } else {
             object = call.kind.strategy.decode(object)?.into_value();
         }
         if applied {

@@ -37,7 +37,7 @@ impl Registry {
         if !object.is_object() {
             return Err(Status::bad_request("the object provided is unrecognized: it is not a JSON object"));
         }
-        self.modify(call, endpoint, |_| Ok(object.clone())).await
+        self.modify(call, endpoint, |old| check_uid(call, &object, old).map(|()| object.clone())).await
     }
 
     /// Makes of the current object what `produce` says, and returns it encoded.
@@ -53,6 +53,9 @@ impl Registry {
             let mut old = self.parse(call, &current).await?;
             let mut proposal = produce(&old)?.into();
             let known = ownership::take(&mut old);
+            if let Proposal::Written(object) = &proposal {
+                check_name(call, object)?;
+            }
             identify(call, proposal.object_mut(), &old)?;
             let (new, managed) = self.own(call, endpoint, proposal, Some((&old, &known)))?;
             let old = Decoded::from(old);
@@ -140,14 +143,29 @@ fn identify(call: &Call<'_>, new: &mut Value, old: &Value) -> Result<(), Status>
         )));
     }
     check_namespace(call, new)?;
-    let (uid, existing) = (meta::uid(new), meta::uid(old));
-    if !uid.is_empty() && uid != existing {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {existing}");
-        return Err(call.conflict(&why));
-    }
     check_version(call, meta::resource_version(new), meta::resource_version(old))?;
     meta::set(new, "resourceVersion", meta::resource_version(old));
     Ok(())
+}
+
+/// What is written says what it is called; a configuration that is applied need not.
+fn check_name(call: &Call<'_>, new: &Value) -> Result<(), Status> {
+    if !meta::name(new).is_empty() {
+        return Ok(());
+    }
+    let wanted = &call.attributes.name;
+    let why = format!("the name of the object ({wanted} based on URL) was undeterminable: name must be provided");
+    Err(Status::bad_request(why))
+}
+
+/// An update is of the object that its body was read from; a patch that changes the UID is not valid.
+fn check_uid(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Status> {
+    let (uid, existing) = (meta::uid(new), meta::uid(old));
+    if uid.is_empty() || uid == existing {
+        return Ok(());
+    }
+    let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {existing}");
+    Err(call.conflict(&why))
 }
 
 fn check_version(call: &Call<'_>, given: &str, current: &str) -> Result<(), Status> {

@@ -150,7 +150,7 @@ fn parameters(parameters: Option<&ParamRef>, path: &Path) -> Vec<Cause> {
     match parameters.parameter_not_found_action.as_deref().unwrap_or_default() {
         "" => causes.push(field::required(&path, "")),
         action if !NOT_FOUND_ACTIONS.contains(&action) => {
-            causes.push(field::unsupported_as_listed(&path, action, NOT_FOUND_ACTIONS));
+            causes.push(field::unsupported(&path, action, NOT_FOUND_ACTIONS));
         }
         _ => {}
     }

@@ -6,3 +6,4 @@ pub mod convert;
 mod metrics;
 pub mod v1;
 pub mod v2;
+mod validation;

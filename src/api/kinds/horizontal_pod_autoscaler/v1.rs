@@ -42,6 +42,10 @@ impl Kind for HorizontalPodAutoscalerKind {
         v2::HorizontalPodAutoscalerKind::validate(&convert::to_v2(scaler.clone()))
     }
 
+    fn validate_again(new: &HorizontalPodAutoscaler, old: &HorizontalPodAutoscaler) -> Vec<Cause> {
+        v2::HorizontalPodAutoscalerKind::validate_again(&convert::to_v2(new.clone()), &convert::to_v2(old.clone()))
+    }
+
     fn cells(scaler: &HorizontalPodAutoscaler, now: Timestamp) -> Vec<Value> {
         v2::HorizontalPodAutoscalerKind::cells(&convert::to_v2(scaler.clone()), now)
     }
@@ -58,7 +62,7 @@ mod tests {
     fn four_fifths_of_the_cpu_is_the_aim_unless_something_else_is_measured() {
         let strategy = descriptor::<HorizontalPodAutoscalerKind>().strategy;
         let mut scaler = json!({"metadata": {"name": "a", "namespace": "b"},
-            "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}});
+            "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}});
         let plain = strategy.decode(scaler.clone()).unwrap();
         assert_eq!(plain["spec"]["targetCPUUtilizationPercentage"], 80);
         assert_eq!(plain["spec"]["minReplicas"], 1);

@@ -10,16 +10,14 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::convert::DEFAULT_CPU_PERCENT;
+use super::{convert::DEFAULT_CPU_PERCENT, validation};
 use crate::api::{
-    field::{self, Path},
+    field::Path,
     kind::{Column, Kind, Names, Subresource},
     kinds::{cells, names},
     status::Cause,
-    validation::value,
 };
 
-const METRICS: &[&str] = &["ContainerResource", "External", "Object", "Pods", "Resource"];
 /// Most metrics that a table's cell lists.
 const SHOWN: usize = 2;
 
@@ -64,7 +62,15 @@ impl Kind for HorizontalPodAutoscalerKind {
     }
 
     fn validate(scaler: &HorizontalPodAutoscaler) -> Vec<Cause> {
-        validate(&scaler.spec, &Path::new("spec"))
+        validation::validate(&scaler.spec, true, &Path::new("spec"))
+    }
+
+    fn validate_again(new: &HorizontalPodAutoscaler, old: &HorizontalPodAutoscaler) -> Vec<Cause> {
+        let target = |scaler: &HorizontalPodAutoscaler| {
+            let target = &scaler.spec.scale_target_ref;
+            (target.api_version.clone().unwrap_or_default(), target.kind.clone())
+        };
+        validation::validate(&new.spec, target(new) != target(old), &Path::new("spec"))
     }
 
     fn cells(scaler: &HorizontalPodAutoscaler, now: Timestamp) -> Vec<Value> {
@@ -80,36 +86,6 @@ impl Kind for HorizontalPodAutoscalerKind {
             cells::age(&scaler.metadata, now),
         ]
     }
-}
-
-fn validate(spec: &HorizontalPodAutoscalerSpec, path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let least = spec.min_replicas.unwrap_or(1);
-    causes.extend(field::invalid_each(&path.child("minReplicas"), least, &value::positive(least.into())));
-    causes.extend(field::invalid_each(
-        &path.child("maxReplicas"),
-        spec.max_replicas,
-        &value::positive(spec.max_replicas.into()),
-    ));
-    if spec.max_replicas < least {
-        let detail = "must be greater than or equal to `minReplicas`";
-        causes.push(field::invalid(&path.child("maxReplicas"), spec.max_replicas, detail));
-    }
-    let target = path.child("scaleTargetRef");
-    for (name, text) in [("kind", &spec.scale_target_ref.kind), ("name", &spec.scale_target_ref.name)] {
-        if text.is_empty() {
-            causes.push(field::required(&target.child(name), ""));
-        }
-    }
-    for (index, metric) in spec.metrics.iter().flatten().enumerate() {
-        let path = path.child("metrics").index(index).child("type");
-        match metric.type_.as_str() {
-            "" => causes.push(field::required(&path, "must specify a metric source type")),
-            kind if !METRICS.contains(&kind) => causes.push(field::unsupported(&path, kind, METRICS)),
-            _ => {}
-        }
-    }
-    causes
 }
 
 /// `cpu: 30%/80%, memory: 1Gi/2Gi`
@@ -175,7 +151,7 @@ mod tests {
     fn four_fifths_of_the_cpu_is_the_aim() {
         let strategy = descriptor::<HorizontalPodAutoscalerKind>().strategy;
         let scaler = json!({"metadata": {"name": "a", "namespace": "b"},
-            "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}});
+            "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}});
         let scaler = strategy.decode(scaler).unwrap();
         assert_eq!(strategy.validate(&scaler), []);
         let row = strategy.cells(&scaler, Timestamp::UNIX_EPOCH);

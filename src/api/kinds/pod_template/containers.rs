@@ -1,6 +1,8 @@
 //! Rules of containers: regular, init and ephemeral.
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, EphemeralContainer, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, ContainerRestartRule, EphemeralContainer, PodSpec, ResourceRequirements,
+};
 use serde_json::{Value, json};
 
 use super::{env, mounts, probe, resources, security};
@@ -12,9 +14,13 @@ use crate::api::{
 };
 
 const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
-const MESSAGE_POLICIES: &[&str] = &["FallbackToLogsOnError", "File"];
+const MESSAGE_POLICIES: &[&str] = &["File", "FallbackToLogsOnError"];
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
-const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+const CONTAINER_RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+const RESTART_ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
+const EXIT_CODE_OPERATORS: &[&str] = &["In", "NotIn"];
+const RESTART_RULES_LIMIT: usize = 20;
+const EXIT_CODES_LIMIT: usize = 255;
 const RESIZE_POLICIES: &[&str] = &["NotRequired", "RestartContainer"];
 const RESIZABLE: &[&str] = &["cpu", "memory"];
 /// Fields that an ephemeral container may have (KEP-277).
@@ -58,11 +64,7 @@ fn regular(spec: &PodSpec, path: &Path) -> Vec<Cause> {
             causes.push(field::duplicate(&path.child("name"), &container.name));
         }
         causes.extend(probe::of_container(container, spec, &path));
-        if let Some(policy) = container.restart_policy.as_deref()
-            && !RESTART_POLICIES.contains(&policy)
-        {
-            causes.push(field::unsupported(&path.child("restartPolicy"), policy, RESTART_POLICIES));
-        }
+        causes.extend(restarts(container, &path));
     }
     causes.extend(host_ports(&spec.containers, path));
     causes
@@ -78,17 +80,56 @@ fn init(spec: &PodSpec, path: &Path) -> Vec<Cause> {
         if others.any(|other| other.name == container.name) {
             causes.push(field::duplicate(&path.child("name"), &container.name));
         }
-        if let Some(policy) = container.restart_policy.as_deref()
-            && !RESTART_POLICIES.contains(&policy)
-        {
-            causes.push(field::unsupported(&path.child("restartPolicy"), policy, RESTART_POLICIES));
-        }
+        causes.extend(restarts(container, &path));
         causes.extend(host_ports(std::slice::from_ref(container), &path));
         if is_sidecar(container) {
             causes.extend(probe::of_container(container, spec, &path));
         } else {
             causes.extend(only_for_sidecars(container, &path));
         }
+    }
+    causes
+}
+
+/// When a container is restarted, other than its pod says.
+fn restarts(container: &Container, path: &Path) -> Vec<Cause> {
+    let rules = container.restart_policy_rules.as_deref().unwrap_or_default();
+    let own = path.child("restartPolicy");
+    let mut causes = Vec::new();
+    match container.restart_policy.as_deref() {
+        None if rules.is_empty() => return causes,
+        None => causes.push(field::required(&own, "must specify restartPolicy when restart rules are used")),
+        Some(policy) if !CONTAINER_RESTART_POLICIES.contains(&policy) => {
+            causes.push(field::unsupported(&own, policy, CONTAINER_RESTART_POLICIES));
+        }
+        Some(_) => {}
+    }
+    let path = path.child("restartPolicyRules");
+    if rules.len() > RESTART_RULES_LIMIT {
+        causes.push(field::too_many(&path, rules.len(), RESTART_RULES_LIMIT));
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        causes.extend(restart_rule(rule, &path.index(index)));
+    }
+    causes
+}
+
+fn restart_rule(rule: &ContainerRestartRule, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if !RESTART_ACTIONS.contains(&rule.action.as_str()) {
+        causes.push(field::unsupported(&path.child("action"), &rule.action, RESTART_ACTIONS));
+    }
+    let path = path.child("exitCodes");
+    let Some(codes) = &rule.exit_codes else {
+        causes.push(field::required(&path, "must be specified"));
+        return causes;
+    };
+    if !EXIT_CODE_OPERATORS.contains(&codes.operator.as_str()) {
+        causes.push(field::unsupported(&path.child("operator"), &codes.operator, EXIT_CODE_OPERATORS));
+    }
+    let count = codes.values.as_ref().map_or(0, Vec::len);
+    if count > EXIT_CODES_LIMIT {
+        causes.push(field::too_many(&path.child("values"), count, EXIT_CODES_LIMIT));
     }
     causes
 }
@@ -173,7 +214,10 @@ fn any(container: &Container, spec: &PodSpec, path: &Path) -> Vec<Cause> {
     causes.extend(env::sources(container.env_from.as_deref().unwrap_or_default(), &path.child("envFrom")));
     causes.extend(mounts::validate(container, spec, path));
     if let Some(requirements) = &container.resources {
-        causes.extend(resources::validate(requirements, &path.child("resources")));
+        let path = path.child("resources");
+        causes.extend(resources::validate(requirements, &path));
+        let claims = requirements.claims.as_deref().unwrap_or_default();
+        causes.extend(super::claims::of_container(claims, spec, &path.child("claims")));
     }
     causes.extend(resize_policy(container, spec, &path.child("resizePolicy")));
     if let Some(context) = &container.security_context {

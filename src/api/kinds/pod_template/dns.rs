@@ -8,7 +8,7 @@ use crate::api::{
     validation::{name, network},
 };
 
-const POLICIES: &[&str] = &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+const POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
 const MOST_NAMESERVERS: usize = 3;
 const MOST_SEARCH_PATHS: usize = 32;
 const MOST_SEARCH_BYTES: usize = 2048;

@@ -2,6 +2,7 @@
 //! are split by what they are about; this file has those of the spec itself, and what holds for
 //! pods or for templates alone.
 
+pub mod claims;
 pub mod containers;
 pub mod defaults;
 pub mod dns;
@@ -21,8 +22,8 @@ use crate::api::{
     validation::{metadata, name, value},
 };
 
-const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
-const PREEMPTION_POLICIES: &[&str] = &["Never", "PreemptLowerPriority"];
+const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
+const PREEMPTION_POLICIES: &[&str] = &["PreemptLowerPriority", "Never"];
 const OPERATING_SYSTEMS: &[&str] = &["linux", "windows"];
 
 /// Problems of a pod's spec.
@@ -66,6 +67,7 @@ pub fn chosen(value: Option<&str>, supported: &[&str], path: &Path) -> Vec<Cause
 
 fn spec(spec: &PodSpec, path: &Path) -> Vec<Cause> {
     let mut causes = volumes::validate(spec, &path.child("volumes"));
+    causes.extend(claims::validate(spec, path));
     causes.extend(containers::validate(spec, path));
     causes.extend(chosen(spec.restart_policy.as_deref(), RESTART_POLICIES, &path.child("restartPolicy")));
     causes.extend(dns::validate(spec, path));

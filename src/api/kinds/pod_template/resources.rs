@@ -70,7 +70,9 @@ fn resource_name(resource: &str, path: &str) -> Vec<Cause> {
     }
     let standard = NATIVE.contains(&resource) || resource.starts_with(HUGE_PAGES);
     if !resource.contains('/') && !standard {
-        return vec![field::invalid(&path, resource, "must be a standard resource for containers")];
+        let details =
+            ["must be a standard resource type or fully qualified", "must be a standard resource for containers"];
+        return details.map(|detail| field::invalid(&path, resource, detail)).into();
     }
     Vec::new()
 }

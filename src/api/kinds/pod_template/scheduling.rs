@@ -12,7 +12,7 @@ use crate::api::{
     validation::{metadata, name},
 };
 
-const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "PreferNoSchedule"];
+const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 const OPERATORS: &[&str] = &["Equal", "Exists", "Gt", "Lt"];
 const UNSATISFIABLE: &[&str] = &["DoNotSchedule", "ScheduleAnyway"];
 const INCLUSIONS: &[&str] = &["Honor", "Ignore"];

@@ -126,8 +126,11 @@ fn requests_are_not_above_limits() {
         "spec.containers[0].resources.requests[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"
     );
     assert_eq!(
-        resources(json!({"requests": {"foo": "1"}}))[0],
-        "spec.containers[0].resources.requests[foo]: Invalid value: \"foo\": must be a standard resource for containers"
+        resources(json!({"requests": {"foo": "1"}}))[..2],
+        [
+            "spec.containers[0].resources.requests[foo]: Invalid value: \"foo\": must be a standard resource type or fully qualified",
+            "spec.containers[0].resources.requests[foo]: Invalid value: \"foo\": must be a standard resource for containers"
+        ]
     );
     assert_eq!(resources(json!({"limits": {"example.com/gpu": "1"}})), [""; 0]);
 }

@@ -1,8 +1,8 @@
 //! Rules of a pod's volumes.
 
 use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, PodSpec, ProjectedVolumeSource,
-    Volume, VolumeProjection,
+    CSIVolumeSource, DownwardAPIVolumeFile, EmptyDirVolumeSource, EphemeralVolumeSource, HostPathVolumeSource,
+    KeyToPath, PodSpec, ProjectedVolumeSource, Volume, VolumeProjection,
 };
 use serde_json::json;
 
@@ -13,12 +13,17 @@ use super::{
 };
 use crate::api::{
     field::{self, Path},
+    kinds::{
+        persistent_volume_claim,
+        volume_source::{self, required},
+    },
     status::Cause,
-    validation::name,
+    validation::{metadata, name},
 };
 
 const HOST_PATH_TYPES: &[&str] =
     &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 /// Fields of the pod that a file may hold.
 const FILE_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
@@ -79,7 +84,7 @@ fn source(volume: &Volume, path: &Path) -> Vec<Cause> {
     if let Some(source) = &volume.downward_api {
         let path = path.child("downwardAPI");
         causes.extend(mode(source.default_mode, &path.child("defaultMode")));
-        causes.extend(downward(source.items.as_deref().unwrap_or_default(), &path.child("items")));
+        causes.extend(downward(source.items.as_deref().unwrap_or_default(), &path));
     }
     if let Some(source) = &volume.projected {
         causes.extend(projected(source, &path.child("projected")));
@@ -94,25 +99,82 @@ fn from_elsewhere(volume: &Volume, path: &Path) -> Vec<Cause> {
     if let Some(source) = &volume.persistent_volume_claim {
         causes.extend(required(Some(&source.claim_name), &path.child("persistentVolumeClaim").child("claimName")));
     }
-    if let Some(source) = &volume.nfs {
-        let path = path.child("nfs");
-        causes.extend(required(Some(&source.server), &path.child("server")));
-        causes.extend(required(Some(&source.path), &path.child("path")));
-        if !source.path.is_empty() && !source.path.starts_with('/') {
-            causes.push(field::invalid(&path.child("path"), &source.path, "must be an absolute path"));
-        }
-    }
     if let Some(source) = &volume.csi {
-        causes.extend(required(Some(&source.driver), &path.child("csi").child("driver")));
+        causes.extend(csi(source, &path.child("csi")));
     }
-    if let Some(source) = &volume.ephemeral
-        && source.volume_claim_template.is_none()
-    {
-        causes.push(field::required(&path.child("ephemeral").child("volumeClaimTemplate"), ""));
+    if let Some(source) = &volume.ephemeral {
+        causes.extend(ephemeral(source, &path.child("ephemeral")));
     }
     if let Some(source) = &volume.image {
-        causes.extend(required(source.reference.as_deref(), &path.child("image").child("reference")));
+        let path = path.child("image");
+        causes.extend(required(source.reference.as_deref(), &path.child("reference")));
+        if let Some(policy) = source.pull_policy.as_deref().filter(|policy| !PULL_POLICIES.contains(policy)) {
+            causes.push(field::unsupported(&path.child("pullPolicy"), policy, PULL_POLICIES));
+        }
     }
+    if let Some(source) = &volume.git_repo {
+        let path = path.child("gitRepo");
+        causes.extend(required(Some(&source.repository), &path.child("repository")));
+        let directory = source.directory.as_deref().unwrap_or_default();
+        causes.extend(local_descending(directory, &path.child("directory")));
+    }
+    causes.extend(from_network(volume, path));
+    causes
+}
+
+/// Sources behind the network that the API knows by name.
+fn from_network(volume: &Volume, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if let Some(source) = &volume.nfs {
+        causes.extend(volume_source::nfs(&source.server, &source.path, &path.child("nfs")));
+    }
+    if let Some(source) = &volume.iscsi {
+        let asks = source.chap_auth_discovery == Some(true) || source.chap_auth_session == Some(true);
+        let target = volume_source::Iscsi {
+            portal: &source.target_portal,
+            iqn: &source.iqn,
+            lun: source.lun,
+            lacks_secret: asks && source.secret_ref.is_none(),
+            initiator: source.initiator_name.as_deref(),
+            unknown_form: "must be valid format starting with iqn, eui, or naa",
+        };
+        causes.extend(target.validate(&path.child("iscsi")));
+    }
+    if let Some(source) = &volume.fc {
+        causes.extend(volume_source::fibre_channel(source, &path.child("fc")));
+    }
+    if let Some(source) = &volume.rbd {
+        let path = path.child("rbd");
+        causes.extend(source.monitors.is_empty().then(|| field::required(&path.child("monitors"), "")));
+        causes.extend(required(Some(&source.image), &path.child("image")));
+    }
+    if let Some(source) = &volume.cephfs {
+        let path = path.child("cephfs").child("monitors");
+        causes.extend(source.monitors.is_empty().then(|| field::required(&path, "")));
+    }
+    causes
+}
+
+fn csi(source: &CSIVolumeSource, path: &Path) -> Vec<Cause> {
+    let mut causes = volume_source::csi_driver(&source.driver, &path.child("driver"));
+    match source.node_publish_secret_ref.as_ref().map(|secret| secret.name.as_str()) {
+        None => {}
+        Some("") => causes.push(field::required(&path.child("nodePublishSecretRef").child("name"), "")),
+        Some(text) => causes.extend(field::invalid_each(&path.child("name"), text, &name::dns1123_subdomain(text))),
+    }
+    causes
+}
+
+fn ephemeral(source: &EphemeralVolumeSource, path: &Path) -> Vec<Cause> {
+    let path = path.child("volumeClaimTemplate");
+    let Some(template) = &source.volume_claim_template else { return vec![field::required(&path, "")] };
+    let meta = template.metadata.clone().unwrap_or_default();
+    let own = path.child("metadata");
+    let pairs = meta.annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+    let mut causes = metadata::annotations(pairs, &own.child("annotations"));
+    let pairs = meta.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+    causes.extend(metadata::labels(pairs, &own.child("labels")));
+    causes.extend(persistent_volume_claim::validate(&template.spec, &path.child("spec")));
     causes
 }
 
@@ -126,7 +188,7 @@ fn empty_dir(source: &EmptyDirVolumeSource, path: &Path) -> Vec<Cause> {
 }
 
 fn host_path(source: &HostPathVolumeSource, path: &Path) -> Vec<Cause> {
-    let mut causes = required(Some(&source.path), &path.child("path"));
+    let mut causes: Vec<Cause> = required(Some(&source.path), &path.child("path")).into_iter().collect();
     causes.extend(no_backsteps(&source.path, &path.child("path")));
     let kind = source.type_.as_deref().unwrap_or_default();
     if !HOST_PATH_TYPES.contains(&kind) {
@@ -139,11 +201,10 @@ fn projected(source: &ProjectedVolumeSource, path: &Path) -> Vec<Cause> {
     let mut causes = mode(source.default_mode, &path.child("defaultMode"));
     let mut paths: Vec<String> = Vec::new();
     for (index, projection) in source.sources.iter().flatten().enumerate() {
-        let path = path.child("sources").index(index);
-        causes.extend(self::projection(projection, &path));
+        causes.extend(self::projection(projection, &path.child("sources").index(index), path));
         for file in files_of(projection) {
             if paths.contains(&file) {
-                causes.push(field::invalid(&path, &file, "conflicting duplicate paths"));
+                causes.push(field::invalid(path, &file, "conflicting duplicate paths"));
             }
             paths.push(file);
         }
@@ -151,7 +212,7 @@ fn projected(source: &ProjectedVolumeSource, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn projection(projection: &VolumeProjection, path: &Path) -> Vec<Cause> {
+fn projection(projection: &VolumeProjection, path: &Path, volume: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     if let Some(source) = &projection.secret {
         let path = path.child("secret");
@@ -164,7 +225,7 @@ fn projection(projection: &VolumeProjection, path: &Path) -> Vec<Cause> {
         causes.extend(files(None, source.items.as_ref(), &path));
     }
     if let Some(source) = &projection.downward_api {
-        causes.extend(downward(source.items.as_deref().unwrap_or_default(), &path.child("downwardAPI").child("items")));
+        causes.extend(downward(source.items.as_deref().unwrap_or_default(), &path.child("downwardAPI")));
     }
     if let Some(source) = &projection.service_account_token {
         let path = path.child("serviceAccountToken");
@@ -175,16 +236,11 @@ fn projection(projection: &VolumeProjection, path: &Path) -> Vec<Cause> {
         } else if seconds > MOST_TOKEN_SECONDS {
             causes.push(field::invalid(&own, seconds, "may not specify a duration larger than 2^32 seconds"));
         }
-        causes.extend(file_path(&source.path, &path.child("path")));
+        // Upstream names the volume's own field here.
+        causes.extend(file_path(&source.path, &volume.child("path")));
     }
-    let count = json!(projection).as_object().map_or(0, serde_json::Map::len);
-    match count {
-        0 => causes.push(field::required(
-            path,
-            "must specify one of `configMap`, `downwardAPI`, `secret`, `serviceAccountToken` or `clusterTrustBundle`",
-        )),
-        1 => {}
-        _ => causes.push(field::forbidden(path, "may not specify more than 1 volume type per source")),
+    if json!(projection).as_object().map_or(0, serde_json::Map::len) > 1 {
+        causes.push(field::forbidden(path, "may not specify more than 1 volume type per source"));
     }
     causes
 }
@@ -212,23 +268,23 @@ fn files(default_mode: Option<i32>, items: Option<&Vec<KeyToPath>>, path: &Path)
     causes
 }
 
+/// Files of the downward API; upstream does not say which of them has a problem.
 fn downward(items: &[DownwardAPIVolumeFile], path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let path = path.index(index);
+    for item in items {
         causes.extend(file_path(&item.path, &path.child("path")));
         match (&item.field_ref, &item.resource_field_ref) {
             (Some(field_ref), None) => {
-                causes.extend(env::object_field(field_ref, FILE_FIELDS, &path.child("fieldRef")))
+                causes.extend(env::object_field(field_ref, FILE_FIELDS, &path.child("fieldRef")));
             }
             (Some(_), Some(_)) => {
                 let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
-                causes.push(field::invalid(&path, "resource", detail));
+                causes.push(field::invalid(path, "resource", detail));
             }
             (None, Some(resource)) => {
                 causes.extend(env::resource_field(resource, true, &path.child("resourceFieldRef")))
             }
-            (None, None) => causes.push(field::required(&path, "one of fieldRef and resourceFieldRef is required")),
+            (None, None) => causes.push(field::required(path, "one of fieldRef and resourceFieldRef is required")),
         }
         causes.extend(mode(item.mode, &path.child("mode")));
     }
@@ -237,7 +293,7 @@ fn downward(items: &[DownwardAPIVolumeFile], path: &Path) -> Vec<Cause> {
 
 /// A path of a file within its volume.
 fn file_path(value: &str, path: &Path) -> Vec<Cause> {
-    let mut causes = required(Some(value), path);
+    let mut causes: Vec<Cause> = required(Some(value), path).into_iter().collect();
     causes.extend(local_descending(value, path));
     if value.starts_with("..") && !value.starts_with("../") && value != ".." {
         causes.push(field::invalid(path, value, "must not start with '..'"));
@@ -252,8 +308,4 @@ fn mode(mode: Option<i32>, path: &Path) -> Vec<Cause> {
         }
         _ => Vec::new(),
     }
-}
-
-fn required(value: Option<&str>, path: &Path) -> Vec<Cause> {
-    if value.unwrap_or_default().is_empty() { vec![field::required(path, "")] } else { Vec::new() }
 }

@@ -47,7 +47,7 @@ async fn both_versions_of_an_autoscaler_show_the_same_object() {
 async fn lists_and_watches_have_the_shape_of_their_version() {
     let server = Fixture::new();
     let older = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "b"},
-        "spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}});
+        "spec": {"maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}});
     let (code, created) = server.json(Method::POST, V1, &older).await;
     assert_eq!(code, 201, "{created}");
     assert_eq!(created["spec"]["targetCPUUtilizationPercentage"], 80);

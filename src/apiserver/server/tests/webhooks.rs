@@ -238,7 +238,7 @@ async fn conditions_decide_who_is_asked() {
     server.validated_by("shut", address, failing).await;
     let status = server.denied("d").await;
     assert_eq!(status["code"], 403);
-    assert!(text(&status["message"]).contains("no such key: missing"), "{status}");
+    assert!(text(&status["message"]).contains("no such key: data"), "{status}");
     let wrong = json!({"metadata": {"name": "w"}, "webhooks": [{"name": "w.example.com", "sideEffects": "None",
         "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://example.com"},
         "matchConditions": [{"name": "c", "expression": "object.("}]}]});

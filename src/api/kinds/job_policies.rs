@@ -1,0 +1,198 @@
+//! Rules of what makes an indexed job succeed or fail, and of who takes care of it.
+
+use k8s_openapi::api::batch::v1::{JobSpec, SuccessPolicyRule};
+
+use crate::api::{
+    field::{self, Path},
+    status::Cause,
+    validation::{name, value},
+};
+
+const MANAGER_LIMIT_BYTES: usize = 63;
+const RULES_LIMIT: usize = 20;
+const INDEXES_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Problems of failures per index, of the success policy, of replacements and of the manager.
+pub fn validate(spec: &JobSpec, path: &Path) -> Vec<Cause> {
+    let indexed = spec.completion_mode.as_deref() == Some("Indexed");
+    let mut causes = Vec::new();
+    if spec.max_failed_indexes.is_some() && spec.backoff_limit_per_index.is_none() {
+        causes.push(field::required(&path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
+    }
+    if let Some(manager) = spec.managed_by.as_deref() {
+        causes.extend(managed_by(manager, &path.child("managedBy")));
+    }
+    causes.extend(if indexed { failed_indexes(spec, path) } else { only_indexed(spec, path) });
+    if let Some(policy) = &spec.success_policy {
+        let path = path.child("successPolicy");
+        if indexed {
+            causes.extend(success_rules(&policy.rules, spec.completions.unwrap_or_default(), &path.child("rules")));
+        } else {
+            causes.push(field::invalid(&path, policy, "requires indexed completion mode"));
+        }
+    }
+    causes.extend(replacement(spec, &path.child("podReplacementPolicy")));
+    causes
+}
+
+fn managed_by(manager: &str, path: &Path) -> Vec<Cause> {
+    let mut causes = match manager.split_once('/') {
+        _ if manager.is_empty() => return vec![field::required(path, "")],
+        Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => {
+            field::invalid_each(path, domain, &name::dns1123_subdomain(domain))
+        }
+        _ => vec![field::invalid(path, manager, "must be a domain-prefixed path (such as \"acme.io/foo\")")],
+    };
+    if manager.len() > MANAGER_LIMIT_BYTES {
+        causes.push(field::too_long(path, MANAGER_LIMIT_BYTES));
+    }
+    causes
+}
+
+fn failed_indexes(spec: &JobSpec, path: &Path) -> Option<Cause> {
+    let most = spec.max_failed_indexes.filter(|most| spec.completions.is_some_and(|all| *most > all))?;
+    Some(field::invalid(&path.child("maxFailedIndexes"), most, "must be less than or equal to completions"))
+}
+
+fn only_indexed(spec: &JobSpec, path: &Path) -> Option<Cause> {
+    if spec.completion_mode.as_deref().is_some_and(|mode| mode != "NonIndexed") {
+        return None;
+    }
+    let numbers =
+        [("backoffLimitPerIndex", spec.backoff_limit_per_index), ("maxFailedIndexes", spec.max_failed_indexes)];
+    let mut given = numbers.into_iter().filter_map(|(name, number)| Some((name, number?)));
+    given.next().map(|(name, number)| field::invalid(&path.child(name), number, "requires indexed completion mode"))
+}
+
+fn replacement(spec: &JobSpec, path: &Path) -> Option<Cause> {
+    let policy = spec.pod_replacement_policy.as_deref()?;
+    let supported: &[&str] =
+        if spec.pod_failure_policy.is_some() { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+    (!supported.contains(&policy)).then(|| field::unsupported(path, policy, supported))
+}
+
+fn success_rules(rules: &[SuccessPolicyRule], completions: i32, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if rules.is_empty() {
+        let detail = "at least one rules must be specified when the successPolicy is specified";
+        causes.push(field::required(path, detail));
+    }
+    if rules.len() > RULES_LIMIT {
+        causes.push(field::too_many(path, rules.len(), RULES_LIMIT));
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        causes.extend(success_rule(rule, completions, &path.index(index)));
+    }
+    causes
+}
+
+fn success_rule(rule: &SuccessPolicyRule, completions: i32, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if rule.succeeded_count.is_none() && rule.succeeded_indexes.is_none() {
+        causes.push(field::required(path, "at least one of succeededCount or succeededIndexes must be specified"));
+    }
+    let mut named = None;
+    if let Some(text) = rule.succeeded_indexes.as_deref() {
+        let path = path.child("succeededIndexes");
+        if text.len() > INDEXES_LIMIT_BYTES {
+            causes.push(field::too_long(&path, INDEXES_LIMIT_BYTES));
+        }
+        let counted = count_indexes(text, completions);
+        named = Some(*counted.as_ref().unwrap_or(&0));
+        causes.extend(
+            counted.err().map(|why| field::invalid(&path, text, &format!("error parsing succeededIndexes: {why}"))),
+        );
+    }
+    if let Some(count) = rule.succeeded_count {
+        let path = path.child("succeededCount");
+        causes.extend(field::invalid_each(&path, count, &value::non_negative(count.into())));
+        let limits = [
+            (Some(completions), "(the number of specified completions)"),
+            (named, "(the number of indexes in the specified succeededIndexes field)"),
+        ];
+        for (limit, what) in limits {
+            if let Some(limit) = limit.filter(|limit| count > *limit) {
+                causes.push(field::invalid(&path, count, &format!("must be less than or equal to {limit} {what}")));
+            }
+        }
+    }
+    causes
+}
+
+/// How many indexes a text such as `0-2,5` names, or what is wrong with it.
+fn count_indexes(text: &str, completions: i32) -> Result<i32, String> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let mut last: Option<i32> = None;
+    let mut total = 0;
+    for interval in text.split(',') {
+        let (first, end) = parse_interval(interval, completions)?;
+        if let Some(last) = last.filter(|last| *last >= first) {
+            return Err(format!("non-increasing order, previous: {last}, current: {first}"));
+        }
+        total += end - first + 1;
+        last = Some(end);
+    }
+    Ok(total)
+}
+
+fn parse_interval(interval: &str, completions: i32) -> Result<(i32, i32), String> {
+    let limits: Vec<&str> = interval.split('-').collect();
+    if limits.len() > 2 {
+        return Err(format!(
+            "the fragment \"{interval}\" violates the requirement that an index interval can have at most two parts separated by '-'"
+        ));
+    }
+    let first = parse_index(limits[0], completions)?;
+    let Some(second) = limits.get(1) else { return Ok((first, first)) };
+    let end = parse_index(second, completions)?;
+    if first >= end {
+        return Err(format!("non-increasing order, previous: {first}, current: {end}"));
+    }
+    Ok((first, end))
+}
+
+fn parse_index(text: &str, completions: i32) -> Result<i32, String> {
+    let index = text.parse::<i32>().map_err(|_| format!("cannot convert string to integer for index: \"{text}\""))?;
+    if index >= completions { Err(format!("too large index: \"{text}\"")) } else { Ok(index) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn problems(spec: Value) -> Vec<String> {
+        let spec: JobSpec = serde_json::from_value(spec).unwrap();
+        let causes = validate(&spec, &Path::new("spec"));
+        causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+    }
+
+    #[test]
+    fn a_success_policy_counts_indexes_that_are_there() {
+        let spec = |rule: Value| json!({"completionMode": "Indexed", "completions": 3, "template": {}, "successPolicy": {"rules": [rule]}});
+        assert!(problems(spec(json!({"succeededIndexes": "0-1", "succeededCount": 2}))).is_empty());
+        let indexes = "spec.successPolicy.rules[0].succeededIndexes: Invalid value";
+        assert_eq!(
+            problems(spec(json!({"succeededIndexes": "0-7"}))),
+            [format!("{indexes}: \"0-7\": error parsing succeededIndexes: too large index: \"7\"")]
+        );
+        assert_eq!(
+            problems(spec(json!({"succeededIndexes": "2,1"}))),
+            [format!(
+                "{indexes}: \"2,1\": error parsing succeededIndexes: non-increasing order, previous: 2, current: 1"
+            )]
+        );
+    }
+
+    #[test]
+    fn failures_are_counted_per_index_in_indexed_jobs_alone() {
+        assert_eq!(
+            problems(json!({"completionMode": "NonIndexed", "template": {}, "backoffLimitPerIndex": 1})),
+            ["spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode"]
+        );
+        assert_eq!(problems(json!({"template": {}, "managedBy": ""})), ["spec.managedBy: Required value"]);
+    }
+}
