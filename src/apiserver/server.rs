@@ -186,10 +186,11 @@ impl ApiServer {
             Ok(user) => user,
             Err(status) => return self.turn_away(&parts, &query, negotiate::failure(&accept, &status)).await,
         };
-        parts.extensions.insert(user.clone());
         let attributes = Arc::new(request_info::attributes(&parts.method, parts.uri.path(), &query, user));
         let long_running = request_info::is_long_running(&attributes);
         let (record, body) = self.record(&attributes, &parts, body, long_running).await;
+        // Not before the record has asked who really makes the request.
+        parts.extensions.insert(attributes.user.clone());
         let warnings = Warnings::default();
         let exchange = Exchange { attributes: &attributes, query: &query, accept: &accept, warnings: &warnings };
         let served = self.serve(exchange, Request::from_parts(parts, body), started, long_running);

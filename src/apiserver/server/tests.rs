@@ -44,7 +44,8 @@ impl Authenticate for Open {
     }
 
     fn impersonator(&self, request: &Parts) -> Option<Impersonator> {
-        let user = User::component("admin");
+        // Whom somebody put there has made the request, as the real one has it.
+        let user = request.extensions.get().cloned().unwrap_or_else(|| User::component("admin"));
         let constraint = Some("impersonate:user-info".to_owned());
         request.headers.contains_key("impersonate-user").then_some(Impersonator { user, constraint })
     }

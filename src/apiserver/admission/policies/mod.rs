@@ -68,6 +68,15 @@ struct Misconfigured<'h> {
     problem: String,
 }
 
+/// What a mutating policy makes of an object.
+#[derive(Default)]
+struct Changed {
+    /// The object, unless the policy had nothing to do with it.
+    object: Option<Value>,
+    /// What went wrong.
+    problems: Vec<String>,
+}
+
 impl Misconfigured<'_> {
     /// What a mutating policy refuses a request with, and for what reason.
     fn refusal(&self) -> Option<(String, Reason)> {
@@ -219,10 +228,8 @@ impl Policies {
     ) -> Result<Vec<String>, Status> {
         let invocation = asked.invocation();
         let is_due = rounds.is_due(&invocation);
-        let (now, problems) = match self.changed(asked, request, [&before, &old, namespace], is_due)? {
-            Ok(changed) => changed,
-            Err(problems) => return Ok(problems),
-        };
+        let Changed { object: now, problems } = self.changed(asked, request, [&before, &old, namespace], is_due)?;
+        let Some(now) = now else { return Ok(problems) };
         let changed = now != before;
         if changed {
             let made = Matched::of(request.kind);
@@ -233,19 +240,19 @@ impl Policies {
         Ok(problems)
     }
 
-    /// What the policy makes of the object, and what went wrong with that; or what went wrong before it could.
+    /// What the policy makes of the object.
     fn changed(
         &self,
         asked: &Asked<'_, Mutations>,
         request: &Request<'_>,
         [before, old, namespace]: [&Value; 3],
         is_due: bool,
-    ) -> Result<Result<(Value, Vec<String>), Vec<String>>, Status> {
+    ) -> Result<Changed, Status> {
         let facts = Facts::new(request, &asked.matched, &self.authorizer, [before, old, namespace]);
         match asked.policy.definition.is_met(&asked.activations(&facts).0) {
             Ok(true) if is_due => {}
-            Ok(_) => return Ok(Err(Vec::new())),
-            Err(problem) => return Ok(Err(vec![problem])),
+            Ok(_) => return Ok(Changed::default()),
+            Err(problem) => return Ok(Changed { object: None, problems: vec![problem] }),
         }
         let (mut now, mut problems) = (before.clone(), Vec::new());
         for mutation in &asked.policy.rules.all {
@@ -259,7 +266,7 @@ impl Policies {
                 Ok(Err(problem)) | Err(problem) => problems.push(problem),
             }
         }
-        Ok(Ok((now, problems)))
+        Ok(Changed { object: Some(now), problems })
     }
 
     /// A changed object with its defaults, or why it is none of its kind.

@@ -61,7 +61,7 @@ impl Resolver {
     /// Whether a source must be asked before the claims of this token are known.
     pub fn lacks(&self, text: &str, claims: &Value) -> bool {
         let names_source = matches!(self.source(claims), Ok(Some(_)));
-        names_source && !self.remembered(text).is_some_and(|found| found.is_ok())
+        names_source && self.remembered(text).is_none_or(|found| found.is_err())
     }
 
     /// Asks the source of a token that was verified.
