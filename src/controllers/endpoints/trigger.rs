@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use parking_lot::Mutex;
 
-use crate::{client::ObjectKey, controllers::endpoints::Backend};
+use crate::{
+    client::{ObjectKey, pod::Pod},
+    controllers::endpoints::Backend,
+};
 
 /// The annotation that tells it.
 const ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
