@@ -28,6 +28,7 @@ fn form(schema: &Value, documents: &BTreeMap<String, Value>) -> String {
         return match short(name) {
             "io.k8s.apimachinery.pkg.api.resource.Quantity" => "Quantity".into(),
             "io.k8s.apimachinery.pkg.util.intstr.IntOrString" => "IntOrString".into(),
+            "io.k8s.apimachinery.pkg.runtime.RawExtension" => "any".into(),
             "meta.v1.Time" => "Time".into(),
             "meta.v1.MicroTime" => "MicroTime".into(),
             name => match documents.get(name).filter(|document| document.get("properties").is_none()) {
