@@ -225,7 +225,7 @@ def main():
     parser.add_argument("--cgroup", required=True, help="a name that nobody else uses")
     parser.add_argument("--settle", type=float, default=20, help="seconds of rest before memory is read")
     # What may be lost in a power cut is written every quarter of an hour: less would not see it.
-    parser.add_argument("--idle", type=float, default=910, help="seconds that an idle server is watched")
+    parser.add_argument("--idle", type=float, default=1000, help="seconds that an idle server is watched")
     parser.add_argument("--load", type=float, default=4, help="seconds of each turn of writing")
     parser.add_argument("--upstream", help="a kube-apiserver to measure beside (needs etcd)")
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[])
