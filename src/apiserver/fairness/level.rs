@@ -20,6 +20,7 @@ pub struct Level {
     /// Name of its configuration.
     pub name: Box<str>,
     queues: Mutex<Queues>,
+    made_at: Instant,
     refusals: Mutex<Refusals>,
     share: Mutex<Share>,
     /// Told when somebody waits for seats that will be given back in a moment.
@@ -56,9 +57,11 @@ pub struct Row {
 impl Level {
     /// A level without seats yet.
     pub fn new(name: &str, discipline: Discipline, lingering: Arc<Notify>) -> Self {
+        let now = Instant::now();
         Self {
             name: name.into(),
-            queues: Mutex::new(Queues::new(discipline, 0, Instant::now())),
+            made_at: now,
+            queues: Mutex::new(Queues::new(discipline, 0, now)),
             refusals: Mutex::default(),
             share: Mutex::default(),
             lingering,
@@ -98,9 +101,7 @@ impl Level {
 
     /// For how many seconds a client that is refused should stay away.
     pub fn retry_after(&self) -> u32 {
-        // Only whole seconds of some clock that goes on are of interest.
-        let second = jiff::Timestamp::now().as_second();
-        self.refusals.lock().refuse(u64::try_from(second).unwrap_or_default())
+        self.refusals.lock().refuse(self.made_at.elapsed().as_secs())
     }
 
     /// Changes what is done with requests beyond the seats.
