@@ -9,10 +9,13 @@ pub mod json;
 pub mod merge;
 pub mod strategic;
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::api::{
     Status,
+    field::{self, Path},
     schema::{self, LIMIT_BYTES, Schema},
     status::Reason,
 };
@@ -97,6 +100,31 @@ fn does_not_fit() -> Status {
     Status { reason: Reason::Invalid, message: message.into(), details: Some(Box::default()) }
 }
 
+/// The answer to a patch that makes no object of its kind of an object: `made` is what it makes, `problem`
+/// what is wrong with that.
+pub fn makes_nothing(kind: PatchType, patch: &[u8], made: &Value, problem: &str) -> Status {
+    let shown = match (kind, serde_json::from_slice(patch)) {
+        (PatchType::Strategic, Ok(patch)) => in_go(&patch),
+        _ => made.to_string(),
+    };
+    Status::invalid("", "", "", vec![field::invalid(&Path::new("patch"), shown, problem)])
+}
+
+/// A tree as Go prints one: `map[metadata:map[labels:[a]]]`.
+fn in_go(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(in_go).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => {
+            let fields: BTreeMap<_, _> = fields.iter().collect();
+            let fields = fields.iter().map(|(name, value)| format!("{name}:{}", in_go(value)));
+            format!("map[{}]", fields.collect::<Vec<_>>().join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
 fn parse_object(patch: &[u8], prefix: &str) -> Result<Value, Status> {
     let refuse = |why: String| Status::bad_request(format!("{prefix}{why}"));
     let patch = parse(patch).map_err(refuse)?;
@@ -110,14 +138,7 @@ fn parse(patch: &[u8]) -> Result<Value, String> {
 
 /// A patch that is JSON, but of another type.
 fn cannot_unmarshal(patch: &Value, wanted: &str) -> String {
-    let given = match patch {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
+    let given = schema::go_kind(patch);
     format!("json: cannot unmarshal {given} into Go value of type {wanted}")
 }
 

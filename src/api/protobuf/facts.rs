@@ -8,7 +8,8 @@
 //! Fields are named as in JSON. `list:` repeats, `map:` has text keys, `inline:` is a message of
 //! its own whose fields JSON shows among those of its owner, and `keep:` marks scalars whose zero
 //! means something: Go holds them by pointer, or writes them to JSON even if they are zero. A `!` behind
-//! the name stands for the latter, of structures and lists too: Go always writes such a field.
+//! the name stands for the latter, of structures and lists too: Go always writes such a field. Behind `@` is the
+//! Go type of a field, where it has a name of its own: errors show it.
 //!
 //! The table has the stable groups of upstream whole, whether or not their kinds are served.
 
@@ -49,6 +50,14 @@ const SCHEMA: &str = "apiextensions.v1.JSONSchemaProps";
 pub fn messages() -> &'static Messages {
     static MESSAGES: OnceLock<Messages> = OnceLock::new();
     MESSAGES.get_or_init(|| Messages::parse(TEXT))
+}
+
+/// The name that Go's type of a field has, where it is not that of its shape and kind: `v1.PullPolicy`. It is
+/// looked up in the text, for only errors ask for it.
+pub fn go_type(message: &str, field: &str) -> Option<&'static str> {
+    let fields = TEXT.lines().find_map(|line| line.strip_prefix(message)?.strip_prefix(' '))?;
+    let is_wanted = |text: &&str| text.split_once('=').is_some_and(|(name, _)| name.trim_end_matches('!') == field);
+    Some(fields.split(' ').find(is_wanted)?.split_once('@')?.1)
 }
 
 /// The messages, which refer to each other by their place.
@@ -187,9 +196,13 @@ impl Messages {
         list.is_some() && message.spot("metadata").is_some()
     }
 
+    /// The message of that full name, such as `core.v1.PodSpec`.
+    pub fn called(&self, name: &str) -> Option<&Message> {
+        self.0.binary_search_by(|message| message.name.cmp(name)).ok().map(|at| &self.0[at])
+    }
+
     fn named(&self, package: &str, name: &str) -> Option<&Message> {
-        let wanted = format!("{package}.{name}");
-        self.0.binary_search_by(|message| message.name.cmp(&wanted)).ok().map(|at| &self.0[at])
+        self.called(&format!("{package}.{name}"))
     }
 
     fn parse(text: &'static str) -> Self {
@@ -263,6 +276,7 @@ impl Field {
     fn parse(text: &'static str, package: &str, places: &HashMap<&str, u16>) -> Self {
         let (name, rest) = text.split_once('=').expect("a field of the table has a name");
         let (name, always) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
+        let rest = rest.split_once('@').map_or(rest, |(rest, _)| rest);
         let (number, kind) = rest.split_once(':').expect("a field of the table has a type");
         let number = number.parse().expect("a field of the table has a number");
         let (mark, kind) = kind.split_once(':').unwrap_or(("", kind));

@@ -10,7 +10,7 @@ use crate::{
         Status,
         kind::{Descriptor, Name},
         patch::{self, PatchType},
-        schema::{self, FieldValidation, Format, Library, Schema},
+        schema::{self, FieldValidation, Format, Library, Schema, Wording},
     },
     apiserver::registry::Call,
 };
@@ -33,7 +33,8 @@ impl Decoder {
         };
         let (mut object, mut problems) = schema::decode(bytes, format, &schema, FieldValidation::Warn)?;
         problems.extend(custom.prune(&mut object));
-        let (object, warnings) = schema::settle(object, problems, &schema, call.field_validation)?;
+        let settled = schema::settle(object, problems, call.field_validation);
+        let (object, warnings) = settled.map_err(|problem| schema::unfit(&schema, &problem))?;
         call.warnings.extend(warnings);
         Ok(object)
     }
@@ -41,15 +42,20 @@ impl Decoder {
     /// What a patch makes of an object.
     pub fn patched(&self, call: &Call<'_>, object: &Value, kind: PatchType, patch: &[u8]) -> Result<Value, Status> {
         let schema = self.decoding_schema(call.kind);
-        let patched = patch::apply(kind, object.clone(), patch, &schema)?;
-        let (object, warnings) = match call.kind.strategy.custom() {
-            None => schema::check(patched, &schema, call.field_validation)?,
+        let patched = || patch::apply(kind, object.clone(), patch, &schema);
+        let wording = if kind == PatchType::Strategic { Wording::Conversion } else { Wording::Decoder };
+        let checked = match call.kind.strategy.custom() {
+            None => schema::check(patched()?, &schema, call.field_validation, wording),
             Some(custom) => {
-                let (mut object, mut problems) = schema::check(patched, &schema, FieldValidation::Warn)?;
-                problems.extend(custom.prune(&mut object));
-                schema::settle(object, problems, &schema, call.field_validation)?
+                let checked = schema::check(patched()?, &schema, FieldValidation::Warn, wording);
+                checked.and_then(|(mut object, mut problems)| {
+                    problems.extend(custom.prune(&mut object));
+                    schema::settle(object, problems, call.field_validation)
+                })
             }
         };
+        let (object, warnings) =
+            checked.or_else(|problem| Err(patch::makes_nothing(kind, patch, &patched()?, &problem)))?;
         // A patch is applied again when it met somebody else's write.
         call.warnings.replace(warnings);
         Ok(object)
