@@ -13,6 +13,7 @@ use super::{
 };
 use crate::api::{
     field::{self, Path},
+    go_form,
     kind::{Column, Kind, Names, Subresource},
     status::Cause,
 };
@@ -79,8 +80,9 @@ impl Kind for PersistentVolumeKind {
         let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
         let mut causes = Vec::new();
         if sources(&new) != sources(&old) {
-            let detail = "spec.persistentvolumesource is immutable after creation";
-            causes.push(field::forbidden(&Path::new("spec.persistentvolumesource"), detail));
+            let difference = go_form::difference("PersistentVolumeSource", &old, &new);
+            let detail = format!("spec.persistentvolumesource is immutable after creation\n{difference}");
+            causes.push(field::forbidden(&Path::new("spec.persistentvolumesource"), &detail));
         }
         causes.extend(field::immutable(&Path::new("volumeMode"), &new.volume_mode, &old.volume_mode));
         causes

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{cells, label_selector, names, persistent_volume::short_modes, pod_template::resources};
 use crate::api::{
     field::{self, Path},
+    go_form,
     kind::{Column, Kind, Names, Subresource},
     quantity,
     status::Cause,
@@ -61,9 +62,9 @@ impl Kind for PersistentVolumeClaimKind {
     }
 
     fn validate_update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim) -> Vec<Cause> {
-        let (mut new, before) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
+        let (mut new, mut before) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
         if before.volume_name.as_ref().is_none_or(String::is_empty) {
-            new.volume_name.clone_from(&before.volume_name);
+            before.volume_name.clone_from(&new.volume_name);
         }
         let bound = old.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
         if bound {
@@ -76,9 +77,12 @@ impl Kind for PersistentVolumeClaimKind {
         if new == before {
             return Vec::new();
         }
-        let detail =
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-        vec![field::forbidden(&Path::new("spec"), detail)]
+        let detail = format!(
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
+             claims\n{}",
+            go_form::difference("PersistentVolumeClaimSpec", &before, &new)
+        );
+        vec![field::forbidden(&Path::new("spec"), &detail)]
     }
 
     fn cells(claim: &PersistentVolumeClaim, now: Timestamp) -> Vec<Value> {
@@ -204,4 +208,25 @@ fn reference(group: Option<&str>, kind: &str, name: &str, path: &Path) -> Vec<Ca
 pub fn default(claim: &mut PersistentVolumeClaim) {
     claim.spec.get_or_insert_default().volume_mode.get_or_insert_with(|| "Filesystem".to_owned());
     claim.status.get_or_insert_default().phase.get_or_insert_with(|| "Pending".to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_in_a_claim_is_shown_in_gos_form() {
+        let claim = |spec: Value| PersistentVolumeClaim {
+            spec: serde_json::from_value(spec).unwrap(),
+            ..PersistentVolumeClaim::default()
+        };
+        let old = claim(json!({"resources": {"requests": {"storage": "1Gi"}}}));
+        let new = claim(json!({"resources": {"requests": {"storage": "2Gi"}}, "volumeName": "v"}));
+        assert_eq!(
+            PersistentVolumeClaimKind::validate_update(&new, &old)[0].message,
+            "Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for \
+             bound claims\n@@ -4,7 +4,7 @@\n  \"Resources\": {\n   \"Limits\": null,\n   \"Requests\": {\n\
+             -   \"storage\": \"1Gi\"\n+   \"storage\": \"2Gi\"\n   }\n  },\n  \"VolumeName\": \"v\",\n"
+        );
+    }
 }

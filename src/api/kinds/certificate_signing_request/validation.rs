@@ -6,6 +6,7 @@ use x509_parser::{pem::Pem, prelude::FromDer};
 use super::{APPROVED, DENIED, FAILED, certificate, conditions, request::Request};
 use crate::api::{
     field::{self, Path},
+    go_form,
     status::Cause,
     validation::name,
 };
@@ -94,7 +95,11 @@ pub fn change(new: &CertificateSigningRequest, old: &CertificateSigningRequest) 
             std::cmp::Ordering::Equal if before != after => "modify",
             _ => continue,
         };
-        let detail = format!("updates may not {action} a condition of type {kind:?}");
+        let mut detail = format!("updates may not {action} a condition of type {kind:?}");
+        if action == "modify" {
+            let difference = go_form::difference("[]CertificateSigningRequestCondition", &before, &after);
+            detail.push_str(&format!("\n{difference}"));
+        }
         causes.push(field::forbidden(&path.child("conditions"), &detail));
     }
     if !certificate(old).is_empty() && certificate(new) != certificate(old) {

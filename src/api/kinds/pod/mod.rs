@@ -1,6 +1,7 @@
 //! Pods: containers that live and die together on one node.
 
 pub mod columns;
+mod gated;
 pub mod qos;
 mod shown;
 pub mod update;
