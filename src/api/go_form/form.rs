@@ -82,7 +82,9 @@ impl Serialize for Shaped<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let held = |value| Shaped { of: self.of.held(), value: Some(value), outer: None };
         match (self.of.hold, self.value) {
-            (Hold::Pointer | Hold::Slice | Hold::Map, None) => serializer.serialize_none(),
+            (Hold::Pointer, None) => serializer.serialize_none(),
+            // Where a list must be, types of the versioned API have an empty one for none.
+            (Hold::Slice | Hold::Map, value) if value.is_none_or(is_empty) => serializer.serialize_none(),
             (Hold::Slice, Some(Value::Array(items))) => serializer.collect_seq(items.iter().map(held)),
             (Hold::Map, Some(Value::Object(entries))) => {
                 serializer.collect_map(entries.iter().map(|(key, value)| (key, held(value))))
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn a_pods_use_of_the_hosts_namespaces_is_in_its_security_context() {
         let shown = Form::new("PodSpec", &json!({"hostPID": true, "containers": []})).lines().unwrap();
-        assert!(shown.contains(" \"Containers\": [],\n \"EphemeralContainers\": null,\n"), "{shown}");
+        assert!(shown.contains(" \"Containers\": null,\n \"EphemeralContainers\": null,\n"), "{shown}");
         let context = "\n \"SecurityContext\": {\n  \"HostNetwork\": false,\n  \"HostPID\": true,\n  \"HostIPC\": false,\n  \
                        \"ShareProcessNamespace\": null,\n  \"HostUsers\": null,\n  \"SELinuxOptions\": null,\n";
         assert!(shown.contains(context), "{shown}");
