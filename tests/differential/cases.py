@@ -13,7 +13,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 NAMESPACE = "differential"
 DRY = "dryRun=All&fieldManager=differential"
 VERSION = "@resourceVersion@"
-# Who they are stands in every seed; they are changed in this one alone.
+# Who they are stands in every seed; they are changed in this one alone. Its owners are of a kind that nobody serves:
+# only one of the servers has a garbage collector, which would miss others.
 IDENTITY_SEED = "core.v1.ConfigMap"
 # What each server says about itself.
 OWN = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")

@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const EVICTION_POLICIES: &[&str] = &["AlwaysAllow", "IfHealthyBudget"];
@@ -29,6 +30,7 @@ impl Kind for PodDisruptionBudgetKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Min Available", "string", "Pods that must stay."),

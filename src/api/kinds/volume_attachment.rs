@@ -12,6 +12,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -28,6 +29,7 @@ impl Kind for VolumeAttachmentKind {
         ..names::cluster(names::STORAGE, "VolumeAttachment", "volumeattachments", "volumeattachment")
     };
     const GENERATION: Generation = Generation::Never;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Attacher", "string", "The driver that attaches."),

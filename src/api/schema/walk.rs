@@ -143,8 +143,8 @@ impl<'a> Seed<'a> {
         match self.kind {
             Type::Any | Type::String | Type::IntOrString => Ok(text.into()),
             Type::Bytes => self.bytes(text),
-            Type::Time => self.time(text, time::format),
-            Type::MicroTime => self.time(text, time::format_micro),
+            Type::Time => self.time(text, time::format, "2006-01-02T15:04:05Z07:00"),
+            Type::MicroTime => self.time(text, time::format_micro, "2006-01-02T15:04:05.000000Z07:00"),
             Type::Quantity => self.quantity(text),
             Type::Boolean if self.state.yaml => {
                 yaml_boolean(text).map(Value::from).ok_or_else(|| self.mismatch("string"))
@@ -163,12 +163,18 @@ impl<'a> Seed<'a> {
         }
     }
 
-    fn time<E: serde::de::Error>(&self, text: &str, format: fn(jiff::Timestamp) -> String) -> Result<Value, E> {
+    fn time<E: serde::de::Error>(
+        &self,
+        text: &str,
+        format: fn(jiff::Timestamp) -> String,
+        layout: &str,
+    ) -> Result<Value, E> {
         match time::parse(text) {
             Some(time) => Ok(format(time).into()),
-            None => Err(self.state.fail(format!(
-                "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
-            ))),
+            None => {
+                let text = time::quoted(text);
+                Err(self.state.fail(format!("parsing time {text} as \"{layout}\": cannot parse {text} as \"2006\"")))
+            }
         }
     }
 
@@ -180,7 +186,11 @@ impl<'a> Seed<'a> {
             Err(DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _)) => {
                 Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
             }
-            Err(_) => Err(self.state.fail(format!("illegal base64 data at input byte {}", text.len()))),
+            // Go points at the end where padding is amiss, and at the last group where there is none at all.
+            Err(_) => {
+                let at = if text.contains('=') { text.len() } else { text.len() / 4 * 4 };
+                Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
+            }
         }
     }
 

@@ -93,7 +93,7 @@ impl Registry {
             Endpoint::Status | Endpoint::Part(_) => None,
         };
         let causes = match endpoint {
-            Endpoint::Main => without_repetition(strategy.validate_change(&new, old)),
+            Endpoint::Main => strategy.validate_change(&new, old),
             Endpoint::Status => strategy.validate_status_update(&new, old),
             Endpoint::Part(part) => {
                 let mut causes = strategy.validate(&new);
@@ -104,7 +104,7 @@ impl Registry {
         let (tolerated, causes): (Vec<Cause>, Vec<Cause>) = causes.into_iter().partition(|cause| cause.is_tolerated);
         call.warnings.extend(tolerated.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect());
         if !causes.is_empty() {
-            return Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.attributes.name, causes));
+            return Err(call.invalid(causes));
         }
         let reserved = self.admit(call, Operation::Update, &new, Some(old)).await?;
         Ok((new, claim, reserved))
@@ -176,12 +176,12 @@ fn check_version(call: &Call<'_>, given: &str, current: &str) -> Result<(), Stat
     if given.parse::<u64>().is_err() {
         let path = field::Path::new("metadata").child("resourceVersion");
         let cause = field::invalid(&path, given, "must be a number");
-        return Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.attributes.name, vec![cause]));
+        return Err(call.invalid(vec![cause]));
     }
     Err(call.conflict(MODIFIED))
 }
 
-/// Update checks repeat what the checks of a new object have found.
+/// Checks of a part repeat what the checks of the whole object have found.
 fn without_repetition(causes: Vec<Cause>) -> Vec<Cause> {
     let mut kept: Vec<Cause> = Vec::with_capacity(causes.len());
     for cause in causes {

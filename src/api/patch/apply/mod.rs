@@ -23,9 +23,9 @@ mod unowned;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::api::{Status, meta, schema::Schema, status::Reason, time};
+use crate::api::{Status, meta, protobuf, schema::Schema, status::Reason, time};
 
 use conflict::Conflicts;
 use fields::Comparison;
@@ -57,15 +57,6 @@ static NOBODYS: LazyLock<Set> = LazyLock::new(|| {
         "metadata.managedFields",
         "metadata.resourceVersion",
     ])
-});
-
-/// Structures that are there in every object of upstream's types, so that nobody adds them.
-static ALWAYS_THERE: LazyLock<Value> = LazyLock::new(|| {
-    let template = json!({"metadata": {}, "spec": {"containers": []}});
-    json!({"metadata": {},
-           "spec": {"template": template, "strategy": {}, "updateStrategy": {},
-                    "jobTemplate": {"metadata": {}, "spec": {"template": template}}},
-           "status": {"loadBalancer": {}}})
 });
 
 /// Keeps track of who owns what at one endpoint of a kind.
@@ -105,8 +96,9 @@ pub struct Applied<'a> {
 }
 
 impl Tracker<'_> {
-    /// `metadata.managedFields` after a write; null if nobody is known to own anything. Managed
-    /// fields that were sent count unless they are malformed or a subresource is written.
+    /// `metadata.managedFields` after a write; null if nobody is known to own anything, or if lists have items
+    /// that nothing tells apart. Managed fields that were sent count unless they are malformed or a subresource
+    /// is written.
     pub fn update(&self, update: &Update<'_>) -> Value {
         let (known, sent) = self.known(update);
         let blank;
@@ -115,10 +107,14 @@ impl Tracker<'_> {
             Some(_) if known.as_array().is_none_or(Vec::is_empty) => return Value::Null,
             Some(old) => old,
             None => {
-                blank = shared(&ALWAYS_THERE, update.new);
+                blank = self.blank();
                 &blank
             }
         };
+        let root = Place::root(self.schema);
+        if !(fields::are_trackable(root, old) && fields::are_trackable(root, update.new)) {
+            return Value::Null;
+        }
         let comparison = self.compare(old, update.new);
         let manager = self.manager(update.manager, Operation::Update);
         if !sent && let Some(same) = unchanged::with_time(known, &manager, &comparison, &time::format(self.now)) {
@@ -143,7 +139,7 @@ impl Tracker<'_> {
         let mut live = live.cloned().unwrap_or_else(|| json!({}));
         meta::set(&mut live, "managedFields", Value::Null);
         if managers.is_empty() {
-            let comparison = self.compare(&shared(&ALWAYS_THERE, &live), &live);
+            let comparison = self.compare(&self.blank(), &live);
             self.take(&mut managers, self.manager(BEFORE_FIRST_APPLY, Operation::Update), &comparison);
         }
         let manager = self.manager(name, Operation::Apply);
@@ -231,9 +227,12 @@ impl Tracker<'_> {
             }
         });
         let api_version = self.schema.api_version.to_string();
-        let same = before.as_ref().is_some_and(|before| before.fields == fields && before.api_version == api_version);
-        let time = before.filter(|_| same && object == *live).map(|before| before.time);
-        let time = time.unwrap_or_else(|| time::format(self.now));
+        // Who changes nothing keeps its time, and has none if it comes to own what is there already.
+        let time = match before {
+            _ if object != *live => time::format(self.now),
+            Some(before) => before.time,
+            None => String::new(),
+        };
         managers.set(manager.clone(), Owned { fields, api_version, time });
         Ok((object, managers))
     }
@@ -254,6 +253,13 @@ impl Tracker<'_> {
             time: time::format(self.now),
         };
         managers.set(manager, owned);
+    }
+
+    /// An object of which nobody has said anything: what is always there in upstream's type, so that nobody adds it.
+    fn blank(&self) -> Value {
+        let mut blank = json!({});
+        protobuf::settle(&self.schema.api_version, &self.schema.kind, &mut blank);
+        blank
     }
 
     fn compare(&self, old: &Value, new: &Value) -> Comparison {
@@ -285,13 +291,6 @@ fn managers_with(managers: &Managers, manager: &Manager, fields: &Set) -> Set {
 fn managed_fields(object: &Value) -> &Value {
     const NONE: &Value = &Value::Null;
     meta::metadata(object).and_then(|metadata| metadata.get("managedFields")).unwrap_or(NONE)
-}
-
-/// The structures of `always` that `object` has as well.
-fn shared(always: &Value, object: &Value) -> Value {
-    let (Some(always), Some(object)) = (always.as_object(), object.as_object()) else { return always.clone() };
-    let both = always.iter().filter_map(|(name, below)| Some((name.clone(), shared(below, object.get(name)?))));
-    Value::Object(both.collect::<Map<_, _>>())
 }
 
 /// The group and version as upstream shows them: with a slash even without a group.
