@@ -75,7 +75,9 @@ fn is_renamed(new: &VolumeNodeAffinity, old: &VolumeNodeAffinity) -> bool {
         let fields = new.match_fields.iter().flatten().zip(old.match_fields.iter_mut().flatten());
         let labels = new.match_expressions.iter().flatten().zip(old.match_expressions.iter_mut().flatten());
         for (new, old) in fields.chain(labels) {
-            if RENAMED.contains(&(&old.key, &new.key)) {
+            // Upstream looks the new name up in a map, which has the empty one for all that it lacks.
+            let renamed = RENAMED.iter().find(|(before, _)| *before == old.key).map_or("", |(_, after)| *after);
+            if renamed == new.key {
                 old.key.clone_from(&new.key);
             }
         }
@@ -93,7 +95,7 @@ struct ShownAffinity<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ShownSelector<'a> {
-    node_selector_terms: Vec<ShownTerm<'a>>,
+    node_selector_terms: Option<Vec<ShownTerm<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -113,8 +115,8 @@ struct ShownRequirement<'a> {
 
 impl<'a> From<&'a VolumeNodeAffinity> for ShownAffinity<'a> {
     fn from(affinity: &'a VolumeNodeAffinity) -> Self {
-        let terms = |terms: &'a [NodeSelectorTerm]| terms.iter().map(ShownTerm::from).collect();
-        let shown = |terms| ShownSelector { node_selector_terms: terms };
+        let terms = |terms: &'a [NodeSelectorTerm]| terms.iter().map(ShownTerm::from).collect::<Vec<_>>();
+        let shown = |all: Vec<_>| ShownSelector { node_selector_terms: (!all.is_empty()).then_some(all) };
         Self { required: affinity.required.as_ref().map(|required| shown(terms(&required.node_selector_terms))) }
     }
 }

@@ -175,7 +175,7 @@ mod tests {
 
     fn decoded(spec: Value) -> Decoded {
         let service = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec});
-        descriptor::<ServiceKind>().strategy.decode(service).unwrap()
+        descriptor::<ServiceKind>().strategy.prepare_for_create(service).unwrap()
     }
 
     #[test]
