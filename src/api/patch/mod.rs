@@ -74,7 +74,7 @@ pub fn apply(kind: PatchType, object: Value, patch: &[u8], schema: &Schema) -> R
         }
         PatchType::Strategic => {
             let patch = parse_object(patch, "")?;
-            strategic::apply(object, patch, &schema.root).map_err(|error| Status::bad_request(error.to_string()))
+            strategic::apply(object, patch, &schema.root).map_err(|error| error.status())
         }
         PatchType::Apply => {
             Err(Status::new(Reason::UnsupportedMediaType, "apply patches are merged by field ownership, not here"))

@@ -46,16 +46,13 @@ pub enum FieldValidation {
 }
 
 impl FieldValidation {
-    /// Reads the parameter; empty is the default.
-    pub fn parse(text: &str) -> Result<Self, Status> {
+    /// Reads the parameter; empty is the default, `None` what it may not be.
+    pub fn parse(text: &str) -> Option<Self> {
         match text {
-            "Ignore" => Ok(Self::Ignore),
-            "" | "Warn" => Ok(Self::Warn),
-            "Strict" => Ok(Self::Strict),
-            other => Err(Status::bad_request(format!(
-                "fieldValidation: Unsupported value: \"{other}\": supported values: \"\", \"Ignore\", \"Strict\", \
-                 \"Warn\""
-            ))),
+            "Ignore" => Some(Self::Ignore),
+            "" | "Warn" => Some(Self::Warn),
+            "Strict" => Some(Self::Strict),
+            _ => None,
         }
     }
 }
@@ -98,14 +95,21 @@ fn decode_protobuf(bytes: &[u8], schema: &Schema) -> Result<(Value, Vec<String>)
     }
 }
 
-/// Checks an object that is already a tree, such as the result of a patch, as [`decode`] does.
+/// Checks an object that is already a tree as [`decode`] does.
 pub fn check(value: Value, schema: &Schema, validation: FieldValidation) -> Result<(Value, Vec<String>), Status> {
+    let (value, problems) =
+        inspect(value, schema).map_err(|problem| cannot_be_handled(&schema.stated(), schema, &problem))?;
+    settle(value, problems, schema, validation)
+}
+
+/// As [`check`]: the object and the problems that [`FieldValidation`] decides about, or the one that it does not.
+pub fn inspect(value: Value, schema: &Schema) -> Result<(Value, Vec<String>), String> {
     let state = State::new(false);
     let result = Seed::root(schema, &state).deserialize(value);
     match (result, state.take_failure()) {
-        (Ok(value), None) => finish(value, &state, schema, validation),
-        (_, Some(problem)) => Err(cannot_be_handled(&schema.stated(), schema, &problem)),
-        (Err(error), None) => Err(cannot_be_handled(&schema.stated(), schema, &error.to_string())),
+        (Ok(value), None) => Ok((value, state.take_reported())),
+        (_, Some(problem)) => Err(problem),
+        (Err(error), None) => Err(error.to_string()),
     }
 }
 

@@ -14,7 +14,7 @@ mod walk;
 use std::sync::{Arc, OnceLock};
 
 pub use build::Library;
-pub use decode::{FieldValidation, Format, LIMIT_BYTES, check, decode, json_error, settle, tree};
+pub use decode::{FieldValidation, Format, LIMIT_BYTES, check, decode, inspect, json_error, settle, tree};
 pub use walk::{yaml_boolean, yaml_octal};
 
 /// The schema of one kind. Cheap to clone.

@@ -7,13 +7,15 @@ use serde_json::Value;
 
 use crate::{
     api::{
-        Status,
+        Status, go,
         kind::{Descriptor, Name},
         patch::{self, PatchType},
         schema::{self, FieldValidation, Format, Library, Schema},
     },
     apiserver::registry::Call,
 };
+
+mod refusal;
 
 /// Decodes bodies. Schemas are built when their kind is first written.
 #[derive(Default)]
@@ -42,16 +44,26 @@ impl Decoder {
     pub fn patched(&self, call: &Call<'_>, object: &Value, kind: PatchType, patch: &[u8]) -> Result<Value, Status> {
         let schema = self.decoding_schema(call.kind);
         let patched = patch::apply(kind, object.clone(), patch, &schema)?;
-        let (object, warnings) = match call.kind.strategy.custom() {
-            None => schema::check(patched, &schema, call.field_validation)?,
-            Some(custom) => {
-                let (mut object, mut problems) = schema::check(patched, &schema, FieldValidation::Warn)?;
-                problems.extend(custom.prune(&mut object));
-                schema::settle(object, problems, &schema, call.field_validation)?
-            }
+        let refused = |problem: String| match kind {
+            PatchType::Strategic => refusal::strategic(patch, &problem),
+            // Once more, since it is seldom shown.
+            _ => match patch::apply(kind, object.clone(), patch, &schema) {
+                Ok(patched) => refusal::of(&go::patched(&schema.api_version, &schema.kind, &patched, object), &problem),
+                Err(status) => status,
+            },
         };
+        refusal::other_kind(call.kind, &patched).map_or(Ok(()), |problem| Err(refused(problem)))?;
+        let (mut object, mut problems) = schema::inspect(patched, &schema).map_err(refused)?;
+        if let Some(custom) = call.kind.strategy.custom() {
+            problems.extend(custom.prune(&mut object));
+        }
         // A patch is applied again when it met somebody else's write.
-        call.warnings.replace(warnings);
+        match call.field_validation {
+            FieldValidation::Ignore => call.warnings.replace(Vec::new()),
+            FieldValidation::Warn => call.warnings.replace(problems),
+            FieldValidation::Strict if problems.is_empty() => call.warnings.replace(problems),
+            FieldValidation::Strict => return Err(refused(format!("strict decoding error: {}", problems.join(", ")))),
+        }
         Ok(object)
     }
 
