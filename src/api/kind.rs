@@ -180,6 +180,8 @@ pub trait Strategy: Send + Sync {
     fn deprecation(&self) -> Option<Cow<'_, str>> {
         None
     }
+    /// Whether an update need not say which version of the object it is of.
+    fn updates_unconditionally(&self) -> bool;
     /// What the kind's definition says, if it is not a built-in one.
     fn custom(&self) -> Option<&CustomKind> {
         None
@@ -229,6 +231,10 @@ pub enum Generation {
     Never,
     /// It begins at 1 and is raised when anything but metadata and status changes.
     Spec,
+    /// It is 1, whatever changes.
+    Once,
+    /// There is none until anything but metadata and status changes.
+    Changes,
     /// As [`Generation::Spec`], and also when annotations change (Deployments).
     SpecAndAnnotations,
 }
@@ -244,6 +250,8 @@ pub trait Kind: Send + Sync + 'static {
     const NAMES: Names;
     /// What names of this kind look like.
     const NAME_RULE: NameRule = NameRule::Subdomain;
+    /// Whether an update need not say which version of the object it is of.
+    const UPDATES_UNCONDITIONALLY: bool = true;
     /// See [`Strategy::deprecation`].
     const DEPRECATION: Option<&'static str> = None;
     /// When `metadata.generation` is raised.

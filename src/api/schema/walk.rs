@@ -106,6 +106,9 @@ fn joined(parent: &str, name: &str) -> String {
     if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
 }
 
+/// Letters of base64 that belong together.
+const BASE64_GROUP: usize = 4;
+
 /// Decodes one value of a known type.
 #[derive(Clone, Copy)]
 pub(super) struct Seed<'a> {
@@ -143,8 +146,8 @@ impl<'a> Seed<'a> {
         match self.kind {
             Type::Any | Type::String | Type::IntOrString => Ok(text.into()),
             Type::Bytes => self.bytes(text),
-            Type::Time => self.time(text, time::format),
-            Type::MicroTime => self.time(text, time::format_micro),
+            Type::Time => self.time(text, "2006-01-02T15:04:05Z07:00", time::format),
+            Type::MicroTime => self.time(text, "2006-01-02T15:04:05.000000Z07:00", time::format_micro),
             Type::Quantity => self.quantity(text),
             Type::Boolean if self.state.yaml => {
                 yaml_boolean(text).map(Value::from).ok_or_else(|| self.mismatch("string"))
@@ -163,13 +166,18 @@ impl<'a> Seed<'a> {
         }
     }
 
-    fn time<E: serde::de::Error>(&self, text: &str, format: fn(jiff::Timestamp) -> String) -> Result<Value, E> {
-        match time::parse(text) {
-            Some(time) => Ok(format(time).into()),
-            None => Err(self.state.fail(format!(
-                "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
-            ))),
+    /// `layout` is how Go writes the form of a time.
+    fn time<E: serde::de::Error>(
+        &self,
+        text: &str,
+        layout: &str,
+        format: fn(jiff::Timestamp) -> String,
+    ) -> Result<Value, E> {
+        if let Some(time) = time::parse(text) {
+            return Ok(format(time).into());
         }
+        let shown = quoted(text);
+        Err(self.state.fail(format!("parsing time {shown} as \"{layout}\": cannot parse {shown} as \"2006\"")))
     }
 
     fn bytes<E: serde::de::Error>(&self, text: &str) -> Result<Value, E> {
@@ -180,7 +188,11 @@ impl<'a> Seed<'a> {
             Err(DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _)) => {
                 Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
             }
-            Err(_) => Err(self.state.fail(format!("illegal base64 data at input byte {}", text.len()))),
+            // The last group of letters is not whole.
+            Err(_) => {
+                let at = text.len() / BASE64_GROUP * BASE64_GROUP;
+                Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
+            }
         }
     }
 
@@ -317,6 +329,20 @@ fn zero(kind: &Type, value: Value) -> Value {
         (Type::List(_), Value::Null) => Value::Array(Vec::new()),
         _ => value,
     }
+}
+
+/// A text as errors about times show it: all but plain letters are escaped, byte by byte.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => out.push(char::from(byte)),
+            byte => out.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// YAML 1.1 writes file modes as `0644`.

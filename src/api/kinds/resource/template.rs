@@ -40,8 +40,13 @@ impl Kind for ResourceClaimTemplateKind {
         causes
     }
 
+    /// What cannot be changed is not checked again.
+    fn validate_again(_: &ResourceClaimTemplate, _: &ResourceClaimTemplate) -> Vec<Cause> {
+        Vec::new()
+    }
+
     fn validate_update(new: &ResourceClaimTemplate, old: &ResourceClaimTemplate) -> Vec<Cause> {
-        field::immutable(&Path::new("spec"), &new.spec, &old.spec)
+        field::immutable_internal(&Path::new("spec"), "resource.v1.ResourceClaimTemplateSpec", &new.spec, &old.spec)
     }
 
     fn cells(template: &ResourceClaimTemplate, now: Timestamp) -> Vec<Value> {
