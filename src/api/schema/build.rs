@@ -109,7 +109,8 @@ impl Shared {
             Kind::MicroTime => Type::MicroTime,
             Kind::Quantity => Type::Quantity,
             Kind::IntOrString => Type::IntOrString,
-            Kind::Raw | Kind::Fields | Kind::SchemaOr(..) => Type::Any,
+            Kind::Raw | Kind::Fields => Type::Any,
+            Kind::SchemaOr(instead, place) => Type::SchemaOr(instead, self.refer(messages().at(place), false).into()),
             Kind::Texts => Type::List(Type::String.into()),
             Kind::Message(place) => self.refer(messages().at(place), false),
         }

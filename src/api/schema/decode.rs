@@ -5,12 +5,12 @@
 //! set", quantities and numbers in YAML take their canonical form. Depth is bounded by the
 //! parsers (128), the number of values here.
 
-use serde::{Deserialize, de::DeserializeSeed};
+use serde::de::DeserializeSeed;
 use serde_json::Value;
 
 use super::{
     Schema, Type, duplicates,
-    walk::{Seed, State},
+    walk::{Seed, State, Wording},
 };
 use crate::{
     api::{Status, protobuf, status::Reason},
@@ -21,6 +21,10 @@ use crate::{
 pub const LIMIT_BYTES: usize = 3 * 1024 * 1024;
 /// Bytes of an unreadable body that are quoted.
 const QUOTED_BYTES: usize = 30;
+
+/// What Go reads the type of an object into.
+const GO_STATED: &str = "value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
+                         Kind string \"json:\\\"kind,omitempty\\\"\" }";
 
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +85,13 @@ pub fn decode(
         Format::Protobuf => return decode_protobuf(bytes, schema),
     };
     match (result, state.take_failure()) {
-        (Ok(value), None) => finish(value, &state, schema, validation),
-        (_, Some(problem)) => Err(cannot_be_handled(&stated_kind(bytes, format, schema), schema, &problem)),
+        (Ok(value), None) => {
+            settle(value, state.take_reported(), validation).map_err(|problem| unfit(schema, &problem))
+        }
+        (_, Some(problem)) => Err(match Stated::in_body(bytes, format, schema) {
+            Ok(stated) => cannot_be_handled(&stated, schema, &problem),
+            Err(problem) => unrecognized(bytes, Format::Json, schema, &problem),
+        }),
         (Err(error), None) => Err(unrecognized(bytes, format, schema, &error)),
     }
 }
@@ -90,27 +99,32 @@ pub fn decode(
 /// Protobuf names fields by number: those that are unknown cannot be told to anybody.
 fn decode_protobuf(bytes: &[u8], schema: &Schema) -> Result<(Value, Vec<String>), Status> {
     match protobuf::decode(bytes) {
-        Ok(object) => check(object.value, schema, FieldValidation::Ignore),
+        Ok(object) => check(object.value, schema, FieldValidation::Ignore, Wording::Decoder)
+            .map_err(|problem| unfit(schema, &problem)),
         Err(error) => Err(unrecognized(bytes, Format::Protobuf, schema, &log::chain(&error))),
     }
 }
 
-/// Checks an object that is already a tree as [`decode`] does.
-pub fn check(value: Value, schema: &Schema, validation: FieldValidation) -> Result<(Value, Vec<String>), Status> {
-    let (value, problems) =
-        inspect(value, schema).map_err(|problem| cannot_be_handled(&schema.stated(), schema, &problem))?;
-    settle(value, problems, schema, validation)
-}
-
-/// As [`check`]: the object and the problems that [`FieldValidation`] decides about, or the one that it does not.
-pub fn inspect(value: Value, schema: &Schema) -> Result<(Value, Vec<String>), String> {
-    let state = State::new(false);
+/// Checks an object that is already a tree, such as the result of a patch, as [`decode`] does. Fails with
+/// what is wrong with it: see [`unfit`].
+pub fn check(
+    value: Value,
+    schema: &Schema,
+    validation: FieldValidation,
+    wording: Wording,
+) -> Result<(Value, Vec<String>), String> {
+    let state = State::of_tree(wording);
     let result = Seed::root(schema, &state).deserialize(value);
     match (result, state.take_failure()) {
-        (Ok(value), None) => Ok((value, state.take_reported())),
+        (Ok(value), None) => settle(value, state.take_reported(), validation),
         (_, Some(problem)) => Err(problem),
         (Err(error), None) => Err(error.to_string()),
     }
+}
+
+/// The answer to an object that does not fit its schema.
+pub fn unfit(schema: &Schema, problem: &str) -> Status {
+    cannot_be_handled(&Stated::by(schema), schema, problem)
 }
 
 /// Reads a body without regard to any kind: a tree with its nulls, and the lines that repeat a key.
@@ -127,30 +141,18 @@ pub fn tree(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), String
     value.map(|value| (value, repeated(&state)))
 }
 
-fn finish(
-    value: Value,
-    state: &State,
-    schema: &Schema,
-    validation: FieldValidation,
-) -> Result<(Value, Vec<String>), Status> {
-    settle(value, state.take_reported(), schema, validation)
-}
-
-/// Does with unknown and duplicate fields what the request asks for.
+/// Does with unknown and duplicate fields what the request asks for: fails with them, or gives them back to
+/// warn of.
 pub fn settle(
     value: Value,
     problems: Vec<String>,
-    schema: &Schema,
     validation: FieldValidation,
-) -> Result<(Value, Vec<String>), Status> {
+) -> Result<(Value, Vec<String>), String> {
     match validation {
         FieldValidation::Ignore => Ok((value, Vec::new())),
         FieldValidation::Warn => Ok((value, problems)),
         FieldValidation::Strict if problems.is_empty() => Ok((value, problems)),
-        FieldValidation::Strict => {
-            let problem = format!("strict decoding error: {}", problems.join(", "));
-            Err(cannot_be_handled(&schema.stated(), schema, &problem))
-        }
+        FieldValidation::Strict => Err(format!("strict decoding error: {}", problems.join(", "))),
     }
 }
 
@@ -165,28 +167,50 @@ fn parse_yaml(bytes: &[u8], seed: Seed<'_>) -> Result<Value, serde_yaml::Error> 
     seed.deserialize(serde_yaml::Deserializer::from_slice(bytes))
 }
 
-/// The type that a body says it has.
-#[derive(Default, Deserialize)]
+/// The type that an object is said to have.
 struct Stated {
-    #[serde(default, rename = "apiVersion")]
     api_version: String,
-    #[serde(default)]
     kind: String,
 }
 
-impl Schema {
-    fn stated(&self) -> Stated {
-        Stated { api_version: self.api_version.to_string(), kind: self.kind.to_string() }
+impl Stated {
+    fn by(schema: &Schema) -> Self {
+        Self { api_version: schema.api_version.to_string(), kind: schema.kind.to_string() }
+    }
+
+    /// What a body says, else what is asked for; or why a body cannot say so, which upstream finds out first.
+    fn in_body(bytes: &[u8], format: Format, schema: &Schema) -> Result<Self, String> {
+        let tree: Option<Value> = match format {
+            Format::Json => serde_json::from_slice(bytes).ok(),
+            Format::Yaml => serde_yaml::from_slice(bytes).ok(),
+            Format::Protobuf => None,
+        };
+        let Some(tree) = tree else { return Ok(Self::by(schema)) };
+        let cannot =
+            |value: &Value, into: &str| Err(format!("json: cannot unmarshal {} into Go {into}", go_kind(value)));
+        if !tree.is_object() {
+            return cannot(&tree, GO_STATED);
+        }
+        let wrong = |name: &&str| !matches!(tree[*name], Value::String(_) | Value::Null);
+        if let Some(name) = ["apiVersion", "kind"].into_iter().find(wrong) {
+            return cannot(&tree[name], &format!("struct field .{name} of type string"));
+        }
+        let text = |name: &str| tree[name].as_str().unwrap_or_default().to_owned();
+        let stated = Self { api_version: text("apiVersion"), kind: text("kind") };
+        Ok(if stated.kind.is_empty() { Self::by(schema) } else { stated })
     }
 }
 
-fn stated_kind(bytes: &[u8], format: Format, schema: &Schema) -> Stated {
-    let stated: Option<Stated> = match format {
-        Format::Json => serde_json::from_slice(bytes).ok(),
-        Format::Yaml => serde_yaml::from_slice(bytes).ok(),
-        Format::Protobuf => None,
-    };
-    stated.filter(|stated| !stated.kind.is_empty()).unwrap_or_else(|| schema.stated())
+/// What Go's decoder calls a JSON value.
+pub fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
 fn cannot_be_handled(stated: &Stated, schema: &Schema, problem: &str) -> Status {
@@ -310,7 +334,6 @@ mod tests {
                 r#"{"metadata":{"labels":{"a":true}}}"#,
                 "bool into Go struct field ObjectMeta.metadata.labels of type string",
             ),
-            ("[]", "array into Go value of type v1.Pod"),
         ] {
             let message = strict(body).unwrap_err();
             assert_eq!(

@@ -12,7 +12,7 @@ use crate::{
         kind::{Descriptor, Subresource},
         meta,
         patch::apply::{Applied, Set, Tracker, Update},
-        schema::{self, FieldValidation, Schema, Type},
+        schema::{self, FieldValidation, Schema, Type, Wording},
     },
     apiserver::registry::{Call, Registry, update::Endpoint},
 };
@@ -96,7 +96,8 @@ impl Registry {
         let Configuration { object, force } = configuration;
         let applied = Applied { manager: call.manager, config: object.clone(), force: *force };
         let object = tracker(call, endpoint, &schema).apply(current, applied)?;
-        let (object, _) = schema::check(object, &schema, FieldValidation::Ignore)?;
+        let checked = schema::check(object, &schema, FieldValidation::Ignore, Wording::Decoder);
+        let (object, _) = checked.map_err(|problem| schema::unfit(&schema, &problem))?;
         Ok(Proposal::Applied(object))
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         decoded::Decoded,
         kinds::admission_registration::expressions as names,
         meta,
-        schema::{self, FieldValidation},
+        schema::{self, FieldValidation, Wording},
         status::{Answered, Cause, Reason},
     },
     apiserver::{audit, authz::Authorizer, conversion::Converter, reader::Reader, registry::decode::Decoder},
@@ -280,7 +280,8 @@ impl Policies {
             return decode(object).map(Decoded::into_value);
         }
         let schema = self.schemas.schema(request.kind);
-        let (object, _) = schema::check(object, &schema, FieldValidation::Strict).map_err(|status| status.message)?;
+        let checked = schema::check(object, &schema, FieldValidation::Strict, Wording::Decoder);
+        let (object, _) = checked.map_err(|problem| schema::unfit(&schema, &problem).message)?;
         decode(object).map(Decoded::into_value)
     }
 
