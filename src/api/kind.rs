@@ -182,6 +182,10 @@ pub trait Strategy: Send + Sync {
     }
     /// Whether an update need not say which version of the object it is of.
     fn updates_unconditionally(&self) -> bool;
+    /// See [`Kind::reset_fields`].
+    fn reset_fields(&self, _part: &str) -> Option<&'static [&'static str]> {
+        None
+    }
     /// What the kind's definition says, if it is not a built-in one.
     fn custom(&self) -> Option<&CustomKind> {
         None
@@ -269,6 +273,11 @@ pub trait Kind: Send + Sync + 'static {
     fn prepare_for_status_update(_new: &mut Self::Object, _old: &Self::Object) {}
     /// See [`Strategy::prepare_for_part_update`].
     fn prepare_for_part_update(_part: &str, _new: &mut Self::Object, _old: &Self::Object) {}
+    /// The fields that an endpoint (`""` is the object's own) leaves as they are, if they are not those of most kinds:
+    /// the status, and for the status everything else.
+    fn reset_fields(_part: &str) -> Option<&'static [&'static str]> {
+        None
+    }
     /// Problems beyond those of metadata.
     fn validate(_object: &Self::Object) -> Vec<Cause> {
         Vec::new()

@@ -171,6 +171,10 @@ impl<K: Kind> Strategy for Typed<K> {
         K::DEPRECATION.map(Cow::Borrowed)
     }
 
+    fn reset_fields(&self, part: &str) -> Option<&'static [&'static str]> {
+        K::reset_fields(part)
+    }
+
     fn updates_unconditionally(&self) -> bool {
         K::UPDATES_UNCONDITIONALLY
     }

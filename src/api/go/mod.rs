@@ -38,18 +38,16 @@ pub fn printed(value: &Value) -> String {
 fn put_patched(out: &mut String, message: Option<&Message>, value: &Value, before: &Value) {
     match value {
         Value::Object(fields) if value != before => put_entries(out, fields.iter(), |out, name, value| {
-            let inner = message.and_then(|message| message.spot(name)).and_then(|spot| one(&spot.field));
-            put_patched(out, inner, value, &before[name]);
+            let field = message.and_then(|message| message.spot(name)).map(|spot| spot.field);
+            match (field.map(|field| (field.shape, field.kind)), &before[name]) {
+                (Some((Shape::One, Kind::Message(place))), before) => {
+                    put_patched(out, Some(facts::messages().at(place)), value, before);
+                }
+                (_, before) if value == before => put_field(out, field, value),
+                (_, before) => put_patched(out, None, value, before),
+            }
         }),
         _ => put_ordered(out, message, value),
-    }
-}
-
-/// The message that a field holds once.
-fn one(field: &Field) -> Option<&'static Message> {
-    match (field.shape, field.kind) {
-        (Shape::One, Kind::Message(place)) => Some(facts::messages().at(place)),
-        _ => None,
     }
 }
 
@@ -57,7 +55,7 @@ fn put_ordered(out: &mut String, message: Option<&Message>, value: &Value) {
     let (Some(message), Value::Object(fields)) = (message, value) else { return put_plain(out, value) };
     let mut found = Vec::with_capacity(fields.len());
     collect(message, fields, &mut found);
-    let known = |name: &str| ["apiVersion", "kind"].contains(&name);
+    let known = |name: &str| ["apiVersion", "kind"].contains(&name) && message.spot(name).is_none();
     let first = fields.iter().filter(|(name, _)| known(name)).map(|(name, value)| (name, (None, value)));
     let rest = found.into_iter().filter(|(name, _)| !known(name));
     put_entries(out, first.chain(rest), |out, _, (field, value)| put_field(out, field, value));

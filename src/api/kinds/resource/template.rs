@@ -40,11 +40,6 @@ impl Kind for ResourceClaimTemplateKind {
         causes
     }
 
-    /// What cannot be changed is not checked again.
-    fn validate_again(_: &ResourceClaimTemplate, _: &ResourceClaimTemplate) -> Vec<Cause> {
-        Vec::new()
-    }
-
     fn validate_update(new: &ResourceClaimTemplate, old: &ResourceClaimTemplate) -> Vec<Cause> {
         field::immutable_internal(&Path::new("spec"), "resource.v1.ResourceClaimTemplateSpec", &new.spec, &old.spec)
     }
