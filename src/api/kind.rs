@@ -180,6 +180,12 @@ pub trait Strategy: Send + Sync {
     fn deprecation(&self) -> Option<Cow<'_, str>> {
         None
     }
+    /// Whether an update need not say which version of the object it is of.
+    fn updates_unconditionally(&self) -> bool;
+    /// See [`Kind::reset_fields`].
+    fn reset_fields(&self, _part: &str) -> Option<&'static [&'static str]> {
+        None
+    }
     /// What the kind's definition says, if it is not a built-in one.
     fn custom(&self) -> Option<&CustomKind> {
         None
@@ -229,6 +235,10 @@ pub enum Generation {
     Never,
     /// It begins at 1 and is raised when anything but metadata and status changes.
     Spec,
+    /// It is 1, whatever changes.
+    Once,
+    /// There is none until anything but metadata and status changes.
+    Changes,
     /// As [`Generation::Spec`], and also when annotations change (Deployments).
     SpecAndAnnotations,
 }
@@ -244,6 +254,8 @@ pub trait Kind: Send + Sync + 'static {
     const NAMES: Names;
     /// What names of this kind look like.
     const NAME_RULE: NameRule = NameRule::Subdomain;
+    /// Whether an update need not say which version of the object it is of.
+    const UPDATES_UNCONDITIONALLY: bool = true;
     /// See [`Strategy::deprecation`].
     const DEPRECATION: Option<&'static str> = None;
     /// When `metadata.generation` is raised.
@@ -261,6 +273,11 @@ pub trait Kind: Send + Sync + 'static {
     fn prepare_for_status_update(_new: &mut Self::Object, _old: &Self::Object) {}
     /// See [`Strategy::prepare_for_part_update`].
     fn prepare_for_part_update(_part: &str, _new: &mut Self::Object, _old: &Self::Object) {}
+    /// The fields that an endpoint (`""` is the object's own) leaves as they are, if they are not those of most kinds:
+    /// the status, and for the status everything else.
+    fn reset_fields(_part: &str) -> Option<&'static [&'static str]> {
+        None
+    }
     /// Problems beyond those of metadata.
     fn validate(_object: &Self::Object) -> Vec<Cause> {
         Vec::new()

@@ -190,7 +190,13 @@ impl Status {
     /// 422 with one cause per problem, in upstream's wording:
     /// `Pod "a" is invalid: spec.containers: Required value`.
     pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Self {
-        let each: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let mut each: Vec<String> = Vec::with_capacity(causes.len());
+        for text in causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)) {
+            // What is found twice is said once.
+            if !each.contains(&text) {
+                each.push(text);
+            }
+        }
         let problems = match each.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),

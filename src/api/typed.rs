@@ -14,7 +14,7 @@ use crate::api::{
     kind::{Generation, Kind, Name, Strategy, Subresource, TableColumn},
     meta, protobuf,
     status::Cause,
-    validation::metadata,
+    validation::{metadata, repeats},
 };
 
 /// Turns a typed [`Kind`] into an untyped [`Strategy`].
@@ -43,7 +43,10 @@ impl<K: Kind> Strategy for Typed<K> {
         for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
             meta::set(&mut object, field, Value::Null);
         }
-        let generation = if K::GENERATION == Generation::Never { Value::Null } else { 1.into() };
+        let generation = match K::GENERATION {
+            Generation::Never | Generation::Changes => Value::Null,
+            Generation::Once | Generation::Spec | Generation::SpecAndAnnotations => 1.into(),
+        };
         meta::set(&mut object, "generation", generation);
         let mut typed = parse::<K>(&object)?;
         K::prepare_for_create(&mut typed);
@@ -98,9 +101,18 @@ impl<K: Kind> Strategy for Typed<K> {
     }
 
     fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata_problems::<K>(new);
-        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
-        causes.extend(self.validate_update(new, old));
+        let (group, kind) = (K::NAMES.group, K::NAMES.kind);
+        let (repeats, qualifies) = (repeats::of(group, kind), repeats::qualifies_finalizers(group, kind));
+        let again = problems(change::<K>(new, old).map(|(new, old)| K::validate_again(new, old)));
+        let mut changed = problems(change::<K>(new, old).map(|(new, old)| K::validate_update(new, old)));
+        // A change is checked for some of what is checked in every new object.
+        changed.retain(|cause| !again.contains(cause));
+        let mut causes = metadata::validate(new, K::NAMES.scope, K::NAME_RULE);
+        causes.extend(metadata::validate_update(new, old));
+        causes.extend(repeats.object(new, K::NAMES.scope, K::NAME_RULE, qualifies));
+        causes.extend(again);
+        causes.extend(repeats.change(new, old, qualifies));
+        causes.extend(changed);
         causes
     }
 
@@ -111,7 +123,8 @@ impl<K: Kind> Strategy for Typed<K> {
     }
 
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata::validate_update(new, old);
+        let mut causes = metadata::validate(new, K::NAMES.scope, K::NAME_RULE);
+        causes.extend(metadata::validate_update(new, old));
         causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_status_update(new, old))));
         causes
     }
@@ -156,6 +169,14 @@ impl<K: Kind> Strategy for Typed<K> {
 
     fn deprecation(&self) -> Option<Cow<'_, str>> {
         K::DEPRECATION.map(Cow::Borrowed)
+    }
+
+    fn reset_fields(&self, part: &str) -> Option<&'static [&'static str]> {
+        K::reset_fields(part)
+    }
+
+    fn updates_unconditionally(&self) -> bool {
+        K::UPDATES_UNCONDITIONALLY
     }
 }
 
@@ -236,7 +257,7 @@ fn cannot_be_handled<K: Kind>(why: impl std::fmt::Display) -> Status {
 
 fn metadata_problems<K: Kind>(object: &Decoded) -> Vec<Cause> {
     let mut causes = metadata::validate(object, K::NAMES.scope, K::NAME_RULE);
-    if !metadata::LIBERAL_GROUPS.contains(&K::NAMES.group) {
+    if repeats::qualifies_finalizers(K::NAMES.group, K::NAMES.kind) {
         causes.extend(metadata::qualified_finalizers(object));
     }
     causes
@@ -264,8 +285,9 @@ fn is_unset(value: &Value) -> bool {
 fn next_generation<K: Kind>(new: &Value, old: &Value) -> Option<i64> {
     let annotations = |object: &Value| meta::metadata(object).and_then(|all| all.get("annotations").cloned());
     let raised = match K::GENERATION {
-        Generation::Never => return generation_of(old),
-        Generation::Spec => !same_spec(new, old),
+        Generation::Never | Generation::Once => return generation_of(old),
+        Generation::Changes if same_spec(new, old) => return generation_of(old),
+        Generation::Spec | Generation::Changes => !same_spec(new, old),
         Generation::SpecAndAnnotations => !same_spec(new, old) || annotations(new) != annotations(old),
     };
     Some(meta::generation(old) + i64::from(raised))

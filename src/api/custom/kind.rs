@@ -24,6 +24,7 @@ use crate::api::{
     decoded::Decoded,
     field::{self, Path},
     kind::{Name, NameRule, Scope, Strategy, TableColumn},
+    kinds::cells,
     meta,
     schema::Schema,
     status::Cause,
@@ -274,12 +275,18 @@ impl Strategy for CustomKind {
 
     fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         let mut causes = metadata::validate(new, self.scope, NameRule::Subdomain);
-        causes.extend(metadata::validate_update(new, old));
+        let change = metadata::validate_update(new, old);
+        // Once for every kind, and once for custom ones.
+        causes.extend(change.iter().chain(&change).cloned());
         self.check(new, Some(old), causes)
     }
 
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         self.check(new, Some(old), metadata::validate_update(new, old))
+    }
+
+    fn updates_unconditionally(&self) -> bool {
+        false
     }
 
     fn selectable_fields(&self, object: &Decoded) -> Vec<(Name, String)> {
@@ -296,7 +303,13 @@ impl Strategy for CustomKind {
     }
 
     fn columns(&self) -> Cow<'_, [TableColumn<'_>]> {
-        let name = TableColumn { name: "Name", kind: "string", format: "name", description: NAME, priority: 0 };
+        let name = TableColumn {
+            name: "Name",
+            kind: "string",
+            format: "name",
+            description: cells::NAME.description,
+            priority: 0,
+        };
         std::iter::once(name).chain(self.columns.iter().map(PrinterColumn::shown)).collect()
     }
 
@@ -320,8 +333,6 @@ impl Strategy for CustomKind {
         Some(self)
     }
 }
-
-const NAME: &str = "Name of the object; unique within its namespace.";
 
 /// Columns of a definition that declares none.
 pub(super) fn default_columns() -> Box<[PrinterColumn]> {

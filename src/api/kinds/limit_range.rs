@@ -25,7 +25,7 @@ impl Kind for LimitRangeKind {
     type Object = LimitRange;
     const NAMES: Names =
         Names { short_names: &["limits"], ..names::namespaced(names::CORE, "LimitRange", "limitranges", "limitrange") };
-    const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Created At", "date", "Time of creation.")];
+    const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Created At", "date", cells::CREATED)];
 
     fn default(range: &mut LimitRange) {
         let limits = range.spec.iter_mut().flat_map(|spec| spec.limits.iter_mut());

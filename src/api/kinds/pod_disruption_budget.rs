@@ -29,6 +29,7 @@ impl Kind for PodDisruptionBudgetKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Min Available", "string", "Pods that must stay."),

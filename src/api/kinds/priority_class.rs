@@ -29,7 +29,7 @@ impl Kind for PriorityClassKind {
             "priorityclass",
         )
     };
-    const GENERATION: Generation = Generation::Spec;
+    const GENERATION: Generation = Generation::Once;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Value", "integer", "The priority; higher matters more."),
@@ -64,6 +64,11 @@ impl Kind for PriorityClassKind {
             _ => {}
         }
         causes
+    }
+
+    /// Of a change, only what may not be changed is looked at.
+    fn validate_again(_: &PriorityClass, _: &PriorityClass) -> Vec<Cause> {
+        Vec::new()
     }
 
     fn validate_update(new: &PriorityClass, old: &PriorityClass) -> Vec<Cause> {

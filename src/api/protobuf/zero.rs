@@ -31,6 +31,13 @@ pub fn unset(api_version: &str, kind: &str, object: &mut Value) {
     walk(api_version, kind, object, Way::In);
 }
 
+/// An object of a kind as Go writes it before anything is set. Kinds without a message have nothing in it.
+pub fn blank(api_version: &str, kind: &str) -> Value {
+    let mut object = Value::Object(Map::new());
+    settle(api_version, kind, &mut object);
+    object
+}
+
 fn walk(api_version: &str, kind: &str, object: &mut Value, way: Way) {
     let message = facts::messages().of_kind(api_version, kind);
     if let (Some(message), Value::Object(fields)) = (message, object) {

@@ -50,16 +50,13 @@ pub enum FieldValidation {
 }
 
 impl FieldValidation {
-    /// Reads the parameter; empty is the default.
-    pub fn parse(text: &str) -> Result<Self, Status> {
+    /// Reads the parameter; empty is the default, `None` what it may not be.
+    pub fn parse(text: &str) -> Option<Self> {
         match text {
-            "Ignore" => Ok(Self::Ignore),
-            "" | "Warn" => Ok(Self::Warn),
-            "Strict" => Ok(Self::Strict),
-            other => Err(Status::bad_request(format!(
-                "fieldValidation: Unsupported value: \"{other}\": supported values: \"\", \"Ignore\", \"Strict\", \
-                 \"Warn\""
-            ))),
+            "Ignore" => Some(Self::Ignore),
+            "" | "Warn" => Some(Self::Warn),
+            "Strict" => Some(Self::Strict),
+            _ => None,
         }
     }
 }

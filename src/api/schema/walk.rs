@@ -82,6 +82,9 @@ impl State {
     }
 }
 
+/// Letters of base64 that belong together.
+const BASE64_GROUP: usize = 4;
+
 /// Decodes one value of a known type.
 #[derive(Clone, Copy)]
 pub(super) struct Seed<'a> {
@@ -178,12 +181,11 @@ impl<'a> Seed<'a> {
         format: fn(jiff::Timestamp) -> String,
         fraction: &str,
     ) -> Result<Value, E> {
-        match time::parse(text) {
-            Some(time) => Ok(format(time).into()),
-            None => Err(self.state.fail(format!(
-                "parsing time \"{text}\" as \"2006-01-02T15:04:05{fraction}Z07:00\": cannot parse \"{text}\" as \"2006\""
-            ))),
+        if let Some(time) = time::parse(text) {
+            return Ok(format(time).into());
         }
+        let (shown, layout) = (quoted(text), format!("2006-01-02T15:04:05{fraction}Z07:00"));
+        Err(self.state.fail(format!("parsing time {shown} as \"{layout}\": cannot parse {shown} as \"2006\"")))
     }
 
     fn bytes<E: serde::de::Error>(&self, text: &str) -> Result<Value, E> {
@@ -193,7 +195,11 @@ impl<'a> Seed<'a> {
             Err(DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _)) => {
                 Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
             }
-            Err(_) => Err(self.state.fail(format!("illegal base64 data at input byte {}", text.len()))),
+            // The last group of letters is not whole.
+            Err(_) => {
+                let at = text.len() / BASE64_GROUP * BASE64_GROUP;
+                Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
+            }
         }
     }
 
@@ -361,6 +367,20 @@ fn zero(kind: &Type, value: Value) -> Value {
         (Type::List(_), Value::Null) => Value::Array(Vec::new()),
         _ => value,
     }
+}
+
+/// A text as errors about times show it: all but plain letters are escaped, byte by byte.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => out.push(char::from(byte)),
+            byte => out.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// YAML 1.1 writes file modes as `0644`.

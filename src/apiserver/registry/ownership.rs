@@ -137,6 +137,14 @@ fn tracker<'a>(call: &Call<'a>, endpoint: Endpoint, schema: &'a Schema, elsewher
 
 /// The fields that an endpoint leaves as they are whatever is written.
 fn reset_fields(kind: &Descriptor, endpoint: Endpoint, schema: &Schema) -> Set {
+    let part = match endpoint {
+        Endpoint::Main => "",
+        Endpoint::Status => "status",
+        Endpoint::Part(part) => part,
+    };
+    if let Some(fields) = kind.strategy.reset_fields(part) {
+        return Set::of_fields(fields);
+    }
     match endpoint {
         Endpoint::Main | Endpoint::Part(_) if kind.subresources.contains(&Subresource::Status) => {
             Set::of_fields(&["status"])

@@ -29,6 +29,7 @@ impl Kind for MutatingAdmissionPolicyKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Mutations", "integer", "How many changes it makes."),

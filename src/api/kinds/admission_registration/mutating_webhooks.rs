@@ -27,6 +27,7 @@ impl Kind for MutatingWebhookConfigurationKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const COLUMNS: &'static [Column] = webhook::COLUMNS;
 
     fn default(configuration: &mut MutatingWebhookConfiguration) {

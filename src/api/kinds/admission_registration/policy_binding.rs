@@ -39,6 +39,7 @@ impl Kind for ValidatingAdmissionPolicyBindingKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const COLUMNS: &'static [Column] = COLUMNS;
 
     fn default(binding: &mut ValidatingAdmissionPolicyBinding) {
@@ -79,6 +80,7 @@ impl Kind for MutatingAdmissionPolicyBindingKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const COLUMNS: &'static [Column] = COLUMNS;
 
     fn default(binding: &mut MutatingAdmissionPolicyBinding) {

@@ -37,6 +37,7 @@ impl Kind for ValidatingAdmissionPolicyKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Validations", "integer", "How many rules it has."),

@@ -26,6 +26,7 @@ impl Kind for ValidatingWebhookConfigurationKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const COLUMNS: &'static [Column] = webhook::COLUMNS;
 
     fn default(configuration: &mut ValidatingWebhookConfiguration) {

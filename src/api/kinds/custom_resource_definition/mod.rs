@@ -44,8 +44,8 @@ impl Kind for CustomResourceDefinitionKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
-    const COLUMNS: &'static [Column] =
-        &[cells::NAME, cells::column("Created At", "date", "When the definition was made.")];
+    const UPDATES_UNCONDITIONALLY: bool = false;
+    const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Created At", "date", cells::CREATED)];
 
     fn default(definition: &mut CustomResourceDefinition) {
         let spec = &mut definition.spec;

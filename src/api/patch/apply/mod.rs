@@ -26,9 +26,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::api::{Status, meta, schema::Schema, status::Reason, time};
+use crate::api::{Status, meta, protobuf, schema::Schema, status::Reason, time};
 
 use conflict::Conflicts;
 use fields::Comparison;
@@ -60,15 +60,6 @@ static NOBODYS: LazyLock<Set> = LazyLock::new(|| {
         "metadata.managedFields",
         "metadata.resourceVersion",
     ])
-});
-
-/// Structures that are there in every object of upstream's types, so that nobody adds them.
-static ALWAYS_THERE: LazyLock<Value> = LazyLock::new(|| {
-    let template = json!({"metadata": {}, "spec": {"containers": []}});
-    json!({"metadata": {},
-           "spec": {"template": template, "strategy": {}, "updateStrategy": {},
-                    "jobTemplate": {"metadata": {}, "spec": {"template": template}}},
-           "status": {"loadBalancer": {}}})
 });
 
 /// Keeps track of who owns what at one endpoint of a kind.
@@ -137,7 +128,7 @@ impl Tracker<'_> {
             Some(_) if known.as_array().is_none_or(Vec::is_empty) => return Value::Null,
             Some(old) => old,
             None => {
-                blank = shared(&ALWAYS_THERE, update.new);
+                blank = self.blank(update.new);
                 &blank
             }
         };
@@ -166,7 +157,7 @@ impl Tracker<'_> {
         let mut live = live.cloned().unwrap_or_else(|| json!({}));
         meta::set(&mut live, "managedFields", Value::Null);
         if managers.is_empty() {
-            let here = self.compare(&shared(&ALWAYS_THERE, &live), &live);
+            let here = self.compare(&self.blank(&live), &live);
             let change = Change { here, elsewhere: BTreeMap::new() };
             self.take(&mut managers, self.manager(BEFORE_FIRST_APPLY, Operation::Update), &change);
         }
@@ -297,6 +288,11 @@ impl Tracker<'_> {
         Change { here, elsewhere }
     }
 
+    /// What is there in every object of upstream's type, so that nobody adds it, as far as `object` has it.
+    fn blank(&self, object: &Value) -> Value {
+        shared(&protobuf::blank(&self.schema.api_version, &self.schema.kind), object)
+    }
+
     fn compare(&self, old: &Value, new: &Value) -> Comparison {
         let comparison = fields::compare(Place::root(self.schema), Some(old), Some(new));
         comparison.without(&self.reset).difference(&NOBODYS)
@@ -328,11 +324,17 @@ fn managed_fields(object: &Value) -> &Value {
     meta::metadata(object).and_then(|metadata| metadata.get("managedFields")).unwrap_or(NONE)
 }
 
-/// The structures of `always` that `object` has as well.
+/// What of `always` is in `object` as well. A list or map that nothing is in is there all the same.
 fn shared(always: &Value, object: &Value) -> Value {
-    let (Some(always), Some(object)) = (always.as_object(), object.as_object()) else { return always.clone() };
-    let both = always.iter().filter_map(|(name, below)| Some((name.clone(), shared(below, object.get(name)?))));
-    Value::Object(both.collect::<Map<_, _>>())
+    match (always, object) {
+        (Value::Object(always), Value::Object(object)) => {
+            let both = always.iter().filter_map(|(name, below)| Some((name.clone(), shared(below, object.get(name)?))));
+            Value::Object(both.collect())
+        }
+        (Value::Null, Value::Array(_)) => json!([]),
+        (Value::Null, Value::Object(_)) => json!({}),
+        _ => always.clone(),
+    }
 }
 
 /// The group and version as upstream shows them: with a slash even without a group.
