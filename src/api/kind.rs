@@ -150,7 +150,7 @@ pub trait Strategy: Send + Sync {
     fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
     /// Problems of a status update.
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
-    /// Problems of an update of the part called `part`.
+    /// Every problem of an object of which the part called `part` is updated.
     fn validate_part_update(&self, _part: &str, _new: &Decoded, _old: &Decoded) -> Vec<Cause> {
         Vec::new()
     }
@@ -179,6 +179,18 @@ pub trait Strategy: Send + Sync {
     /// What clients are warned of when they use the kind, if it is deprecated.
     fn deprecation(&self) -> Option<Cow<'_, str>> {
         None
+    }
+    /// What clients are warned of in a new object as they sent it, before it is prepared.
+    fn warnings_as_sent(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+    /// What clients are warned of in a valid object that is created, or changed from `old`.
+    fn warnings(&self, _new: &Decoded, _old: Option<&Decoded>) -> Vec<String> {
+        Vec::new()
+    }
+    /// Whether dependents stay when an object is deleted by somebody who does not say what becomes of them.
+    fn orphans_by_default(&self) -> bool {
+        false
     }
     /// What the kind's definition says, if it is not a built-in one.
     fn custom(&self) -> Option<&CustomKind> {
@@ -246,11 +258,17 @@ pub trait Kind: Send + Sync + 'static {
     const NAME_RULE: NameRule = NameRule::Subdomain;
     /// See [`Strategy::deprecation`].
     const DEPRECATION: Option<&'static str> = None;
+    /// See [`Strategy::orphans_by_default`].
+    const ORPHANS_BY_DEFAULT: bool = false;
     /// When `metadata.generation` is raised.
     const GENERATION: Generation = Generation::Never;
     /// Selectable fields beyond name and namespace.
     const FIELDS: &'static [&'static str] = &[];
 
+    /// Checks or mends what the type of the object could not take. An error is why it cannot be handled.
+    fn before_decoding(_object: &mut Value) -> Result<(), String> {
+        Ok(())
+    }
     /// Fills in defaults.
     fn default(_object: &mut Self::Object) {}
     /// See [`Strategy::prepare_for_create`].
@@ -279,6 +297,14 @@ pub trait Kind: Send + Sync + 'static {
     }
     /// Problems of an update of a part beyond those of metadata.
     fn validate_part_update(_part: &str, _new: &Self::Object, _old: &Self::Object) -> Vec<Cause> {
+        Vec::new()
+    }
+    /// See [`Strategy::warnings_as_sent`].
+    fn warnings_as_sent(_object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+    /// See [`Strategy::warnings`].
+    fn warnings(_new: &Self::Object, _old: Option<&Self::Object>) -> Vec<String> {
         Vec::new()
     }
     /// Values of [`Kind::FIELDS`], in their order.

@@ -23,6 +23,7 @@ impl Kind for ReplicationControllerKind {
         ..names::namespaced(names::CORE, "ReplicationController", "replicationcontrollers", "replicationcontroller")
     };
     const GENERATION: Generation = Generation::Spec;
+    const ORPHANS_BY_DEFAULT: bool = true;
     const FIELDS: &'static [&'static str] = &["status.replicas"];
     const COLUMNS: &'static [Column] = &[
         cells::NAME,

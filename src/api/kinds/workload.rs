@@ -42,12 +42,7 @@ pub fn valid_selector_and_template(selector: &LabelSelector, template: &PodTempl
     causes
 }
 
-/// The template's pods must be found by the selector again.
-pub fn matching(selector: &LabelSelector, labels: &BTreeMap<String, String>, template: &Path) -> Option<Cause> {
-    (!label_selector::matches(selector, labels)).then(|| unmatched(Some(labels), template))
-}
-
-/// As [`matching`], for a selector that finds nothing when it is empty: it was not given.
+/// The template's pods must be found by the selector again; an empty one was not given.
 fn mismatch(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>, template: &Path) -> Option<Cause> {
     let found = labels.map_or_else(
         || label_selector::matches(selector, &BTreeMap::new()),
@@ -56,7 +51,8 @@ fn mismatch(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>,
     (!found || label_selector::is_empty(selector)).then(|| unmatched(labels, template))
 }
 
-fn unmatched(labels: Option<&BTreeMap<String, String>>, template: &Path) -> Cause {
+/// The problem of a template whose pods the selector does not find.
+pub fn unmatched(labels: Option<&BTreeMap<String, String>>, template: &Path) -> Cause {
     let path = template.child("metadata").child("labels");
     field::invalid(&path, labels, "`selector` does not match template `labels`")
 }

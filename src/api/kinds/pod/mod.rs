@@ -1,6 +1,7 @@
 //! Pods: containers that live and die together on one node.
 
 pub mod columns;
+mod label_keys;
 pub mod qos;
 mod shown;
 pub mod update;
@@ -63,6 +64,15 @@ impl Kind for PodKind {
             conditions: spec.scheduling_gates.as_ref().filter(|gates| !gates.is_empty()).map(|_| vec![gated()]),
             ..PodStatus::default()
         });
+        pod_template::disabled::drop(spec, None);
+        label_keys::apply(pod);
+        pod_template::app_armor::apply(pod);
+    }
+
+    fn prepare_for_update(new: &mut Pod, old: &Pod) {
+        if let Some(spec) = &mut new.spec {
+            pod_template::disabled::drop(spec, old.spec.as_ref());
+        }
     }
 
     fn prepare_for_status_update(new: &mut Pod, old: &Pod) {
@@ -85,7 +95,27 @@ impl Kind for PodKind {
     }
 
     fn validate(pod: &Pod) -> Vec<Cause> {
-        pod_template::pod(pod)
+        let mut causes = pod_template::pod(pod);
+        causes.extend(pod_template::new_pod(pod));
+        causes
+    }
+
+    fn validate_again(new: &Pod, _: &Pod) -> Vec<Cause> {
+        pod_template::pod(new)
+    }
+
+    fn warnings_as_sent(object: &Value) -> Vec<String> {
+        pod_template::app_armor::warnings(object)
+    }
+
+    /// Upstream does not look at pods that change: few are written by people, and all of them often.
+    fn warnings(new: &Pod, old: Option<&Pod>) -> Vec<String> {
+        if old.is_some() {
+            return Vec::new();
+        }
+        let name = new.metadata.name.as_deref();
+        let own = pod_template::warnings::name_for_hosts(name, "the Pod's hostname");
+        own.into_iter().chain(pod_template::warnings::pod(new)).collect()
     }
 
     fn validate_update(new: &Pod, old: &Pod) -> Vec<Cause> {

@@ -38,6 +38,7 @@ pub fn pod(pod: &mut Pod) {
             port.host_port = port.host_port.filter(|port| *port != 0).or(Some(port.container_port));
         }
     }
+    super::pod_level::default(spec);
     spec.enable_service_links.get_or_insert(true);
 }
 
