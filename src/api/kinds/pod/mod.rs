@@ -4,13 +4,14 @@ pub mod columns;
 mod label_keys;
 pub mod qos;
 mod shown;
+mod status;
 pub mod update;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use serde_json::Value;
 
-use super::{names, pod_template, status};
+use super::{names, pod_template, status::keep_metadata};
 use crate::api::{
     codec,
     kind::{Column, Generation, Kind, Names, Subresource},
@@ -54,6 +55,9 @@ impl Kind for PodKind {
 
     fn default(pod: &mut Pod) {
         pod_template::defaults::pod(pod);
+        if let Some(status) = &mut pod.status {
+            status::settle_addresses(status);
+        }
     }
 
     fn prepare_for_create(pod: &mut Pod) {
@@ -81,6 +85,9 @@ impl Kind for PodKind {
         if status.qos_class.as_deref().unwrap_or_default().is_empty() {
             status.qos_class = before;
         }
+        if let Some(old) = &old.status {
+            status::keep_generations(status, old);
+        }
     }
 
     /// Each part changes its own aspect of the spec, and leaves the rest as it is.
@@ -91,7 +98,7 @@ impl Kind for PodKind {
             "ephemeralcontainers" => spec.ephemeral_containers = wanted.ephemeral_containers,
             _ => *spec = wanted,
         }
-        status::keep_metadata(&mut new.metadata, &old.metadata);
+        keep_metadata(&mut new.metadata, &old.metadata);
     }
 
     fn validate(pod: &Pod) -> Vec<Cause> {
@@ -123,7 +130,9 @@ impl Kind for PodKind {
     }
 
     fn validate_status_update(new: &Pod, old: &Pod) -> Vec<Cause> {
-        update::status(new, old)
+        let mut causes = status::validate(new, old);
+        causes.extend(update::status(new, old));
+        causes
     }
 
     fn validate_part_update(part: &str, new: &Pod, old: &Pod) -> Vec<Cause> {

@@ -252,7 +252,7 @@ fn resize_policy(container: &Container, spec: &PodSpec, path: &Path) -> Vec<Caus
         causes.extend(super::chosen(Some(&policy.resource_name), RESIZABLE, path));
         causes.extend(super::chosen(Some(&policy.restart_policy), RESIZE_POLICIES, path));
         if spec.restart_policy.as_deref() == Some("Never") && policy.restart_policy != "NotRequired" {
-            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
             causes.push(field::invalid(path, &policy.restart_policy, detail));
         }
     }

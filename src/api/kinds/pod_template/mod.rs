@@ -9,6 +9,7 @@ pub mod defaults;
 pub mod disabled;
 pub mod dns;
 pub mod env;
+pub mod image;
 mod legacy_volumes;
 pub mod mounts;
 pub mod pod_level;
@@ -20,6 +21,7 @@ pub mod security;
 mod volume_warnings;
 pub mod volumes;
 pub mod warnings;
+mod windows;
 
 use std::borrow::Cow;
 
@@ -64,22 +66,28 @@ pub fn new_pod(pod: &Pod) -> Vec<Cause> {
 
 /// Problems of a workload's template at `path`.
 pub fn template(template: &PodTemplateSpec, path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if let Some(meta) = &template.metadata {
-        let pairs = meta.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
-        causes.extend(metadata::labels(pairs, &path.child("labels")));
-        let pairs = meta.annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
-        causes.extend(metadata::annotations(pairs, &path.child("annotations")));
-    }
+    let mut causes = metadata(template, path);
     let Some(spec) = &template.spec else { return causes };
     let meta = template.metadata.clone().unwrap_or_default();
-    causes.extend(app_armor::annotations(&meta, spec, &path.child("annotations")));
     let path = path.child("spec");
     causes.extend(self::spec(spec, Owner::Template, &path));
     causes.extend(app_armor::contradictions(&meta, spec, &path));
     if spec.ephemeral_containers.as_ref().is_some_and(|containers| !containers.is_empty()) {
         let detail = "ephemeral containers not allowed in pod template";
         causes.push(field::forbidden(&path.child("ephemeralContainers"), detail));
+    }
+    causes
+}
+
+/// Problems of labels and annotations of a workload's template at `path`.
+pub fn metadata(template: &PodTemplateSpec, path: &Path) -> Vec<Cause> {
+    let Some(meta) = &template.metadata else { return Vec::new() };
+    let pairs = meta.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+    let mut causes = metadata::labels(pairs, &path.child("labels"));
+    let pairs = meta.annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+    causes.extend(metadata::annotations(pairs, &path.child("annotations")));
+    if let Some(spec) = &template.spec {
+        causes.extend(app_armor::annotations(meta, spec, &path.child("annotations")));
     }
     causes
 }
@@ -169,10 +177,6 @@ fn numbers(spec: &PodSpec, path: &Path) -> Vec<Cause> {
     if let Some(seconds) = spec.active_deadline_seconds {
         let problems = value::in_range(seconds, 1, i32::MAX.into());
         causes.extend(field::invalid_each(&path.child("activeDeadlineSeconds"), seconds, &problems));
-    }
-    if let Some(seconds) = spec.termination_grace_period_seconds {
-        let path = path.child("terminationGracePeriodSeconds");
-        causes.extend(field::invalid_each(&path, seconds, &value::non_negative(seconds)));
     }
     causes
 }
