@@ -8,7 +8,14 @@ use k8s_openapi::{Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::api::{Status, custom::CustomKind, decoded::Decoded, status::Cause, validation::name};
+use crate::api::{
+    Status,
+    custom::CustomKind,
+    decoded::Decoded,
+    status::Cause,
+    update_check::{self, UpdateCheck},
+    validation::name,
+};
 
 pub use crate::api::typed::Typed;
 
@@ -253,6 +260,8 @@ pub enum Generation {
     Changes,
     /// As [`Generation::Spec`], and also when annotations change (Deployments).
     SpecAndAnnotations,
+    /// As [`Generation::Spec`], and also when labels change (endpoint slices).
+    SpecAndLabels,
 }
 
 /// A built-in kind, typed. Default bodies are those of a plain kind without status.
@@ -276,6 +285,10 @@ pub trait Kind: Send + Sync + 'static {
     const GENERATION: Generation = Generation::Never;
     /// Selectable fields beyond name and namespace.
     const FIELDS: &'static [&'static str] = &[];
+    /// What an update is checked for, in upstream's order.
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE_THEN_CHANGE;
+    /// Whether a new object brings its status along, as that of a machine which registers itself does.
+    const STATUS_ON_CREATE: bool = false;
 
     /// Checks or mends what the type of the object could not take. An error is why it cannot be handled.
     fn before_decoding(_object: &mut Value) -> Result<(), String> {

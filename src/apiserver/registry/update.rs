@@ -108,7 +108,7 @@ impl Registry {
         let (tolerated, causes): (Vec<Cause>, Vec<Cause>) = causes.into_iter().partition(|cause| cause.is_tolerated);
         call.warnings.extend(tolerated.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect());
         if !causes.is_empty() {
-            return Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.attributes.name, causes));
+            return Err(call.invalid(causes));
         }
         if endpoint == Endpoint::Main {
             call.warnings.extend(strategy.warnings(&new, Some(old)));
@@ -197,7 +197,7 @@ fn check_version(call: &Call<'_>, given: &str, current: &str) -> Result<(), Stat
     }
 }
 
-/// Update checks repeat what the checks of a new object have found.
+/// Checks of a part repeat what the checks of the whole object have found.
 fn without_repetition(causes: Vec<Cause>) -> Vec<Cause> {
     let mut kept: Vec<Cause> = Vec::with_capacity(causes.len());
     for cause in causes {
