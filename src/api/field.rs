@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::api::status::Cause;
+use crate::api::{go, status::Cause};
 
 /// Where a field is: `spec.containers[0].env[name]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +53,19 @@ pub fn required(path: &Path, detail: &str) -> Cause {
 /// `Invalid value: "x": detail`.
 pub fn invalid(path: &Path, value: impl Serialize, detail: &str) -> Cause {
     cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {}", shown(value)), detail))
+}
+
+/// [`invalid`], the value being shown as upstream's internal type of a message, such as `core.v1.PodSpec`.
+pub fn invalid_internal(path: &Path, message: &str, value: impl Serialize, detail: &str) -> Cause {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    let shown = go::internal(message, &value);
+    cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {shown}"), detail))
+}
+
+/// [`duplicate`], the value being shown as by [`invalid_internal`].
+pub fn duplicate_internal(path: &Path, message: &str, value: impl Serialize) -> Cause {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    cause(path, "FieldValueDuplicate", format!("Duplicate value: {}", go::internal(message, &value)))
 }
 
 /// `Duplicate value: "x"`.
@@ -125,6 +138,11 @@ pub const IMMUTABLE: &str = "field is immutable";
 /// `Invalid value: …: field is immutable`, unless both are equal.
 pub fn immutable<T: Serialize + PartialEq>(path: &Path, new: &T, old: &T) -> Vec<Cause> {
     if new == old { Vec::new() } else { vec![invalid(path, new, IMMUTABLE)] }
+}
+
+/// [`immutable`], the value being shown as by [`invalid_internal`].
+pub fn immutable_internal<T: Serialize + PartialEq>(path: &Path, message: &str, new: &T, old: &T) -> Vec<Cause> {
+    if new == old { Vec::new() } else { vec![invalid_internal(path, message, new, IMMUTABLE)] }
 }
 
 fn cause(path: &Path, reason: &str, message: String) -> Cause {

@@ -8,6 +8,7 @@ pub mod custom;
 pub mod decoded;
 pub mod encode;
 pub mod field;
+pub mod go;
 pub mod intstr;
 pub mod kind;
 pub mod kinds;

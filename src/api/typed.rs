@@ -44,7 +44,10 @@ impl<K: Kind> Strategy for Typed<K> {
         for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
             meta::set(&mut object, field, Value::Null);
         }
-        let generation = if K::GENERATION == Generation::Never { Value::Null } else { 1.into() };
+        let generation = match K::GENERATION {
+            Generation::Never | Generation::Changes => Value::Null,
+            _ => 1.into(),
+        };
         meta::set(&mut object, "generation", generation);
         let mut typed = parse::<K>(&object)?;
         K::prepare_for_create(&mut typed);
@@ -115,7 +118,9 @@ impl<K: Kind> Strategy for Typed<K> {
     }
 
     fn validate_part_update(&self, part: &str, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata::validate_update(new, old);
+        let mut causes = metadata_problems::<K>(new);
+        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
+        causes.extend(metadata::validate_update(new, old));
         causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_part_update(part, new, old))));
         causes
     }
@@ -155,6 +160,27 @@ impl<K: Kind> Strategy for Typed<K> {
     fn deprecation(&self) -> Option<Cow<'_, str>> {
         K::DEPRECATION.map(Cow::Borrowed)
     }
+
+    fn reset_fields(&self, part: &str) -> Option<&'static [&'static str]> {
+        K::reset_fields(part)
+    }
+
+    fn updates_unconditionally(&self) -> bool {
+        K::UPDATES_UNCONDITIONALLY
+    }
+
+    fn warnings_as_sent(&self, object: &Value) -> Vec<String> {
+        K::warnings_as_sent(object)
+    }
+
+    fn warnings(&self, new: &Decoded, old: Option<&Decoded>) -> Vec<String> {
+        let old = old.and_then(|old| known::<K>(old).ok());
+        known::<K>(new).map(|new| K::warnings(new, old)).unwrap_or_default()
+    }
+
+    fn orphans_by_default(&self) -> bool {
+        K::ORPHANS_BY_DEFAULT
+    }
 }
 
 /// The object as sent, its type checked.
@@ -162,6 +188,7 @@ fn identified<K: Kind>(mut object: Value) -> Result<Value, Status> {
     identify::<K>(&mut object)?;
     drop_null_metadata(&mut object);
     protobuf::unset(&K::NAMES.api_version(), K::NAMES.kind, &mut object);
+    K::before_decoding(&mut object).map_err(cannot_be_handled::<K>)?;
     Ok(object)
 }
 
@@ -295,8 +322,9 @@ fn next_generation<K: Kind>(new: &Value, old: &Value) -> Option<i64> {
         value(new) != value(old)
     };
     let raised = match K::GENERATION {
-        Generation::Never => return generation_of(old),
-        Generation::Spec => !same_spec(new, old),
+        Generation::Never | Generation::Once => return generation_of(old),
+        Generation::Changes if same_spec(new, old) => return generation_of(old),
+        Generation::Spec | Generation::Changes => !same_spec(new, old),
         Generation::SpecAndAnnotations => !same_spec(new, old) || changed("annotations"),
         Generation::SpecAndLabels => !same_spec(new, old) || changed("labels"),
     };

@@ -10,6 +10,8 @@ ABSENT = "(absent)"
 MANAGED = "managedFields"
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 NOW = re.compile(time.strftime("%Y-%m-%dT") + r"\d\d:\d\d:\d\d(\.\d+)?Z")
+# How far each server's store is by now.
+CURRENT = re.compile(r"(?<=, current: )\d+")
 ADDRESS = re.compile(r"\b10\.43\.\d+\.\d+\b")
 
 
@@ -106,6 +108,7 @@ def unlike(ours, theirs, place=""):
 def understood(answer, request):
     """The answer's body without what is each server's own."""
     text = NOW.sub("<now>", UID.sub("<uid>", answer.body.decode(errors="replace")))
+    text = CURRENT.sub("<revision>", text)
     asked = request.path + request.text()
     text = ADDRESS.sub(lambda found: found[0] if found[0] in asked else "<address>", text)
     try:

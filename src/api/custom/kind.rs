@@ -24,6 +24,7 @@ use crate::api::{
     decoded::Decoded,
     field::{self, Path},
     kind::{Name, NameRule, Scope, Strategy, TableColumn},
+    kinds::cells,
     meta,
     schema::Schema,
     status::Cause,
@@ -283,6 +284,10 @@ impl Strategy for CustomKind {
         self.validate_change(new, old)
     }
 
+    fn updates_unconditionally(&self) -> bool {
+        false
+    }
+
     fn selectable_fields(&self, object: &Decoded) -> Vec<(Name, String)> {
         let value = |field: &SelectableField| match field.path.find(object) {
             Some(Value::String(text)) => text.clone(),
@@ -297,7 +302,13 @@ impl Strategy for CustomKind {
     }
 
     fn columns(&self) -> Cow<'_, [TableColumn<'_>]> {
-        let name = TableColumn { name: "Name", kind: "string", format: "name", description: NAME, priority: 0 };
+        let name = TableColumn {
+            name: "Name",
+            kind: "string",
+            format: "name",
+            description: cells::NAME.description,
+            priority: 0,
+        };
         std::iter::once(name).chain(self.columns.iter().map(PrinterColumn::shown)).collect()
     }
 
@@ -321,8 +332,6 @@ impl Strategy for CustomKind {
         Some(self)
     }
 }
-
-const NAME: &str = "Name of the object; unique within its namespace.";
 
 /// Columns of a definition that declares none.
 pub(super) fn default_columns() -> Box<[PrinterColumn]> {

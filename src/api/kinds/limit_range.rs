@@ -29,8 +29,8 @@ impl Kind for LimitRangeKind {
     type Object = LimitRange;
     const NAMES: Names =
         Names { short_names: &["limits"], ..names::namespaced(names::CORE, "LimitRange", "limitranges", "limitrange") };
+    const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Created At", "date", cells::CREATED)];
     const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
-    const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Created At", "date", "Time of creation.")];
 
     fn default(range: &mut LimitRange) {
         let limits = range.spec.iter_mut().flat_map(|spec| spec.limits.iter_mut());

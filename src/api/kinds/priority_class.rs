@@ -30,7 +30,7 @@ impl Kind for PriorityClassKind {
             "priorityclass",
         )
     };
-    const GENERATION: Generation = Generation::Spec;
+    const GENERATION: Generation = Generation::Once;
     const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
@@ -66,6 +66,11 @@ impl Kind for PriorityClassKind {
             _ => {}
         }
         causes
+    }
+
+    /// Of a change, only what may not be changed is looked at.
+    fn validate_again(_: &PriorityClass, _: &PriorityClass) -> Vec<Cause> {
+        Vec::new()
     }
 
     fn validate_update(new: &PriorityClass, old: &PriorityClass) -> Vec<Cause> {

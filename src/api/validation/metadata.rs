@@ -42,7 +42,7 @@ pub fn validate(object: &Value, scope: Scope, rule: NameRule) -> Vec<Cause> {
     causes
 }
 
-/// Finalizers that are neither the system's nor somebody's own. Kinds in [`LIBERAL_GROUPS`] may have them.
+/// Finalizers that are neither the system's nor somebody's own. Not every kind refuses them: see [`repeats`].
 pub fn qualified_finalizers(object: &Value) -> Vec<Cause> {
     let path = Path::new("metadata").child("finalizers");
     let detail = "name is neither a standard finalizer name nor is it fully qualified";

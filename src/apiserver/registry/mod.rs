@@ -93,22 +93,33 @@ pub struct Call<'a> {
 
 /// Warnings for the client, gathered on the way.
 #[derive(Default)]
-pub struct Warnings(Mutex<Vec<String>>);
+pub struct Warnings {
+    /// Of what is asked for, whatever comes of it.
+    request: Mutex<Vec<String>>,
+    object: Mutex<Vec<String>>,
+}
 
 impl Warnings {
     /// Adds warnings.
     pub fn extend(&self, warnings: Vec<String>) {
-        self.0.lock().extend(warnings);
+        self.object.lock().extend(warnings);
     }
 
-    /// Puts warnings in the place of those there are.
+    /// Adds a warning of the request itself, which comes before all others.
+    pub fn of_request(&self, warning: Option<String>) {
+        self.request.lock().extend(warning);
+    }
+
+    /// Puts warnings in the place of those there are of the object.
     pub fn replace(&self, warnings: Vec<String>) {
-        *self.0.lock() = warnings;
+        *self.object.lock() = warnings;
     }
 
     /// Takes all there are.
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock())
+        let mut all = std::mem::take(&mut *self.request.lock());
+        all.append(&mut self.object.lock());
+        all
     }
 }
 

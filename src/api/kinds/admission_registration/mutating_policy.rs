@@ -30,6 +30,7 @@ impl Kind for MutatingAdmissionPolicyKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,

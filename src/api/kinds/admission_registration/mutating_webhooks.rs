@@ -28,6 +28,7 @@ impl Kind for MutatingWebhookConfigurationKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = webhook::COLUMNS;
 

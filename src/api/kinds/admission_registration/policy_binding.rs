@@ -40,6 +40,7 @@ impl Kind for ValidatingAdmissionPolicyBindingKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = COLUMNS;
 
@@ -81,6 +82,7 @@ impl Kind for MutatingAdmissionPolicyBindingKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = COLUMNS;
 

@@ -45,9 +45,9 @@ impl Kind for CustomResourceDefinitionKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
+    const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Created At", "date", cells::CREATED)];
     const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
-    const COLUMNS: &'static [Column] =
-        &[cells::NAME, cells::column("Created At", "date", "When the definition was made.")];
 
     fn default(definition: &mut CustomResourceDefinition) {
         let spec = &mut definition.spec;
