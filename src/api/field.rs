@@ -78,11 +78,6 @@ pub fn invalid_hidden(path: &Path, detail: &str) -> Cause {
     cause(path, "FieldValueInvalid", with_detail("Invalid value".into(), detail))
 }
 
-/// `Duplicate value: "x": detail`.
-pub fn duplicate_because(path: &Path, value: impl Serialize, detail: &str) -> Cause {
-    cause(path, "FieldValueDuplicate", with_detail(format!("Duplicate value: {}", shown(value)), detail))
-}
-
 /// `Duplicate value`, for a value that is too large to be shown.
 pub fn duplicate_hidden(path: &Path) -> Cause {
     cause(path, "FieldValueDuplicate", "Duplicate value".into())
