@@ -150,7 +150,7 @@ pub trait Strategy: Send + Sync {
     fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
     /// Problems of a status update.
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
-    /// Problems of an update of the part called `part`.
+    /// Every problem of an object of which the part called `part` is updated.
     fn validate_part_update(&self, _part: &str, _new: &Decoded, _old: &Decoded) -> Vec<Cause> {
         Vec::new()
     }
@@ -185,6 +185,18 @@ pub trait Strategy: Send + Sync {
     /// See [`Kind::reset_fields`].
     fn reset_fields(&self, _part: &str) -> Option<&'static [&'static str]> {
         None
+    }
+    /// What clients are warned of in a new object as they sent it, before it is prepared.
+    fn warnings_as_sent(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+    /// What clients are warned of in a valid object that is created, or changed from `old`.
+    fn warnings(&self, _new: &Decoded, _old: Option<&Decoded>) -> Vec<String> {
+        Vec::new()
+    }
+    /// Whether dependents stay when an object is deleted by somebody who does not say what becomes of them.
+    fn orphans_by_default(&self) -> bool {
+        false
     }
     /// What the kind's definition says, if it is not a built-in one.
     fn custom(&self) -> Option<&CustomKind> {
@@ -258,11 +270,17 @@ pub trait Kind: Send + Sync + 'static {
     const UPDATES_UNCONDITIONALLY: bool = true;
     /// See [`Strategy::deprecation`].
     const DEPRECATION: Option<&'static str> = None;
+    /// See [`Strategy::orphans_by_default`].
+    const ORPHANS_BY_DEFAULT: bool = false;
     /// When `metadata.generation` is raised.
     const GENERATION: Generation = Generation::Never;
     /// Selectable fields beyond name and namespace.
     const FIELDS: &'static [&'static str] = &[];
 
+    /// Checks or mends what the type of the object could not take. An error is why it cannot be handled.
+    fn before_decoding(_object: &mut Value) -> Result<(), String> {
+        Ok(())
+    }
     /// Fills in defaults.
     fn default(_object: &mut Self::Object) {}
     /// See [`Strategy::prepare_for_create`].
@@ -296,6 +314,14 @@ pub trait Kind: Send + Sync + 'static {
     }
     /// Problems of an update of a part beyond those of metadata.
     fn validate_part_update(_part: &str, _new: &Self::Object, _old: &Self::Object) -> Vec<Cause> {
+        Vec::new()
+    }
+    /// See [`Strategy::warnings_as_sent`].
+    fn warnings_as_sent(_object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+    /// See [`Strategy::warnings`].
+    fn warnings(_new: &Self::Object, _old: Option<&Self::Object>) -> Vec<String> {
         Vec::new()
     }
     /// Values of [`Kind::FIELDS`], in their order.

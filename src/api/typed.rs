@@ -130,7 +130,9 @@ impl<K: Kind> Strategy for Typed<K> {
     }
 
     fn validate_part_update(&self, part: &str, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata::validate_update(new, old);
+        let mut causes = metadata_problems::<K>(new);
+        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
+        causes.extend(metadata::validate_update(new, old));
         causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_part_update(part, new, old))));
         causes
     }
@@ -178,6 +180,19 @@ impl<K: Kind> Strategy for Typed<K> {
     fn updates_unconditionally(&self) -> bool {
         K::UPDATES_UNCONDITIONALLY
     }
+
+    fn warnings_as_sent(&self, object: &Value) -> Vec<String> {
+        K::warnings_as_sent(object)
+    }
+
+    fn warnings(&self, new: &Decoded, old: Option<&Decoded>) -> Vec<String> {
+        let old = old.and_then(|old| known::<K>(old).ok());
+        known::<K>(new).map(|new| K::warnings(new, old)).unwrap_or_default()
+    }
+
+    fn orphans_by_default(&self) -> bool {
+        K::ORPHANS_BY_DEFAULT
+    }
 }
 
 /// The object as sent, its type checked.
@@ -185,6 +200,7 @@ fn identified<K: Kind>(mut object: Value) -> Result<Value, Status> {
     identify::<K>(&mut object)?;
     drop_null_metadata(&mut object);
     protobuf::unset(&K::NAMES.api_version(), K::NAMES.kind, &mut object);
+    K::before_decoding(&mut object).map_err(cannot_be_handled::<K>)?;
     Ok(object)
 }
 

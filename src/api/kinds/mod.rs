@@ -25,7 +25,6 @@ pub mod ingress;
 pub mod ingress_class;
 pub mod ip_address;
 pub mod job;
-mod job_policies;
 pub mod label_selector;
 pub mod lease;
 pub mod limit_range;

@@ -37,6 +37,22 @@ impl Kind for PodTemplateKind {
             .unwrap_or_default()
     }
 
+    fn prepare_for_create(object: &mut PodTemplate) {
+        pod_template::disabled::drop_from_template(object.template.get_or_insert_default(), None);
+    }
+
+    fn prepare_for_update(new: &mut PodTemplate, old: &PodTemplate) {
+        pod_template::disabled::drop_from_template(new.template.get_or_insert_default(), old.template.as_ref());
+    }
+
+    fn warnings(new: &PodTemplate, old: Option<&PodTemplate>) -> Vec<String> {
+        if old.is_some_and(|old| old.metadata.generation == new.metadata.generation) {
+            return Vec::new();
+        }
+        let path = Path::new("template");
+        new.template.as_ref().map(|template| pod_template::warnings::template(template, &path)).unwrap_or_default()
+    }
+
     fn cells(object: &PodTemplate, _now: Timestamp) -> Vec<Value> {
         let template = object.template.clone().unwrap_or_default();
         let (names, images) = cells::containers(template.spec.as_ref());

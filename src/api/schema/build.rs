@@ -170,7 +170,9 @@ mod tests {
             let schema = library.schema(&kind);
             assert!(schema.root.as_struct().is_some_and(|root| root.field("metadata").is_some()), "{}", kind.kind);
             let object = kind.strategy.decode(serde_json::json!({"metadata": {"name": "a"}})).unwrap();
-            let (_, warnings) = crate::api::schema::check(object.into_value(), &schema, Default::default()).unwrap();
+            let (_, warnings) =
+                crate::api::schema::check(object.into_value(), &schema, Default::default(), Default::default())
+                    .unwrap();
             assert!(warnings.is_empty(), "{}: {warnings:?}", kind.kind);
         }
     }

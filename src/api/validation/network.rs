@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{between, too_long_name};
+use crate::api::field::Path;
 
 const PORT_NAME_LIMIT_BYTES: usize = 15;
 
@@ -38,6 +39,17 @@ pub fn ip(value: &str) -> Vec<String> {
         return Vec::new();
     }
     vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()]
+}
+
+/// A warning about an address that is valid but not written as addresses are.
+pub fn ip_warning(value: &str, path: &Path) -> Option<String> {
+    let IpAddr::V6(address) = value.parse().ok()? else { return None };
+    if let Some(mapped) = address.to_ipv4_mapped() {
+        return Some(format!("{path}: non-standard IP address {value:?} is invalid: use \"{mapped}\""));
+    }
+    let canonical = address.to_string();
+    (canonical != value)
+        .then(|| format!("{path}: IPv6 address {value:?} should be in RFC 5952 canonical format ({canonical:?})"))
 }
 
 /// An IPv4 or IPv6 network, `10.0.0.0/8`.

@@ -56,12 +56,14 @@ impl Registry {
         let call = &Call { attributes: &attributes, ..*call };
         let strategy = &call.kind.strategy;
         self.mutate(call, Operation::Create, &mut object, None).await?;
+        call.warnings.extend(strategy.warnings_as_sent(&object));
         let mut object = strategy.prepare_for_create(object)?;
         let claim = self.claim(call, &mut object, None)?;
         let causes = strategy.validate(&object);
         if !causes.is_empty() {
             return Err(Status::invalid(&call.kind.group, &call.kind.kind, &name, causes));
         }
+        call.warnings.extend(strategy.warnings(&object, None));
         let _reserved = self.admit(call, Operation::Create, &object, None).await?;
         let (cache, key) = self.locate(call)?;
         if let Some(existing) = cache.get(&key) {

@@ -11,6 +11,7 @@ use crate::{
     api::{
         Status, custom,
         decoded::Decoded,
+        encode,
         field::{self, Path},
         kind::Descriptor,
         meta,
@@ -196,7 +197,7 @@ impl Registry {
             self.review(call, &request, &old).await?;
         }
         let mut new = Value::clone(&old);
-        set_propagation_finalizers(&mut new, options.propagation);
+        set_propagation_finalizers(&mut new, options.propagation.or_else(|| default_propagation(call.kind, &old)));
         let grace = grace_period(call, options, &old);
         mark(call, &mut new, &old, grace);
         if is_released(&new) {
@@ -205,7 +206,10 @@ impl Registry {
                 return Ok(None);
             }
             self.give_back(call, &old);
-            return Ok(Some(Deleted::Gone(self.shown(call, current).await?)));
+            // What is deleted with grace is marked in any case, be the grace none.
+            let graceful = call.kind.strategy.grace_period_seconds(&old).is_some();
+            let gone = if graceful { encode::encode(&new) } else { self.shown(call, current).await? };
+            return Ok(Some(Deleted::Gone(gone)));
         }
         if new == *old {
             return Ok(Some(Deleted::Pending(self.shown(call, current).await?)));
@@ -283,6 +287,12 @@ fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, old: &Value) ->
         )));
     }
     Ok(())
+}
+
+/// What becomes of dependents when nobody says it, neither now nor earlier.
+fn default_propagation(kind: &Descriptor, object: &Value) -> Option<Propagation> {
+    let orphans = kind.strategy.orphans_by_default() && !meta::finalizers(object).contains(&FOREGROUND);
+    orphans.then_some(Propagation::Orphan)
 }
 
 /// The garbage collector finds in the finalizers what it is to do about dependents.

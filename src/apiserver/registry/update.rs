@@ -103,16 +103,15 @@ impl Registry {
         let causes = match endpoint {
             Endpoint::Main => strategy.validate_change(&new, old),
             Endpoint::Status => strategy.validate_status_update(&new, old),
-            Endpoint::Part(part) => {
-                let mut causes = strategy.validate(&new);
-                causes.extend(strategy.validate_part_update(part, &new, old));
-                without_repetition(causes)
-            }
+            Endpoint::Part(part) => without_repetition(strategy.validate_part_update(part, &new, old)),
         };
         let (tolerated, causes): (Vec<Cause>, Vec<Cause>) = causes.into_iter().partition(|cause| cause.is_tolerated);
         call.warnings.extend(tolerated.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect());
         if !causes.is_empty() {
             return Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.attributes.name, causes));
+        }
+        if endpoint == Endpoint::Main {
+            call.warnings.extend(strategy.warnings(&new, Some(old)));
         }
         let reserved = self.admit(call, Operation::Update, &new, Some(old)).await?;
         Ok((new, claim, reserved))

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::{
     field::{self, Path},
+    kinds::pod_template::{app_armor, scheduling},
     status::Cause,
 };
 
@@ -20,6 +21,13 @@ type Statuses = fn(&PodStatus) -> &[ContainerStatus];
 
 /// Problems of an update of the main resource.
 pub fn spec(new: &Pod, old: &Pod) -> Vec<Cause> {
+    let annotations = Path::new("metadata.annotations");
+    let mut causes = app_armor::annotation_changes(&new.metadata, &old.metadata, &annotations);
+    causes.extend(spec_alone(new, old));
+    causes
+}
+
+fn spec_alone(new: &Pod, old: &Pod) -> Vec<Cause> {
     let (mut new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
     let path = Path::new("spec");
     if new.containers.len() != old.containers.len() {
@@ -155,7 +163,7 @@ fn tolerations(new: &PodSpec, old: &PodSpec, path: &Path) -> Vec<Cause> {
     let timeless = |toleration: &Toleration| Toleration { toleration_seconds: None, ..toleration.clone() };
     let kept = |before: &Toleration| new.tolerations.iter().flatten().any(|now| timeless(now) == timeless(before));
     if old.tolerations.iter().flatten().all(kept) {
-        return Vec::new();
+        return scheduling::tolerations(new.tolerations.as_deref().unwrap_or_default(), &path.child("tolerations"));
     }
     let detail = "existing toleration can not be modified except its tolerationSeconds";
     vec![field::forbidden(&path.child("tolerations"), detail)]

@@ -2,7 +2,9 @@
 
 use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, SeccompProfile, SecurityContext};
 
-use super::mounts::local_descending;
+use serde::Serialize;
+
+use super::{app_armor, mounts::local_descending, windows};
 use crate::api::{
     field::{self, Path},
     status::Cause,
@@ -27,6 +29,12 @@ pub fn container(context: &SecurityContext, path: &Path) -> Vec<Cause> {
         causes.extend(seccomp(profile, &path.child("seccompProfile")));
     }
     causes.extend(escalation(context, path));
+    if let Some(options) = &context.windows_options {
+        causes.extend(windows::options(options, &path.child("windowsOptions")));
+    }
+    if let Some(profile) = &context.app_armor_profile {
+        causes.extend(app_armor::validate(profile, &path.child("appArmorProfile")));
+    }
     causes
 }
 
@@ -59,6 +67,12 @@ pub fn pod(spec: &PodSpec, path: &Path) -> Vec<Cause> {
     }
     if let Some(profile) = &context.seccomp_profile {
         causes.extend(seccomp(profile, &path.child("seccompProfile")));
+    }
+    if let Some(options) = &context.windows_options {
+        causes.extend(windows::options(options, &path.child("windowsOptions")));
+    }
+    if let Some(profile) = &context.app_armor_profile {
+        causes.extend(app_armor::validate(profile, &path.child("appArmorProfile")));
     }
     causes.extend(sysctls(context, spec, &path.child("sysctls")));
     causes
@@ -100,16 +114,31 @@ fn ids(numbers: &[(&str, Option<i64>)], path: &Path) -> Vec<Cause> {
 
 fn seccomp(profile: &SeccompProfile, path: &Path) -> Vec<Cause> {
     let local = path.child("localhostProfile");
-    match (profile.type_.as_str(), profile.localhost_profile.as_deref()) {
-        ("Localhost", None | Some("")) => vec![field::required(&local, "must be set when seccomp type is Localhost")],
-        ("Localhost", Some(file)) => local_descending(file, &local),
-        ("", _) => vec![field::required(&path.child("type"), "type is required when seccompProfile is set")],
-        (kind, _) if !SECCOMP_TYPES.contains(&kind) => {
-            vec![field::unsupported(&path.child("type"), kind, SECCOMP_TYPES)]
+    let mut causes: Vec<Cause> = match profile.type_.as_str() {
+        "" => vec![field::required(&path.child("type"), "type is required when seccompProfile is set")],
+        kind => field::one_of(&path.child("type"), kind, SECCOMP_TYPES).into_iter().collect(),
+    };
+    match profile.localhost_profile.as_deref() {
+        None if profile.type_ == "Localhost" => {
+            causes.push(field::required(&local, "must be set when seccomp type is Localhost"));
         }
-        (_, Some(file)) => vec![field::invalid(&local, file, "can only be set when seccomp type is Localhost")],
-        _ => Vec::new(),
+        Some(file) if profile.type_ == "Localhost" => causes.extend(local_descending(file, &local)),
+        Some(_) => {
+            let shown =
+                ShownSeccomp { r#type: &profile.type_, localhost_profile: profile.localhost_profile.as_deref() };
+            causes.push(field::invalid(&local, shown, "can only be set when seccomp type is Localhost"));
+        }
+        None => {}
     }
+    causes
+}
+
+/// A profile as errors show it: with the names of upstream's internal type.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownSeccomp<'a> {
+    r#type: &'a str,
+    localhost_profile: Option<&'a str>,
 }
 
 fn sysctls(context: &PodSecurityContext, spec: &PodSpec, path: &Path) -> Vec<Cause> {

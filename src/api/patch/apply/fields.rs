@@ -27,6 +27,11 @@ impl Comparison {
         self.modified.clone().union(&self.added)
     }
 
+    /// The fields that nobody but the writer has any more.
+    pub fn lost(&self) -> Set {
+        self.taken().union(&self.removed)
+    }
+
     /// The comparison as if neither object had the fields of `ignored`.
     #[must_use]
     pub fn without(self, ignored: &Set) -> Self {

@@ -3,9 +3,9 @@
 //! an [`apply`](Tracker::apply) owns exactly what it lists, removes what it no longer lists, and may
 //! change what others own only by force.
 //!
-//! What is owned one by one and what as a whole comes from the kind's schema ([`shape`]). Managers
-//! of all API versions are compared by the same paths: no kind differs between its versions in more
-//! than what conversion has made equal before.
+//! What is owned one by one and what as a whole comes from the kind's schema ([`shape`]). A manager
+//! owns fields of the API version that it writes: what a change means to it is found out in that
+//! version, where the kind has others ([`Tracker::elsewhere`]).
 
 mod check;
 mod conflict;
@@ -20,7 +20,10 @@ mod shape;
 mod unchanged;
 mod unowned;
 
-use std::sync::LazyLock;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -67,8 +70,27 @@ pub struct Tracker<'a> {
     pub subresource: &'a str,
     /// Fields that the endpoint sets back to what they were, which writing it does not take.
     pub reset: Set,
+    /// Shows an object in another API version: with the schema of that, or `None` if it is the same
+    /// there.
+    pub elsewhere: &'a Elsewhere<'a>,
     /// When the write happens.
     pub now: Timestamp,
+}
+
+/// See [`Tracker::elsewhere`].
+pub type Elsewhere<'a> = dyn Fn(&Value, &str) -> Option<(Value, Arc<Schema>)> + Sync + 'a;
+
+/// What a change does to an object, as managers see it.
+struct Change {
+    here: Comparison,
+    /// By API version, where that is another one and has other fields.
+    elsewhere: BTreeMap<String, Comparison>,
+}
+
+impl Change {
+    fn seen_by(&self, owned: &Owned) -> &Comparison {
+        self.elsewhere.get(&owned.api_version).unwrap_or(&self.here)
+    }
 }
 
 /// A write other than an apply. Managed fields stand beside the objects, which are without them.
@@ -116,7 +138,8 @@ impl Tracker<'_> {
             return same;
         }
         let mut managers = Managers::decode(known).unwrap_or_default();
-        self.take(&mut managers, manager, &comparison);
+        let change = self.change(&managers, comparison, [old, update.new]);
+        self.take(&mut managers, manager, &change);
         managers.cap();
         managers.encode()
     }
@@ -134,8 +157,9 @@ impl Tracker<'_> {
         let mut live = live.cloned().unwrap_or_else(|| json!({}));
         meta::set(&mut live, "managedFields", Value::Null);
         if managers.is_empty() {
-            let comparison = self.compare(&self.blank(&live), &live);
-            self.take(&mut managers, self.manager(BEFORE_FIRST_APPLY, Operation::Update), &comparison);
+            let here = self.compare(&self.blank(&live), &live);
+            let change = Change { here, elsewhere: BTreeMap::new() };
+            self.take(&mut managers, self.manager(BEFORE_FIRST_APPLY, Operation::Update), &change);
         }
         let manager = self.manager(name, Operation::Apply);
         let merge = |force| self.merge(&live, &config, managers.clone(), &manager, force);
@@ -206,19 +230,18 @@ impl Tracker<'_> {
         if let Some(before) = &before {
             object = prune::prune(place, &object, &before.fields, &managers_with(&managers, manager, &fields));
         }
-        let comparison = self.compare(live, &object);
-        let taken = comparison.taken();
+        let change = self.change(&managers, self.compare(live, &object), [live, &object]);
         let mut conflicts = Conflicts::default();
         for (other, owned) in managers.iter().filter(|(other, _)| *other != manager) {
-            conflicts.add(other, owned.fields.intersection(&taken));
+            conflicts.add(other, owned.fields.intersection(&change.seen_by(owned).taken()));
         }
         if !force && !conflicts.is_empty() {
             return Err(conflicts);
         }
-        let lost = taken.union(&comparison.removed);
-        managers.change(|other, fields| {
+        managers.change(|other, owned| {
             if other != manager {
-                *fields = std::mem::take(fields).difference(&lost);
+                let lost = change.seen_by(owned).lost();
+                owned.fields = std::mem::take(&mut owned.fields).difference(&lost);
             }
         });
         let api_version = self.schema.api_version.to_string();
@@ -230,21 +253,39 @@ impl Tracker<'_> {
     }
 
     /// Gives what a change has touched to `manager`, and takes it from all others.
-    fn take(&self, managers: &mut Managers, manager: Manager, comparison: &Comparison) {
-        let taken = comparison.taken();
-        let lost = taken.clone().union(&comparison.removed);
+    fn take(&self, managers: &mut Managers, manager: Manager, change: &Change) {
+        let taken = change.here.taken();
         let before = managers.get(&manager).cloned();
-        managers.change(|_, fields| *fields = std::mem::take(fields).difference(&lost));
+        managers.change(|_, owned| {
+            let lost = change.seen_by(owned).lost();
+            owned.fields = std::mem::take(&mut owned.fields).difference(&lost);
+        });
         if taken.is_empty() {
             return;
         }
-        let kept = before.map(|owned| owned.fields.difference(&lost)).unwrap_or_default();
+        let kept = before.map(|owned| owned.fields.difference(&change.here.lost())).unwrap_or_default();
         let owned = Owned {
             fields: kept.union(&taken),
             api_version: self.schema.api_version.to_string(),
             time: time::format(self.now),
         };
         managers.set(manager, owned);
+    }
+
+    /// A change from one object to another, of which `here` is the comparison.
+    fn change(&self, managers: &Managers, here: Comparison, [old, new]: [&Value; 2]) -> Change {
+        let mut elsewhere = BTreeMap::new();
+        for (_, owned) in managers.iter().filter(|(_, owned)| *owned.api_version != *self.schema.api_version) {
+            if elsewhere.contains_key(&owned.api_version) {
+                continue;
+            }
+            let show = |object| (self.elsewhere)(object, &owned.api_version);
+            if let (Some((old, schema)), Some((new, _))) = (show(old), show(new)) {
+                let there = Tracker { schema: &schema, reset: self.reset.clone(), ..*self };
+                elsewhere.insert(owned.api_version.clone(), there.compare(&old, &new));
+            }
+        }
+        Change { here, elsewhere }
     }
 
     /// What is there in every object of upstream's type, so that nobody adds it, as far as `object` has it.

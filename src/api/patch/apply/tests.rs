@@ -28,7 +28,7 @@ impl Object {
     fn tracker<'a>(&'a self, subresource: &'a str) -> Tracker<'a> {
         let now = TIMES[self.writes.min(3)].parse().unwrap();
         let reset = if subresource.is_empty() { "status" } else { "spec" };
-        Tracker { schema: &self.schema, subresource, reset: Set::of_fields(&[reset]), now }
+        Tracker { schema: &self.schema, subresource, reset: Set::of_fields(&[reset]), elsewhere: &|_, _| None, now }
     }
 
     fn typed(&self, fields: Value) -> Value {
@@ -43,7 +43,8 @@ impl Object {
     fn apply_by(&mut self, manager: &str, config: Value, force: bool) -> Result<(), Status> {
         let applied = Applied { manager, config: self.typed(config), force };
         let object = self.tracker("").apply(self.live.as_ref(), applied)?;
-        let (object, _) = crate::api::schema::check(object, &self.schema, Default::default()).unwrap();
+        let (object, _) =
+            crate::api::schema::check(object, &self.schema, Default::default(), Default::default()).unwrap();
         self.live = Some(object);
         self.writes += 1;
         Ok(())
