@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::api::status::Cause;
+use crate::api::{go, status::Cause};
 
 /// Where a field is: `spec.containers[0].env[name]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,6 +55,19 @@ pub fn invalid(path: &Path, value: impl Serialize, detail: &str) -> Cause {
     cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {}", shown(value)), detail))
 }
 
+/// [`invalid`], the value being shown as upstream's internal type of a message, such as `core.v1.PodSpec`.
+pub fn invalid_internal(path: &Path, message: &str, value: impl Serialize, detail: &str) -> Cause {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    let shown = go::internal(message, &value);
+    cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {shown}"), detail))
+}
+
+/// [`duplicate`], the value being shown as by [`invalid_internal`].
+pub fn duplicate_internal(path: &Path, message: &str, value: impl Serialize) -> Cause {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    cause(path, "FieldValueDuplicate", format!("Duplicate value: {}", go::internal(message, &value)))
+}
+
 /// `Duplicate value: "x"`.
 pub fn duplicate(path: &Path, value: impl Serialize) -> Cause {
     cause(path, "FieldValueDuplicate", format!("Duplicate value: {}", shown(value)))
@@ -63,6 +76,11 @@ pub fn duplicate(path: &Path, value: impl Serialize) -> Cause {
 /// `Invalid value: detail`, for a value that is too large to be shown.
 pub fn invalid_hidden(path: &Path, detail: &str) -> Cause {
     cause(path, "FieldValueInvalid", with_detail("Invalid value".into(), detail))
+}
+
+/// `Duplicate value: "x": detail`.
+pub fn duplicate_because(path: &Path, value: impl Serialize, detail: &str) -> Cause {
+    cause(path, "FieldValueDuplicate", with_detail(format!("Duplicate value: {}", shown(value)), detail))
 }
 
 /// `Duplicate value`, for a value that is too large to be shown.
@@ -120,6 +138,11 @@ pub const IMMUTABLE: &str = "field is immutable";
 /// `Invalid value: …: field is immutable`, unless both are equal.
 pub fn immutable<T: Serialize + PartialEq>(path: &Path, new: &T, old: &T) -> Vec<Cause> {
     if new == old { Vec::new() } else { vec![invalid(path, new, IMMUTABLE)] }
+}
+
+/// [`immutable`], the value being shown as by [`invalid_internal`].
+pub fn immutable_internal<T: Serialize + PartialEq>(path: &Path, message: &str, new: &T, old: &T) -> Vec<Cause> {
+    if new == old { Vec::new() } else { vec![invalid_internal(path, message, new, IMMUTABLE)] }
 }
 
 fn cause(path: &Path, reason: &str, message: String) -> Cause {

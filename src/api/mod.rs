@@ -8,6 +8,7 @@ pub mod custom;
 pub mod decoded;
 pub mod encode;
 pub mod field;
+pub mod go;
 pub mod intstr;
 pub mod kind;
 pub mod kinds;
@@ -24,6 +25,7 @@ pub mod status;
 pub mod time;
 pub mod toleration;
 pub mod typed;
+pub mod update_check;
 pub mod validation;
 
 pub use status::Status;

@@ -188,7 +188,7 @@ fn built_in(kind: &schema::Type) -> Shape {
         Shape { items: Some(Arc::new(items.clone())), ..join(items.kind).into() }
     };
     match kind {
-        schema::Type::Any | schema::Type::IntOrString => Type::Dyn.into(),
+        schema::Type::Any | schema::Type::IntOrString | schema::Type::SchemaOr(..) => Type::Dyn.into(),
         schema::Type::Boolean => Type::Bool.into(),
         schema::Type::Int32 | schema::Type::Int64 => Type::Int.into(),
         schema::Type::Number => Type::Double.into(),

@@ -18,6 +18,7 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names, Subresource},
     meta,
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const ROLLING_UPDATE: &str = "RollingUpdate";
@@ -38,6 +39,7 @@ impl Kind for DaemonSetKind {
         ..names::namespaced(names::APPS, "DaemonSet", "daemonsets", "daemonset")
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Desired", "integer", "Nodes that should run a pod."),

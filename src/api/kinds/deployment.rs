@@ -15,6 +15,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const ROLLING_UPDATE: &str = "RollingUpdate";
@@ -34,6 +35,7 @@ impl Kind for DeploymentKind {
         ..names::namespaced(names::APPS, "Deployment", "deployments", "deployment")
     };
     const GENERATION: Generation = Generation::SpecAndAnnotations;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Ready", "string", "Ready pods of all that should be."),

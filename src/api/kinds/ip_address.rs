@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use k8s_openapi::api::networking::v1::IPAddress;
+use k8s_openapi::api::networking::v1::{IPAddress, ParentReference};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{cells, names};
@@ -39,7 +40,8 @@ impl Kind for IpAddressKind {
     }
 
     fn validate_update(new: &IPAddress, old: &IPAddress) -> Vec<Cause> {
-        field::immutable(&Path::new("spec").child("parentRef"), &new.spec.parent_ref, &old.spec.parent_ref)
+        let shown = |address: &IPAddress| ShownParent::of(&address.spec.parent_ref);
+        field::immutable(&Path::new("spec").child("parentRef"), &shown(new), &shown(old))
     }
 
     fn cells(address: &IPAddress, now: Timestamp) -> Vec<Value> {
@@ -58,6 +60,9 @@ impl Kind for IpAddressKind {
 
 fn parent(address: &IPAddress, path: &Path) -> Vec<Cause> {
     let parent = &address.spec.parent_ref;
+    if ShownParent::of(parent).is_none() {
+        return vec![field::required(path, "")];
+    }
     let mut causes = Vec::new();
     if let Some(group) = parent.group.as_deref().filter(|group| !group.is_empty()) {
         causes.extend(field::invalid_each(&path.child("group"), group, &name::dns1123_subdomain(group)));
@@ -72,6 +77,26 @@ fn parent(address: &IPAddress, path: &Path) -> Vec<Cause> {
         causes.extend(field::invalid_each(&path.child("namespace"), namespace, &name::path_segment(namespace)));
     }
     causes
+}
+
+/// A reference as upstream shows it: its internal type, whose fields begin with capitals.
+#[derive(Serialize, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+struct ShownParent {
+    group: String,
+    resource: String,
+    namespace: String,
+    name: String,
+}
+
+impl ShownParent {
+    /// `None` for a reference that is not there: one that says nothing is taken for that.
+    fn of(parent: &ParentReference) -> Option<Self> {
+        let ParentReference { group, resource, namespace, name } = parent.clone();
+        let (group, namespace) = (group.unwrap_or_default(), namespace.unwrap_or_default());
+        let is_empty = [&group, &resource, &namespace, &name].iter().all(|text| text.is_empty());
+        (!is_empty).then_some(Self { group, resource, namespace, name })
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::network,
 };
 
@@ -28,6 +29,7 @@ impl Kind for NetworkPolicyKind {
         ..names::namespaced(names::NETWORKING, "NetworkPolicy", "networkpolicies", "networkpolicy")
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("Pod-Selector", "string", "Labels of the pods that it is for."), cells::AGE];
 
@@ -71,6 +73,15 @@ fn validate(spec: &NetworkPolicySpec, path: &Path) -> Vec<Cause> {
         causes.extend(ports(rule.ports.as_ref(), &path));
         causes.extend(peers(rule.to.as_ref(), &path.child("to")));
     }
+    let directions = spec.policy_types.as_deref().unwrap_or_default();
+    if directions.len() > DIRECTIONS.len() {
+        causes.push(field::invalid(
+            &path.child("policyTypes"),
+            directions,
+            "may not specify more than two policyTypes",
+        ));
+        return causes;
+    }
     for (index, direction) in spec.policy_types.iter().flatten().enumerate() {
         if !DIRECTIONS.contains(&direction.as_str()) {
             causes.push(field::unsupported(&path.child("policyTypes").index(index), direction, DIRECTIONS));
@@ -94,16 +105,17 @@ fn port(port: &NetworkPolicyPort, path: &Path) -> Vec<Cause> {
     match (&port.port, port.end_port) {
         (Some(IntOrString::Int(first)), end) => {
             causes.extend(field::invalid_each(&path.child("port"), first, &network::port((*first).into())));
-            if let Some(end) = end.filter(|end| end < first) {
-                let detail = "must be greater than or equal to `port`";
-                causes.push(field::invalid(&path.child("endPort"), end, detail));
+            let own = path.child("endPort");
+            if end.is_some_and(|end| end < *first) {
+                // Upstream shows the port.
+                causes.push(field::invalid(&own, first, "must be greater than or equal to `port`"));
             }
+            causes
+                .extend(end.map(|end| field::invalid_each(&own, end, &network::port(end.into()))).unwrap_or_default());
         }
-        (Some(IntOrString::String(_)), Some(end)) => {
+        (Some(IntOrString::String(text)), end) => {
             let detail = "may not be specified when `port` is non-numeric";
-            causes.push(field::invalid(&path.child("endPort"), end, detail));
-        }
-        (Some(IntOrString::String(text)), None) => {
+            causes.extend(end.map(|end| field::invalid(&path.child("endPort"), end, detail)));
             causes.extend(field::invalid_each(&path.child("port"), text, &network::port_name(text)));
         }
         (None, Some(end)) => {

@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// `v1.ReplicationController`
@@ -25,6 +26,7 @@ impl Kind for ReplicationControllerKind {
     const GENERATION: Generation = Generation::Spec;
     const ORPHANS_BY_DEFAULT: bool = true;
     const FIELDS: &'static [&'static str] = &["status.replicas"];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Desired", "integer", "Pods that should be."),

@@ -8,7 +8,9 @@ use super::{cells, config_map::SIZE_LIMIT_BYTES, names};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
+    schema,
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -36,6 +38,7 @@ impl Kind for SecretKind {
     type Object = Secret;
     const NAMES: Names = names::namespaced(names::CORE, "Secret", "secrets", "secret");
     const FIELDS: &'static [&'static str] = &["type"];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Type", "string", "What the secret is for."),
@@ -125,7 +128,10 @@ fn json_under(secret: &Secret, path: &Path, key: &str) -> Vec<Cause> {
         None => vec![field::required(&path.key(key), "")],
         Some(bytes) => match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
             Ok(_) => Vec::new(),
-            Err(error) => vec![field::invalid(&path.key(key), "<secret contents redacted>", &error.to_string())],
+            Err(error) => {
+                let detail = schema::json_error(bytes, &error);
+                vec![field::invalid(&path.key(key), "<secret contents redacted>", &detail)]
+            }
         },
     }
 }

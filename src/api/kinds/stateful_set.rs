@@ -19,6 +19,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, NameRule, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -40,6 +41,7 @@ impl Kind for StatefulSetKind {
     };
     const NAME_RULE: NameRule = NameRule::Label;
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Ready", "string", "Ready pods of all that should be."),

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::api::{
     Status,
+    field::{self, Path},
+    go,
     schema::{self, LIMIT_BYTES, Schema},
     status::Reason,
 };
@@ -74,7 +76,7 @@ pub fn apply(kind: PatchType, object: Value, patch: &[u8], schema: &Schema) -> R
         }
         PatchType::Strategic => {
             let patch = parse_object(patch, "")?;
-            strategic::apply(object, patch, &schema.root).map_err(|error| Status::bad_request(error.to_string()))
+            strategic::apply(object, patch, &schema.root).map_err(|error| error.status())
         }
         PatchType::Apply => {
             Err(Status::new(Reason::UnsupportedMediaType, "apply patches are merged by field ownership, not here"))
@@ -97,6 +99,16 @@ fn does_not_fit() -> Status {
     Status { reason: Reason::Invalid, message: message.into(), details: Some(Box::default()) }
 }
 
+/// The answer to a patch that makes no object of its kind: `shown` is what it makes of an object, as JSON, `problem`
+/// what is wrong with that. Of a strategic merge patch, the patch itself is shown.
+pub fn makes_nothing(kind: PatchType, patch: &[u8], shown: String, problem: &str) -> Status {
+    let shown = match (kind, serde_json::from_slice(patch)) {
+        (PatchType::Strategic, Ok(patch)) => go::printed(&patch),
+        _ => shown,
+    };
+    Status::invalid("", "", "", vec![field::invalid(&Path::new("patch"), shown, problem)])
+}
+
 fn parse_object(patch: &[u8], prefix: &str) -> Result<Value, Status> {
     let refuse = |why: String| Status::bad_request(format!("{prefix}{why}"));
     let patch = parse(patch).map_err(refuse)?;
@@ -110,14 +122,7 @@ fn parse(patch: &[u8]) -> Result<Value, String> {
 
 /// A patch that is JSON, but of another type.
 fn cannot_unmarshal(patch: &Value, wanted: &str) -> String {
-    let given = match patch {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
+    let given = schema::go_kind(patch);
     format!("json: cannot unmarshal {given} into Go value of type {wanted}")
 }
 

@@ -8,7 +8,8 @@
 //! Fields are named as in JSON. `list:` repeats, `map:` has text keys, `inline:` is a message of
 //! its own whose fields JSON shows among those of its owner, and `keep:` marks scalars whose zero
 //! means something: Go holds them by pointer, or writes them to JSON even if they are zero. A `!` behind
-//! the name stands for the latter, of structures and lists too: Go always writes such a field.
+//! the name stands for the latter, of structures and lists too: Go always writes such a field. Behind `@` is the
+//! Go type of a field, where it has a name of its own: errors show it.
 //!
 //! The table has the stable groups of upstream whole, whether or not their kinds are served.
 
@@ -51,6 +52,14 @@ pub fn messages() -> &'static Messages {
     MESSAGES.get_or_init(|| Messages::parse(TEXT))
 }
 
+/// The name that Go's type of a field has, where it is not that of its shape and kind: `v1.PullPolicy`. It is
+/// looked up in the text, for only errors ask for it.
+pub fn go_type(message: &str, field: &str) -> Option<&'static str> {
+    let fields = TEXT.lines().find_map(|line| line.strip_prefix(message)?.strip_prefix(' '))?;
+    let is_wanted = |text: &&str| text.split_once('=').is_some_and(|(name, _)| name.trim_end_matches('!') == field);
+    Some(fields.split(' ').find(is_wanted)?.split_once('@')?.1)
+}
+
 /// The messages, which refer to each other by their place.
 #[derive(Debug)]
 pub struct Messages(Box<[Message]>);
@@ -64,6 +73,8 @@ pub struct Message {
     pub fields: Box<[Field]>,
     /// Where JSON's fields are, sorted by name.
     by_name: Box<[(&'static str, Spot)]>,
+    /// Those of them that Go always writes, by their places.
+    written: Box<[u16]>,
 }
 
 /// Where a field of the JSON form is in its message.
@@ -187,9 +198,13 @@ impl Messages {
         list.is_some() && message.spot("metadata").is_some()
     }
 
+    /// The message of that full name, such as `core.v1.PodSpec`.
+    pub fn called(&self, name: &str) -> Option<&Message> {
+        self.0.binary_search_by(|message| message.name.cmp(name)).ok().map(|at| &self.0[at])
+    }
+
     fn named(&self, package: &str, name: &str) -> Option<&Message> {
-        let wanted = format!("{package}.{name}");
-        self.0.binary_search_by(|message| message.name.cmp(&wanted)).ok().map(|at| &self.0[at])
+        self.called(&format!("{package}.{name}"))
     }
 
     fn parse(text: &'static str) -> Self {
@@ -203,11 +218,14 @@ impl Messages {
                 name,
                 fields: fields.split_whitespace().map(|field| Field::parse(field, package, &places)).collect(),
                 by_name: Box::default(),
+                written: Box::default(),
             }
         };
         let mut messages = Self(lines.iter().map(message).collect());
         let indices: Vec<_> = messages.iter().map(|message| messages.index(message)).collect();
         for (message, index) in messages.0.iter_mut().zip(indices) {
+            let is_written = |(_, (_, spot)): &(u16, &(&str, Spot))| spot.field.always;
+            message.written = (0..).zip(index.iter()).filter(is_written).map(|(place, _)| place).collect();
             message.by_name = index;
         }
         messages
@@ -241,6 +259,11 @@ impl Message {
         self.by_name.iter().map(|(name, spot)| (*name, &spot.field))
     }
 
+    /// Those of its fields that Go writes to JSON whatever is in them.
+    pub fn written_fields(&self) -> impl Iterator<Item = &Field> {
+        self.written.iter().map(|place| &self.by_name[usize::from(*place)].1.field)
+    }
+
     /// Where the field is that JSON calls `name`.
     pub fn spot(&self, name: &str) -> Option<&Spot> {
         self.place(name).map(|at| &self.by_name[at].1)
@@ -263,6 +286,7 @@ impl Field {
     fn parse(text: &'static str, package: &str, places: &HashMap<&str, u16>) -> Self {
         let (name, rest) = text.split_once('=').expect("a field of the table has a name");
         let (name, always) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
+        let rest = rest.split_once('@').map_or(rest, |(rest, _)| rest);
         let (number, kind) = rest.split_once(':').expect("a field of the table has a type");
         let number = number.parse().expect("a field of the table has a number");
         let (mark, kind) = kind.split_once(':').unwrap_or(("", kind));

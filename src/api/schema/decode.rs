@@ -5,12 +5,12 @@
 //! set", quantities and numbers in YAML take their canonical form. Depth is bounded by the
 //! parsers (128), the number of values here.
 
-use serde::{Deserialize, de::DeserializeSeed};
+use serde::de::DeserializeSeed;
 use serde_json::Value;
 
 use super::{
     Schema, Type, duplicates,
-    walk::{Seed, State},
+    walk::{Seed, State, Wording},
 };
 use crate::{
     api::{Status, protobuf, status::Reason},
@@ -21,6 +21,10 @@ use crate::{
 pub const LIMIT_BYTES: usize = 3 * 1024 * 1024;
 /// Bytes of an unreadable body that are quoted.
 const QUOTED_BYTES: usize = 30;
+
+/// What Go reads the type of an object into.
+const GO_STATED: &str = "value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
+                         Kind string \"json:\\\"kind,omitempty\\\"\" }";
 
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,16 +50,13 @@ pub enum FieldValidation {
 }
 
 impl FieldValidation {
-    /// Reads the parameter; empty is the default.
-    pub fn parse(text: &str) -> Result<Self, Status> {
+    /// Reads the parameter; empty is the default, `None` what it may not be.
+    pub fn parse(text: &str) -> Option<Self> {
         match text {
-            "Ignore" => Ok(Self::Ignore),
-            "" | "Warn" => Ok(Self::Warn),
-            "Strict" => Ok(Self::Strict),
-            other => Err(Status::bad_request(format!(
-                "fieldValidation: Unsupported value: \"{other}\": supported values: \"\", \"Ignore\", \"Strict\", \
-                 \"Warn\""
-            ))),
+            "Ignore" => Some(Self::Ignore),
+            "" | "Warn" => Some(Self::Warn),
+            "Strict" => Some(Self::Strict),
+            _ => None,
         }
     }
 }
@@ -84,8 +85,13 @@ pub fn decode(
         Format::Protobuf => return decode_protobuf(bytes, schema),
     };
     match (result, state.take_failure()) {
-        (Ok(value), None) => finish(value, &state, schema, validation),
-        (_, Some(problem)) => Err(cannot_be_handled(&stated_kind(bytes, format, schema), schema, &problem)),
+        (Ok(value), None) => {
+            settle(value, state.take_reported(), validation).map_err(|problem| unfit(schema, &problem))
+        }
+        (_, Some(problem)) => Err(match Stated::in_body(bytes, format, schema) {
+            Ok(stated) => cannot_be_handled(&stated, schema, &problem),
+            Err(problem) => unrecognized(bytes, Format::Json, schema, &problem),
+        }),
         (Err(error), None) => Err(unrecognized(bytes, format, schema, &error)),
     }
 }
@@ -93,20 +99,32 @@ pub fn decode(
 /// Protobuf names fields by number: those that are unknown cannot be told to anybody.
 fn decode_protobuf(bytes: &[u8], schema: &Schema) -> Result<(Value, Vec<String>), Status> {
     match protobuf::decode(bytes) {
-        Ok(object) => check(object.value, schema, FieldValidation::Ignore),
+        Ok(object) => check(object.value, schema, FieldValidation::Ignore, Wording::Decoder)
+            .map_err(|problem| unfit(schema, &problem)),
         Err(error) => Err(unrecognized(bytes, Format::Protobuf, schema, &log::chain(&error))),
     }
 }
 
-/// Checks an object that is already a tree, such as the result of a patch, as [`decode`] does.
-pub fn check(value: Value, schema: &Schema, validation: FieldValidation) -> Result<(Value, Vec<String>), Status> {
-    let state = State::new(false);
+/// Checks an object that is already a tree, such as the result of a patch, as [`decode`] does. Fails with
+/// what is wrong with it: see [`unfit`].
+pub fn check(
+    value: Value,
+    schema: &Schema,
+    validation: FieldValidation,
+    wording: Wording,
+) -> Result<(Value, Vec<String>), String> {
+    let state = State::of_tree(wording);
     let result = Seed::root(schema, &state).deserialize(value);
     match (result, state.take_failure()) {
-        (Ok(value), None) => finish(value, &state, schema, validation),
-        (_, Some(problem)) => Err(cannot_be_handled(&schema.stated(), schema, &problem)),
-        (Err(error), None) => Err(cannot_be_handled(&schema.stated(), schema, &error.to_string())),
+        (Ok(value), None) => settle(value, state.take_reported(), validation),
+        (_, Some(problem)) => Err(problem),
+        (Err(error), None) => Err(error.to_string()),
     }
+}
+
+/// The answer to an object that does not fit its schema.
+pub fn unfit(schema: &Schema, problem: &str) -> Status {
+    cannot_be_handled(&Stated::by(schema), schema, problem)
 }
 
 /// Reads a body without regard to any kind: a tree with its nulls, and the lines that repeat a key.
@@ -123,30 +141,18 @@ pub fn tree(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), String
     value.map(|value| (value, repeated(&state)))
 }
 
-fn finish(
-    value: Value,
-    state: &State,
-    schema: &Schema,
-    validation: FieldValidation,
-) -> Result<(Value, Vec<String>), Status> {
-    settle(value, state.take_reported(), schema, validation)
-}
-
-/// Does with unknown and duplicate fields what the request asks for.
+/// Does with unknown and duplicate fields what the request asks for: fails with them, or gives them back to
+/// warn of.
 pub fn settle(
     value: Value,
     problems: Vec<String>,
-    schema: &Schema,
     validation: FieldValidation,
-) -> Result<(Value, Vec<String>), Status> {
+) -> Result<(Value, Vec<String>), String> {
     match validation {
         FieldValidation::Ignore => Ok((value, Vec::new())),
         FieldValidation::Warn => Ok((value, problems)),
         FieldValidation::Strict if problems.is_empty() => Ok((value, problems)),
-        FieldValidation::Strict => {
-            let problem = format!("strict decoding error: {}", problems.join(", "));
-            Err(cannot_be_handled(&schema.stated(), schema, &problem))
-        }
+        FieldValidation::Strict => Err(format!("strict decoding error: {}", problems.join(", "))),
     }
 }
 
@@ -161,28 +167,50 @@ fn parse_yaml(bytes: &[u8], seed: Seed<'_>) -> Result<Value, serde_yaml::Error> 
     seed.deserialize(serde_yaml::Deserializer::from_slice(bytes))
 }
 
-/// The type that a body says it has.
-#[derive(Default, Deserialize)]
+/// The type that an object is said to have.
 struct Stated {
-    #[serde(default, rename = "apiVersion")]
     api_version: String,
-    #[serde(default)]
     kind: String,
 }
 
-impl Schema {
-    fn stated(&self) -> Stated {
-        Stated { api_version: self.api_version.to_string(), kind: self.kind.to_string() }
+impl Stated {
+    fn by(schema: &Schema) -> Self {
+        Self { api_version: schema.api_version.to_string(), kind: schema.kind.to_string() }
+    }
+
+    /// What a body says, else what is asked for; or why a body cannot say so, which upstream finds out first.
+    fn in_body(bytes: &[u8], format: Format, schema: &Schema) -> Result<Self, String> {
+        let tree: Option<Value> = match format {
+            Format::Json => serde_json::from_slice(bytes).ok(),
+            Format::Yaml => serde_yaml::from_slice(bytes).ok(),
+            Format::Protobuf => None,
+        };
+        let Some(tree) = tree else { return Ok(Self::by(schema)) };
+        let cannot =
+            |value: &Value, into: &str| Err(format!("json: cannot unmarshal {} into Go {into}", go_kind(value)));
+        if !tree.is_object() {
+            return cannot(&tree, GO_STATED);
+        }
+        let wrong = |name: &&str| !matches!(tree[*name], Value::String(_) | Value::Null);
+        if let Some(name) = ["apiVersion", "kind"].into_iter().find(wrong) {
+            return cannot(&tree[name], &format!("struct field .{name} of type string"));
+        }
+        let text = |name: &str| tree[name].as_str().unwrap_or_default().to_owned();
+        let stated = Self { api_version: text("apiVersion"), kind: text("kind") };
+        Ok(if stated.kind.is_empty() { Self::by(schema) } else { stated })
     }
 }
 
-fn stated_kind(bytes: &[u8], format: Format, schema: &Schema) -> Stated {
-    let stated: Option<Stated> = match format {
-        Format::Json => serde_json::from_slice(bytes).ok(),
-        Format::Yaml => serde_yaml::from_slice(bytes).ok(),
-        Format::Protobuf => None,
-    };
-    stated.filter(|stated| !stated.kind.is_empty()).unwrap_or_else(|| schema.stated())
+/// What Go's decoder calls a JSON value.
+pub fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
 fn cannot_be_handled(stated: &Stated, schema: &Schema, problem: &str) -> Status {
@@ -306,7 +334,30 @@ mod tests {
                 r#"{"metadata":{"labels":{"a":true}}}"#,
                 "bool into Go struct field ObjectMeta.metadata.labels of type string",
             ),
-            ("[]", "array into Go value of type v1.Pod"),
+            (
+                r#"{"spec":{"containers":[{"imagePullPolicy":1}]}}"#,
+                "number into Go struct field Container.spec.containers.imagePullPolicy of type v1.PullPolicy",
+            ),
+            (
+                r#"{"spec":{"volumes":[{"projected":{"sources":[{"secret":{"name":1}}]}}]}}"#,
+                "number into Go struct field SecretProjection.spec.volumes.VolumeSource.projected.sources.secret.\
+                 LocalObjectReference.name of type string",
+            ),
+            (
+                r#"{"spec":{"containers":[{"resources":{"limits":[]}}]}}"#,
+                "array into Go struct field ResourceRequirements.spec.containers.resources.limits of type \
+                 v1.ResourceList",
+            ),
+            (
+                r#"{"spec":{"containers":[{"livenessProbe":{"tcpSocket":{"port":true}}}]}}"#,
+                "bool into Go struct field TCPSocketAction.spec.containers.livenessProbe.ProbeHandler.tcpSocket.port \
+                 of type int32",
+            ),
+            (
+                r#"{"spec":{"topologySpreadConstraints":[{"matchLabelKeys":[1]}]}}"#,
+                "number into Go struct field TopologySpreadConstraint.spec.topologySpreadConstraints.matchLabelKeys \
+                 of type string",
+            ),
         ] {
             let message = strict(body).unwrap_err();
             assert_eq!(
@@ -315,6 +366,55 @@ mod tests {
                 "{body}"
             );
         }
+    }
+
+    #[test]
+    fn what_an_object_is_comes_first() {
+        let message = strict(r#"{"kind": [], "spec": 7}"#).unwrap_err();
+        assert!(
+            message
+                .contains("json parse error: json: cannot unmarshal array into Go struct field .kind of type string (")
+        );
+        let message = strict("[]").unwrap_err();
+        assert!(
+            message.contains("array into Go value of type struct { APIVersion string \"json:\\\"apiV"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn schemas_and_what_stands_in_their_place_are_decoded() {
+        let schema = Library::default().schema_of("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        let decoded = |properties: &str| {
+            let schemas = format!(r#"{{"openAPIV3Schema": {{"properties": {{"a": {properties}}}}}}}"#);
+            let body = format!(r#"{{"spec": {{"versions": [{{"schema": {schemas}}}]}}}}"#);
+            let (value, warnings) = decode(body.as_bytes(), Format::Json, &schema, FieldValidation::Warn)
+                .map_err(|status| status.message)?;
+            assert_eq!(warnings, [""; 0]);
+            Ok(value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["a"].clone())
+        };
+        // Nobody hears of unknown fields there, but they are gone.
+        let of_any = r#"{"items": {"type": "x", "unknown": 1}, "additionalProperties": false, "default": {"b": 1}}"#;
+        let expected = json!({"items": {"type": "x"}, "additionalProperties": false, "default": {"b": 1}});
+        assert_eq!(decoded(of_any), Ok(expected));
+        let problem: String = decoded(r#"{"items": {"required": 1}}"#).unwrap_err();
+        assert!(
+            problem.ends_with(
+                "number into Go struct field JSONSchemaProps.spec.versions.schema.openAPIV3Schema.properties.items.\
+                 required of type []string"
+            ),
+            "{problem}"
+        );
+        assert!(decoded(r#"{"additionalProperties": 1}"#).unwrap_err().ends_with(": boolean or JSON schema expected"));
+    }
+
+    #[test]
+    fn bytes_may_be_numbers() {
+        let schema = Library::default().schema_of("v1", "Secret");
+        let (secret, _) =
+            decode(br#"{"data": {"a": [104, 105]}}"#, Format::Json, &schema, FieldValidation::Strict).unwrap();
+        assert_eq!(secret["data"]["a"], "aGk=");
+        assert!(decode(br#"{"data": {"a": [256]}}"#, Format::Json, &schema, FieldValidation::Strict).is_err());
     }
 
     #[test]
@@ -387,9 +487,18 @@ mod tests {
     #[test]
     fn a_tree_is_checked_like_a_body() {
         let tree = json!({"spec": {"nodeName": null, "x": 1}});
-        let (value, warnings) = check(tree, &pod(), FieldValidation::Warn).unwrap();
+        let (value, warnings) = check(tree, &pod(), FieldValidation::Warn, Wording::Decoder).unwrap();
         assert_eq!(value, json!({"spec": {}}));
         assert_eq!(warnings, ["unknown field \"spec.x\""]);
+        for (tree, problem) in [
+            (json!({"metadata": {"labels": []}}), "cannot restore map from slice"),
+            (json!({"spec": "x"}), "cannot restore struct from: string"),
+            (json!({"spec": {"nodeName": 1}}), "cannot convert int64 to string"),
+            (json!({"spec": {"priority": "x"}}), "unrecognized type: int32"),
+        ] {
+            let refused = check(tree, &pod(), FieldValidation::Warn, Wording::Conversion);
+            assert_eq!(refused.unwrap_err(), problem);
+        }
     }
 
     proptest! {

@@ -9,13 +9,16 @@ mod build;
 mod decode;
 mod duplicates;
 pub mod facts;
+mod place;
 mod walk;
 
 use std::sync::{Arc, OnceLock};
 
 pub use build::Library;
-pub use decode::{FieldValidation, Format, LIMIT_BYTES, check, decode, json_error, settle, tree};
-pub use walk::{yaml_boolean, yaml_octal};
+pub use decode::{FieldValidation, Format, LIMIT_BYTES, check, decode, go_kind, json_error, settle, tree, unfit};
+pub use walk::{Wording, yaml_boolean, yaml_octal};
+
+use crate::api::protobuf::facts::Instead;
 
 /// The schema of one kind. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -59,6 +62,8 @@ pub enum Type {
     List(Arc<Type>),
     /// Declared fields.
     Struct(Arc<Struct>),
+    /// A schema of a custom resource, or what may stand in its place.
+    SchemaOr(Instead, Arc<Type>),
 }
 
 impl Type {
@@ -68,6 +73,15 @@ impl Type {
         match self {
             Self::Struct(structure) => Some(structure),
             _ => None,
+        }
+    }
+
+    /// What Go decodes a value of the type as: some types are made of another one.
+    fn decoded_as(&self) -> String {
+        match self {
+            Self::Time | Self::MicroTime => "string".into(),
+            Self::IntOrString => "int32".into(),
+            other => other.shown(),
         }
     }
 
@@ -85,6 +99,7 @@ impl Type {
             Self::MicroTime => "v1.MicroTime".into(),
             Self::Quantity => "resource.Quantity".into(),
             Self::IntOrString => "intstr.IntOrString".into(),
+            Self::SchemaOr(_, schema) => schema.shown(),
             Self::Map(values) => format!("map[string]{}", values.shown()),
             Self::List(items) => format!("[]{}", items.shown()),
             Self::Struct(structure) => {

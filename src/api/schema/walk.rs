@@ -3,14 +3,19 @@
 
 use std::cell::{Cell, RefCell};
 
+use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 use serde::{
     Deserializer,
     de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
-use super::{Schema, Struct, Type};
+use super::{
+    Schema, Struct, Type,
+    place::{Place, joined},
+};
 use crate::api::{
+    protobuf::facts::Instead,
     quantity::{self, Quantity},
     time,
 };
@@ -20,10 +25,23 @@ const VALUES: usize = 1_000_000;
 /// Most unknown or duplicate fields that are reported.
 const REPORTED: usize = 100;
 
+/// In whose words a wrong type is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wording {
+    /// Those of Go's JSON decoder.
+    #[default]
+    Decoder,
+    /// Those of upstream's conversion of a tree, which strategic merge patches go through.
+    Conversion,
+}
+
 /// What is found out on the way.
 #[derive(Default)]
 pub(super) struct State {
     yaml: bool,
+    wording: Wording,
+    /// Whether nobody hears of unknown and duplicate fields here.
+    quiet: Cell<bool>,
     values: Cell<usize>,
     reported: RefCell<Vec<String>>,
     failure: RefCell<Option<String>>,
@@ -33,6 +51,11 @@ impl State {
     /// Nothing found out yet; `yaml` says whether the words of YAML 1.1 are understood.
     pub(super) fn new(yaml: bool) -> Self {
         Self { yaml, ..Self::default() }
+    }
+
+    /// Nothing found out yet of a tree.
+    pub(super) fn of_tree(wording: Wording) -> Self {
+        Self { wording, ..Self::default() }
     }
 
     /// The wrong type, if there was one.
@@ -47,7 +70,7 @@ impl State {
 
     fn report(&self, problem: String) {
         let mut reported = self.reported.borrow_mut();
-        if reported.len() < REPORTED && !reported.contains(&problem) {
+        if !self.quiet.get() && reported.len() < REPORTED && !reported.contains(&problem) {
             reported.push(problem);
         }
     }
@@ -57,53 +80,6 @@ impl State {
         self.failure.replace(Some(problem));
         error
     }
-}
-
-/// The way from the root to a value; lives on the stack.
-#[derive(Clone, Copy)]
-enum Place<'a> {
-    Root,
-    Field { parent: &'a Place<'a>, owner: &'a Struct, name: &'a str },
-    Key { parent: &'a Place<'a>, key: &'a str },
-    Item { parent: &'a Place<'a>, index: usize },
-}
-
-impl Place<'_> {
-    /// `spec.containers[0].image`
-    fn path(&self) -> String {
-        match self {
-            Self::Root => String::new(),
-            Self::Field { parent, name, .. } => joined(&parent.path(), name),
-            Self::Key { parent, key } => joined(&parent.path(), key),
-            Self::Item { parent, index } => format!("{}[{index}]", parent.path()),
-        }
-    }
-
-    /// As Go names a field in type errors: `Container.spec.containers.image`.
-    fn go_field(&self) -> Option<String> {
-        let owner = self.owner()?.short_name();
-        Some(format!("{owner}.{}", self.go_path()))
-    }
-
-    fn owner(&self) -> Option<&Struct> {
-        match self {
-            Self::Root => None,
-            Self::Field { owner, .. } => Some(owner),
-            Self::Key { parent, .. } | Self::Item { parent, .. } => parent.owner(),
-        }
-    }
-
-    fn go_path(&self) -> String {
-        match self {
-            Self::Root => String::new(),
-            Self::Field { parent, name, .. } => joined(&parent.go_path(), name),
-            Self::Key { parent, .. } | Self::Item { parent, .. } => parent.go_path(),
-        }
-    }
-}
-
-fn joined(parent: &str, name: &str) -> String {
-    if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
 }
 
 /// Decodes one value of a known type.
@@ -121,11 +97,36 @@ impl<'a> Seed<'a> {
     }
 
     fn mismatch<E: serde::de::Error>(&self, found: &str) -> E {
-        let kind = self.kind.shown();
-        self.state.fail(match self.place.go_field() {
-            Some(field) => format!("json: cannot unmarshal {found} into Go struct field {field} of type {kind}"),
-            None => format!("json: cannot unmarshal {found} into Go value of type {kind}"),
+        self.state.fail(match (self.kind, self.state.wording) {
+            (Type::Quantity, _) => quantity::Error::Form.to_string(),
+            (Type::SchemaOr(..), _) => "boolean or JSON schema expected".into(),
+            (_, Wording::Decoder) => format!("json: cannot unmarshal {found} into {}", self.place.go_target(self.kind)),
+            (_, Wording::Conversion) => self.inconvertible(found),
         })
+    }
+
+    fn inconvertible(&self, found: &str) -> String {
+        let source = match found {
+            "array" => "slice",
+            "object" => "map",
+            "bool" | "string" => found,
+            number if number.contains('.') => "float64",
+            _ => "int64",
+        };
+        match self.kind {
+            Type::Map(_) => format!("cannot restore map from {source}"),
+            Type::List(_) | Type::Bytes => format!("cannot restore slice from {source}"),
+            Type::Struct(_) => format!("cannot restore struct from: {source}"),
+            Type::Time | Type::MicroTime | Type::IntOrString => {
+                format!("json: cannot unmarshal {found} into Go value of type {}", self.kind.decoded_as())
+            }
+            // Go can make text of numbers, and whole numbers of others, but this conversion does not.
+            Type::String if source == "int64" => format!("cannot convert int64 to {}", self.place.go_name(self.kind)),
+            Type::Int32 | Type::Int64 if source == "float64" => {
+                format!("cannot convert float64 to {}", self.kind.shown())
+            }
+            _ => format!("unrecognized type: {}", self.kind.shown()),
+        }
     }
 
     fn integer<E: serde::de::Error>(&self, number: i64) -> Result<Value, E> {
@@ -135,7 +136,15 @@ impl<'a> Seed<'a> {
             Type::Int32 | Type::IntOrString => Err(self.mismatch(&format!("number {number}"))),
             Type::Number => Ok(number.into()),
             Type::Quantity => self.quantity(&number.to_string()),
-            _ => Err(self.mismatch("number")),
+            _ => self.instead("number"),
+        }
+    }
+
+    /// A scalar where none can be. What may be a schema or a list is nothing then.
+    fn instead<E: serde::de::Error>(&self, found: &str) -> Result<Value, E> {
+        match self.kind {
+            Type::SchemaOr(Instead::Schemas | Instead::Texts, _) => Ok(Value::Null),
+            _ => Err(self.mismatch(found)),
         }
     }
 
@@ -143,8 +152,8 @@ impl<'a> Seed<'a> {
         match self.kind {
             Type::Any | Type::String | Type::IntOrString => Ok(text.into()),
             Type::Bytes => self.bytes(text),
-            Type::Time => self.time(text, time::format),
-            Type::MicroTime => self.time(text, time::format_micro),
+            Type::Time => self.time(text, time::format, "2006-01-02T15:04:05Z07:00"),
+            Type::MicroTime => self.time(text, time::format_micro, "2006-01-02T15:04:05.000000Z07:00"),
             Type::Quantity => self.quantity(text),
             Type::Boolean if self.state.yaml => {
                 yaml_boolean(text).map(Value::from).ok_or_else(|| self.mismatch("string"))
@@ -152,7 +161,7 @@ impl<'a> Seed<'a> {
             Type::Int32 | Type::Int64 if self.state.yaml => {
                 yaml_octal(text).map(Value::from).ok_or_else(|| self.mismatch("string"))
             }
-            _ => Err(self.mismatch("string")),
+            _ => self.instead("string"),
         }
     }
 
@@ -163,25 +172,66 @@ impl<'a> Seed<'a> {
         }
     }
 
-    fn time<E: serde::de::Error>(&self, text: &str, format: fn(jiff::Timestamp) -> String) -> Result<Value, E> {
-        match time::parse(text) {
-            Some(time) => Ok(format(time).into()),
-            None => Err(self.state.fail(format!(
-                "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
-            ))),
+    fn time<E: serde::de::Error>(
+        &self,
+        text: &str,
+        format: fn(jiff::Timestamp) -> String,
+        layout: &str,
+    ) -> Result<Value, E> {
+        if let Some(time) = time::parse(text) {
+            return Ok(format(time).into());
         }
+        let shown = time::quoted(text);
+        Err(self.state.fail(format!("parsing time {shown} as \"{layout}\": cannot parse {shown} as \"2006\"")))
     }
 
     fn bytes<E: serde::de::Error>(&self, text: &str) -> Result<Value, E> {
-        use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
         let text: String = text.chars().filter(|next| !matches!(next, '\r' | '\n')).collect();
         match STANDARD.decode(&text) {
             Ok(_) => Ok(text.into()),
             Err(DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _)) => {
                 Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
             }
-            Err(_) => Err(self.state.fail(format!("illegal base64 data at input byte {}", text.len()))),
+            // Go points at the end where padding is amiss, and at the last group where there is none at all.
+            Err(_) => {
+                let at = if text.contains('=') { text.len() } else { text.len() / 4 * 4 };
+                Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
+            }
         }
+    }
+
+    /// Bytes may be written as a list of numbers, too.
+    fn numbers<'de, A: SeqAccess<'de>>(&self, mut items: A) -> Result<Value, A::Error> {
+        let mut bytes = Vec::new();
+        loop {
+            let place = Place::Item { parent: &self.place, index: bytes.len() };
+            match items.next_element_seed(Seed { kind: &Type::Int32, place, state: self.state })? {
+                Some(item) => {
+                    let byte = item.as_u64().and_then(|number| u8::try_from(number).ok());
+                    bytes.push(byte.ok_or_else(|| self.mismatch("array"))?);
+                }
+                None => return Ok(STANDARD.encode(bytes).into()),
+            }
+        }
+    }
+
+    fn list<'de, A: SeqAccess<'de>>(&self, kind: &Type, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        loop {
+            let place = Place::Item { parent: &self.place, index: list.len() };
+            match items.next_element_seed(Seed { kind, place, state: self.state })? {
+                Some(item) => list.push(zero(kind, item)),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    /// Upstream does not hear of unknown fields where something else than a schema may be.
+    fn quietly<T>(&self, decode: impl FnOnce() -> T) -> T {
+        let before = self.state.quiet.replace(true);
+        let decoded = decode();
+        self.state.quiet.set(before);
+        decoded
     }
 
     fn structure<'de, A: MapAccess<'de>>(&self, structure: &Struct, mut map: A) -> Result<Value, A::Error> {
@@ -249,8 +299,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_bool<E: serde::de::Error>(self, flag: bool) -> Result<Value, E> {
         match self.kind {
-            Type::Any | Type::Boolean => Ok(flag.into()),
-            _ => Err(self.mismatch("bool")),
+            Type::Any | Type::Boolean | Type::SchemaOr(Instead::Boolean, _) => Ok(flag.into()),
+            _ => self.instead("bool"),
         }
     }
 
@@ -263,7 +313,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
             (Ok(number), _) => self.integer(number),
             (Err(_), Type::Any | Type::Number) => Ok(number.into()),
             (Err(_), Type::Quantity) => self.quantity(&number.to_string()),
-            (Err(_), _) => Err(self.mismatch(&format!("number {number}"))),
+            (Err(_), Type::Int32 | Type::Int64 | Type::IntOrString) => Err(self.mismatch(&format!("number {number}"))),
+            (Err(_), _) => self.instead("number"),
         }
     }
 
@@ -272,7 +323,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Type::Any | Type::Number => Ok(number.into()),
             Type::Quantity => self.quantity(&number.to_string()),
             Type::Int32 | Type::Int64 | Type::IntOrString => Err(self.mismatch(&format!("number {number:?}"))),
-            _ => Err(self.mismatch("number")),
+            _ => self.instead("number"),
         }
     }
 
@@ -280,19 +331,14 @@ impl<'de> Visitor<'de> for Seed<'_> {
         self.text(text)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let kind = match self.kind {
-            Type::List(items) => items,
-            Type::Any => self.kind,
-            _ => return Err(self.mismatch("array")),
-        };
-        let mut list = Vec::new();
-        loop {
-            let place = Place::Item { parent: &self.place, index: list.len() };
-            match items.next_element_seed(Seed { kind, place, state: self.state })? {
-                Some(item) => list.push(zero(kind, item)),
-                None => return Ok(Value::Array(list)),
-            }
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Value, A::Error> {
+        match self.kind {
+            Type::List(kind) => self.list(kind, items),
+            Type::Any => self.list(self.kind, items),
+            Type::Bytes if self.state.wording == Wording::Decoder => self.numbers(items),
+            Type::SchemaOr(Instead::Schemas, schema) => self.quietly(|| self.list(schema, items)),
+            Type::SchemaOr(Instead::Texts, _) => self.quietly(|| self.list(&Type::String, items)),
+            _ => Err(self.mismatch("array")),
         }
     }
 
@@ -301,6 +347,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Type::Struct(structure) => self.structure(structure, map),
             Type::Map(values) => self.map(values, map),
             Type::Any => self.map(self.kind, map),
+            Type::SchemaOr(_, schema) => self.quietly(|| Seed { kind: schema, ..self }.visit_map(map)),
             _ => Err(self.mismatch("object")),
         }
     }

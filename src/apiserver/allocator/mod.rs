@@ -23,7 +23,7 @@ use crate::{
         Status,
         field::{self, Path},
         kind::GroupResource,
-        kinds::service::facts,
+        kinds::service::{self, facts},
         status::Cause,
     },
     apiserver::reader::Reader,
@@ -130,7 +130,8 @@ impl Allocator {
         if facts::has_cluster_address(spec) {
             let configured: Vec<&str> =
                 state.networks.configured().iter().map(|network| facts::family(network.addr())).collect();
-            let causes = families::complete(spec, &configured);
+            let causes = service::addresses::validate(spec);
+            let causes = if causes.is_empty() { families::complete(spec, &configured) } else { causes };
             if !causes.is_empty() {
                 return Err(Failure::Invalid(causes));
             }
