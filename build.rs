@@ -2,9 +2,15 @@
 //! types document it, for the executable to carry compressed. Were it asked of the types when it is
 //! needed, their code to tell it would be a tenth of the executable.
 //!
-//! `definitions.zlib` holds one line for each definition, sorted: its name, a space, its JSON schema.
+//! `definitions.zlib` holds one line for each definition, sorted: its name, a space, its JSON schema. What the
+//! columns of every table show is a file of its own: `metadata-name.txt` and its like.
 
-use std::{env, fs::File, io::Write, path::Path};
+use std::{
+    env,
+    fs::{self, File},
+    io::Write,
+    path::Path,
+};
 
 use flate2::{Compression, write::ZlibEncoder};
 use k8s_openapi::{
@@ -40,11 +46,22 @@ fn main() {
     definitions.sort_by(|a, b| a.0.cmp(&b.0));
     let directory = env::var_os("OUT_DIR").expect("cargo names the folder for what is made");
     let file = File::create(Path::new(&directory).join("definitions.zlib")).expect("the folder can be written to");
+    write_columns(Path::new(&directory), &definitions);
     let mut out = ZlibEncoder::new(file, Compression::best());
     for (name, definition) in definitions {
         writeln!(out, "{name} {definition}").expect("the disk has space");
     }
     out.finish().expect("the disk has space");
+}
+
+/// What is said of fields of `metadata` that tables show.
+fn write_columns(directory: &Path, definitions: &[(String, Value)]) {
+    let metadata = definitions.iter().find(|(name, _)| name.ends_with(".meta.v1.ObjectMeta"));
+    let (_, metadata) = metadata.expect("every kind has metadata");
+    for field in ["name", "creationTimestamp"] {
+        let text = metadata["properties"][field]["description"].as_str().expect("the field is documented");
+        fs::write(directory.join(format!("metadata-{field}.txt")), text).expect("the disk has space");
+    }
 }
 
 /// The built-in kinds, and what their subresources take.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::api::status::Cause;
+use crate::api::{go, status::Cause};
 
 /// Where a field is: `spec.containers[0].env[name]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +53,24 @@ pub fn required(path: &Path, detail: &str) -> Cause {
 /// `Invalid value: "x": detail`.
 pub fn invalid(path: &Path, value: impl Serialize, detail: &str) -> Cause {
     cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {}", shown(value)), detail))
+}
+
+/// [`invalid`], the value being shown as upstream's internal type of a message, such as `core.v1.PodSpec`.
+pub fn invalid_internal(path: &Path, message: &str, value: impl Serialize, detail: &str) -> Cause {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    let shown = go::internal(message, &value);
+    cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {shown}"), detail))
+}
+
+/// [`invalid`], the value being `shown` already.
+pub fn invalid_shown(path: &Path, shown: &str, detail: &str) -> Cause {
+    cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {shown}"), detail))
+}
+
+/// [`duplicate`], the value being shown as by [`invalid_internal`].
+pub fn duplicate_internal(path: &Path, message: &str, value: impl Serialize) -> Cause {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    cause(path, "FieldValueDuplicate", format!("Duplicate value: {}", go::internal(message, &value)))
 }
 
 /// `Duplicate value: "x"`.
@@ -122,6 +140,11 @@ pub fn immutable<T: Serialize + PartialEq>(path: &Path, new: &T, old: &T) -> Vec
     if new == old { Vec::new() } else { vec![invalid(path, new, IMMUTABLE)] }
 }
 
+/// [`immutable`], the value being shown as by [`invalid_internal`].
+pub fn immutable_internal<T: Serialize + PartialEq>(path: &Path, message: &str, new: &T, old: &T) -> Vec<Cause> {
+    if new == old { Vec::new() } else { vec![invalid_internal(path, message, new, IMMUTABLE)] }
+}
+
 fn cause(path: &Path, reason: &str, message: String) -> Cause {
     Cause { reason: reason.into(), message, field: path.as_str().into(), is_tolerated: false }
 }
@@ -132,7 +155,12 @@ fn with_detail(message: String, detail: &str) -> String {
 
 /// Values are shown as JSON: strings quoted, numbers bare, structures whole.
 fn shown(value: impl Serialize) -> String {
-    serde_json::to_string(&value).unwrap_or_else(|_| "?".into())
+    let shown = serde_json::to_string(&value).unwrap_or_else(|_| "?".into());
+    // Go writes all but texts as they could stand in HTML.
+    if shown.starts_with('"') || !shown.contains(['<', '>', '&']) {
+        return shown;
+    }
+    shown.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 #[cfg(test)]

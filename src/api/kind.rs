@@ -8,7 +8,14 @@ use k8s_openapi::{Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::api::{Status, custom::CustomKind, decoded::Decoded, status::Cause, validation::name};
+use crate::api::{
+    Status,
+    custom::CustomKind,
+    decoded::Decoded,
+    status::Cause,
+    update_check::{self, UpdateCheck},
+    validation::name,
+};
 
 pub use crate::api::typed::Typed;
 
@@ -146,6 +153,10 @@ pub trait Strategy: Send + Sync {
     }
     /// Every problem of the object, metadata included. Empty when valid.
     fn validate(&self, object: &Decoded) -> Vec<Cause>;
+    /// Every problem of a new state that the old one does not excuse.
+    fn validate_again(&self, new: &Decoded, _old: &Decoded) -> Vec<Cause> {
+        self.validate(new)
+    }
     /// Every problem of the change, immutability included. Called after [`Strategy::validate`].
     fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
     /// Problems of a status update.
@@ -179,6 +190,24 @@ pub trait Strategy: Send + Sync {
     /// What clients are warned of when they use the kind, if it is deprecated.
     fn deprecation(&self) -> Option<Cow<'_, str>> {
         None
+    }
+    /// Whether an update need not say which version of the object it is of.
+    fn updates_unconditionally(&self) -> bool;
+    /// See [`Kind::reset_fields`].
+    fn reset_fields(&self, _part: &str) -> Option<&'static [&'static str]> {
+        None
+    }
+    /// What clients are warned of in a new object as they sent it, before it is prepared.
+    fn warnings_as_sent(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+    /// What clients are warned of in a valid object that is created, or changed from `old`.
+    fn warnings(&self, _new: &Decoded, _old: Option<&Decoded>) -> Vec<String> {
+        Vec::new()
+    }
+    /// Whether dependents stay when an object is deleted by somebody who does not say what becomes of them.
+    fn orphans_by_default(&self) -> bool {
+        false
     }
     /// What the kind's definition says, if it is not a built-in one.
     fn custom(&self) -> Option<&CustomKind> {
@@ -229,8 +258,14 @@ pub enum Generation {
     Never,
     /// It begins at 1 and is raised when anything but metadata and status changes.
     Spec,
+    /// It is 1, whatever changes.
+    Once,
+    /// There is none until anything but metadata and status changes.
+    Changes,
     /// As [`Generation::Spec`], and also when annotations change (Deployments).
     SpecAndAnnotations,
+    /// As [`Generation::Spec`], and also when labels change (endpoint slices).
+    SpecAndLabels,
 }
 
 /// A built-in kind, typed. Default bodies are those of a plain kind without status.
@@ -244,13 +279,25 @@ pub trait Kind: Send + Sync + 'static {
     const NAMES: Names;
     /// What names of this kind look like.
     const NAME_RULE: NameRule = NameRule::Subdomain;
+    /// Whether an update need not say which version of the object it is of.
+    const UPDATES_UNCONDITIONALLY: bool = true;
     /// See [`Strategy::deprecation`].
     const DEPRECATION: Option<&'static str> = None;
+    /// See [`Strategy::orphans_by_default`].
+    const ORPHANS_BY_DEFAULT: bool = false;
     /// When `metadata.generation` is raised.
     const GENERATION: Generation = Generation::Never;
     /// Selectable fields beyond name and namespace.
     const FIELDS: &'static [&'static str] = &[];
+    /// What an update is checked for, in upstream's order.
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE_THEN_CHANGE;
+    /// Whether a new object brings its status along, as that of a machine which registers itself does.
+    const STATUS_ON_CREATE: bool = false;
 
+    /// Checks or mends what the type of the object could not take. An error is why it cannot be handled.
+    fn before_decoding(_object: &mut Value) -> Result<(), String> {
+        Ok(())
+    }
     /// Fills in defaults.
     fn default(_object: &mut Self::Object) {}
     /// See [`Strategy::prepare_for_create`].
@@ -261,6 +308,11 @@ pub trait Kind: Send + Sync + 'static {
     fn prepare_for_status_update(_new: &mut Self::Object, _old: &Self::Object) {}
     /// See [`Strategy::prepare_for_part_update`].
     fn prepare_for_part_update(_part: &str, _new: &mut Self::Object, _old: &Self::Object) {}
+    /// The fields that an endpoint (`""` is the object's own) leaves as they are, if they are not those of most kinds:
+    /// the status, and for the status everything else.
+    fn reset_fields(_part: &str) -> Option<&'static [&'static str]> {
+        None
+    }
     /// Problems beyond those of metadata.
     fn validate(_object: &Self::Object) -> Vec<Cause> {
         Vec::new()
@@ -279,6 +331,14 @@ pub trait Kind: Send + Sync + 'static {
     }
     /// Problems of an update of a part beyond those of metadata.
     fn validate_part_update(_part: &str, _new: &Self::Object, _old: &Self::Object) -> Vec<Cause> {
+        Vec::new()
+    }
+    /// See [`Strategy::warnings_as_sent`].
+    fn warnings_as_sent(_object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+    /// See [`Strategy::warnings`].
+    fn warnings(_new: &Self::Object, _old: Option<&Self::Object>) -> Vec<String> {
         Vec::new()
     }
     /// Values of [`Kind::FIELDS`], in their order.

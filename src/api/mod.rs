@@ -8,6 +8,7 @@ pub mod custom;
 pub mod decoded;
 pub mod encode;
 pub mod field;
+pub mod go;
 pub mod go_form;
 pub mod intstr;
 pub mod kind;
@@ -25,6 +26,7 @@ pub mod status;
 pub mod time;
 pub mod toleration;
 pub mod typed;
+pub mod update_check;
 pub mod validation;
 
 pub use status::Status;

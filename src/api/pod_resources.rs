@@ -11,8 +11,10 @@ use crate::api::quantity::Quantity;
 /// Amounts by resource name.
 pub type Amounts = BTreeMap<String, Quantity>;
 
-/// Resources that a pod can state as a whole.
+/// Resources that a pod can state as a whole, beside huge pages.
 const POD_LEVEL: [&str; 2] = ["cpu", "memory"];
+/// What names of huge pages begin with.
+const HUGE_PAGES: &str = "hugepages-";
 
 /// One of the two lists of `resources`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +55,26 @@ pub fn of_container(container: &Value, side: Side) -> Amounts {
     list(&container["resources"][side.field()])
 }
 
+/// Whether a pod can state the resource as a whole.
+pub fn is_pod_level(resource: &str) -> bool {
+    POD_LEVEL.contains(&resource) || is_huge_page(resource)
+}
+
+/// Whether the resource is huge pages of some size, of which a pod gets what it asks for and no more.
+pub fn is_huge_page(resource: &str) -> bool {
+    resource.starts_with(HUGE_PAGES)
+}
+
 /// What the containers of a pod spec and its own `resources` come to, without overhead.
 pub fn of_pod(spec: &Value, side: Side) -> Amounts {
+    let mut running = of_containers(spec, side);
+    let stated = list(&spec["resources"][side.field()]);
+    running.extend(stated.into_iter().filter(|(name, _)| is_pod_level(name)));
+    running
+}
+
+/// What the containers of a pod spec come to.
+pub fn of_containers(spec: &Value, side: Side) -> Amounts {
     let mut running = Amounts::new();
     for container in containers(spec, "containers") {
         add(&mut running, &of_container(container, side));
@@ -72,8 +92,6 @@ pub fn of_pod(spec: &Value, side: Side) -> Amounts {
         }
     }
     raise(&mut running, &starting);
-    let stated = list(&spec["resources"][side.field()]);
-    running.extend(stated.into_iter().filter(|(name, _)| POD_LEVEL.contains(&name.as_str())));
     running
 }
 

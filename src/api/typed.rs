@@ -11,9 +11,10 @@ use crate::api::{
     Status, codec,
     decoded::Decoded,
     field::{self, Path},
-    kind::{Generation, Kind, Name, Strategy, Subresource, TableColumn},
+    kind::{Generation, Kind, Name, NameRule, Strategy, Subresource, TableColumn},
     meta, protobuf,
     status::Cause,
+    update_check::UpdateCheck,
     validation::metadata,
 };
 
@@ -37,13 +38,16 @@ impl<K: Kind> Strategy for Typed<K> {
 
     fn prepare_for_create(&self, object: Value) -> Result<Decoded, Status> {
         let mut object = identified::<K>(object)?;
-        if has_status::<K>() {
+        if has_status::<K>() && !K::STATUS_ON_CREATE {
             remove(&mut object, "status");
         }
         for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
             meta::set(&mut object, field, Value::Null);
         }
-        let generation = if K::GENERATION == Generation::Never { Value::Null } else { 1.into() };
+        let generation = match K::GENERATION {
+            Generation::Never | Generation::Changes => Value::Null,
+            _ => 1.into(),
+        };
         meta::set(&mut object, "generation", generation);
         let mut typed = parse::<K>(&object)?;
         K::prepare_for_create(&mut typed);
@@ -97,28 +101,31 @@ impl<K: Kind> Strategy for Typed<K> {
         causes
     }
 
-    fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
+    fn validate_again(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         let mut causes = metadata_problems::<K>(new);
-        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
-        causes.extend(self.validate_update(new, old));
+        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
         causes
+    }
+
+    fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
+        change_problems::<K>(new, old, K::UPDATE_CHECKS)
     }
 
     fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         let mut causes = metadata::validate_update(new, old);
-        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_update(new, old))));
+        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_update(new, old))));
         causes
     }
 
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata::validate_update(new, old);
-        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_status_update(new, old))));
+        let mut causes = change_problems::<K>(new, old, &[UpdateCheck::MetadataChange]);
+        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_status_update(new, old))));
         causes
     }
 
     fn validate_part_update(&self, part: &str, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         let mut causes = metadata::validate_update(new, old);
-        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_part_update(part, new, old))));
+        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_part_update(part, new, old))));
         causes
     }
 
@@ -157,6 +164,27 @@ impl<K: Kind> Strategy for Typed<K> {
     fn deprecation(&self) -> Option<Cow<'_, str>> {
         K::DEPRECATION.map(Cow::Borrowed)
     }
+
+    fn reset_fields(&self, part: &str) -> Option<&'static [&'static str]> {
+        K::reset_fields(part)
+    }
+
+    fn updates_unconditionally(&self) -> bool {
+        K::UPDATES_UNCONDITIONALLY
+    }
+
+    fn warnings_as_sent(&self, object: &Value) -> Vec<String> {
+        K::warnings_as_sent(object)
+    }
+
+    fn warnings(&self, new: &Decoded, old: Option<&Decoded>) -> Vec<String> {
+        let old = old.and_then(|old| known::<K>(old).ok());
+        known::<K>(new).map(|new| K::warnings(new, old)).unwrap_or_default()
+    }
+
+    fn orphans_by_default(&self) -> bool {
+        K::ORPHANS_BY_DEFAULT
+    }
 }
 
 /// The object as sent, its type checked.
@@ -164,6 +192,7 @@ fn identified<K: Kind>(mut object: Value) -> Result<Value, Status> {
     identify::<K>(&mut object)?;
     drop_null_metadata(&mut object);
     protobuf::unset(&K::NAMES.api_version(), K::NAMES.kind, &mut object);
+    K::before_decoding(&mut object).map_err(cannot_be_handled::<K>)?;
     Ok(object)
 }
 
@@ -236,8 +265,38 @@ fn cannot_be_handled<K: Kind>(why: impl std::fmt::Display) -> Status {
 
 fn metadata_problems<K: Kind>(object: &Decoded) -> Vec<Cause> {
     let mut causes = metadata::validate(object, K::NAMES.scope, K::NAME_RULE);
-    if !metadata::LIBERAL_GROUPS.contains(&K::NAMES.group) {
-        causes.extend(metadata::qualified_finalizers(object));
+    causes.extend(finalizer_problems::<K>(object));
+    causes
+}
+
+fn finalizer_problems<K: Kind>(object: &Decoded) -> Vec<Cause> {
+    let looks_at_metadata =
+        K::UPDATE_CHECKS.iter().any(|check| matches!(check, UpdateCheck::Metadata | UpdateCheck::MetadataChange));
+    let is_liberal = !looks_at_metadata || metadata::LIBERAL_GROUPS.contains(&K::NAMES.group);
+    if is_liberal { Vec::new() } else { metadata::qualified_finalizers(object) }
+}
+
+/// What `checks` find, after the problems of metadata that are looked for whatever the kind.
+fn change_problems<K: Kind>(new: &Decoded, old: &Decoded, checks: &[UpdateCheck]) -> Vec<Cause> {
+    let whole = metadata::validate(new, K::NAMES.scope, K::NAME_RULE);
+    let change = metadata::validate_update(new, old);
+    // A name stays as it is, but what it was made of may change, and is looked at less closely for every kind.
+    let common = match meta::generate_name(new) {
+        "" => whole.clone(),
+        _ => metadata::validate(new, K::NAMES.scope, NameRule::PathSegment),
+    };
+    let mut causes = [common, change.clone()].concat();
+    for check in checks {
+        match check {
+            UpdateCheck::Metadata => causes.extend([whole.clone(), finalizer_problems::<K>(new)].concat()),
+            UpdateCheck::MetadataChange => causes.extend([change.clone(), finalizer_problems::<K>(new)].concat()),
+            UpdateCheck::Object => {
+                causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
+            }
+            UpdateCheck::Change => {
+                causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_update(new, old))));
+            }
+        }
     }
     causes
 }
@@ -262,11 +321,16 @@ fn is_unset(value: &Value) -> bool {
 }
 
 fn next_generation<K: Kind>(new: &Value, old: &Value) -> Option<i64> {
-    let annotations = |object: &Value| meta::metadata(object).and_then(|all| all.get("annotations").cloned());
+    let changed = |name: &str| {
+        let value = |object| meta::metadata(object).and_then(|all: &Map<String, Value>| all.get(name));
+        value(new) != value(old)
+    };
     let raised = match K::GENERATION {
-        Generation::Never => return generation_of(old),
-        Generation::Spec => !same_spec(new, old),
-        Generation::SpecAndAnnotations => !same_spec(new, old) || annotations(new) != annotations(old),
+        Generation::Never | Generation::Once => return generation_of(old),
+        Generation::Changes if same_spec(new, old) => return generation_of(old),
+        Generation::Spec | Generation::Changes => !same_spec(new, old),
+        Generation::SpecAndAnnotations => !same_spec(new, old) || changed("annotations"),
+        Generation::SpecAndLabels => !same_spec(new, old) || changed("labels"),
     };
     Some(meta::generation(old) + i64::from(raised))
 }
@@ -299,7 +363,7 @@ pub(super) fn replace(to: &mut Value, from: &Value, field: &str) {
     }
 }
 
-fn change<'a, K: Kind>(new: &'a Decoded, old: &'a Decoded) -> Result<(&'a K::Object, &'a K::Object), Status> {
+fn typed_change<'a, K: Kind>(new: &'a Decoded, old: &'a Decoded) -> Result<(&'a K::Object, &'a K::Object), Status> {
     Ok((known::<K>(new)?, known::<K>(old)?))
 }
 
@@ -314,7 +378,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::kind::{Column, NameRule, Names, STORED, Scope};
+    use crate::api::kind::{Column, Names, STORED, Scope};
 
     struct Example;
 
@@ -383,6 +447,17 @@ mod tests {
         assert_eq!(object["status"]["replicas"], 5);
         let same = strategy().prepare_for_update(stored(1, 0).into_value(), &old).unwrap();
         assert_eq!(same["metadata"]["generation"], 3);
+    }
+
+    #[test]
+    fn a_problem_of_metadata_is_found_as_often_as_upstream_looks() {
+        let old = stored(1, 1);
+        let mut new = stored(1, 1).into_value();
+        meta::set(&mut new, "labels", json!({"a": "-"}));
+        let new = strategy().prepare_for_update(new, &old).unwrap();
+        // Twice for every kind, and here in the object and in the change once more each.
+        assert_eq!(strategy().validate_change(&new, &old).len(), 4);
+        assert_eq!(change_problems::<Example>(&new, &old, crate::api::update_check::OBJECT).len(), 2);
     }
 
     #[test]

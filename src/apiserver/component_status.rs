@@ -25,8 +25,6 @@ use crate::{
     http::body::Body,
 };
 
-/// What clients are told.
-const DEPRECATED: &str = "v1 ComponentStatus is deprecated in v1.19+";
 /// Components, and the health checks that speak for them.
 const COMPONENTS: [(&str, &str); 3] =
     [("controller-manager", "controller-manager"), ("etcd-0", "etcd"), ("scheduler", "scheduler")];
@@ -50,11 +48,11 @@ impl ComponentStatuses {
         }
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let accepted = Accept::of(request.headers()).objects(&self.kind, &query)?;
-        let mut response = match attributes.verb.as_str() {
+        match attributes.verb.as_str() {
             "get" => {
                 let known = COMPONENTS.iter().find(|(name, _)| *name == attributes.name);
                 let (name, check) = known.ok_or_else(|| Status::not_found("", "componentstatus", &attributes.name))?;
-                negotiate::object(StatusCode::OK, self.status(name, check), &self.kind, accepted)?
+                negotiate::object(StatusCode::OK, self.status(name, check), &self.kind, accepted)
             }
             "list" => {
                 let selector = query.selector(&self.kind)?;
@@ -65,12 +63,10 @@ impl ComponentStatuses {
                 };
                 let chosen = COMPONENTS.iter().filter(|(name, _)| matches(name));
                 let statuses = chosen.map(|(name, check)| self.status(name, check)).collect();
-                negotiate::list::list(ListMeta::default(), statuses, &self.kind, accepted, &self.rendering).await?
+                negotiate::list::list(ListMeta::default(), statuses, &self.kind, accepted, &self.rendering).await
             }
-            _ => return Err(respond::no_such_method()),
-        };
-        respond::warn(&mut response, &[DEPRECATED.to_owned()]);
-        Ok(response)
+            _ => Err(respond::no_such_method()),
+        }
     }
 
     fn status(&self, name: &str, check: &str) -> Bytes {

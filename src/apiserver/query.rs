@@ -11,6 +11,7 @@ use std::{
 use crate::{
     api::{
         Status,
+        field::{self, Path},
         kind::Descriptor,
         schema::FieldValidation,
         selector::{FieldSelector, LabelSelector},
@@ -82,20 +83,20 @@ impl Query {
         }
     }
 
-    /// `dryRun`, which may only be `All`.
-    pub fn dry_run(&self) -> Result<bool, Status> {
-        match self.get("dryRun") {
-            None => Ok(false),
-            Some("All") => Ok(true),
-            Some(other) => {
-                Err(Status::bad_request(format!("dryRun: Unsupported value: \"{other}\": supported values: \"All\"")))
-            }
-        }
+    /// `dryRun`, which may only be `All`, of a request with `verb`.
+    pub fn dry_run(&self, verb: &str) -> Result<bool, Status> {
+        let Some(options) = options(verb) else { return Ok(false) };
+        dry_run(&self.all("dryRun").collect::<Vec<_>>(), options)
     }
 
-    /// `fieldValidation`.
-    pub fn field_validation(&self) -> Result<FieldValidation, Status> {
-        FieldValidation::parse(self.get("fieldValidation").unwrap_or_default())
+    /// `fieldValidation` of a request with `verb`.
+    pub fn field_validation(&self, verb: &str) -> Result<FieldValidation, Status> {
+        let Some(options) = options(verb) else { return Ok(FieldValidation::Ignore) };
+        let given = self.get("fieldValidation").unwrap_or_default();
+        FieldValidation::parse(given).ok_or_else(|| {
+            let cause = field::unsupported(&Path::new("fieldValidation"), given, &["", "Ignore", "Strict", "Warn"]);
+            Status::invalid("meta.k8s.io", options, "", vec![cause])
+        })
     }
 
     /// `labelSelector` and `fieldSelector`.
@@ -109,6 +110,26 @@ impl Query {
             Some(field) => Err(unknown_field(field, kind, &selectable)),
         }
     }
+}
+
+/// The kind of the options of a request with `verb`, if it writes.
+fn options(verb: &str) -> Option<&'static str> {
+    match verb {
+        "create" => Some("CreateOptions"),
+        "update" => Some("UpdateOptions"),
+        "patch" => Some("PatchOptions"),
+        "delete" | "deletecollection" => Some("DeleteOptions"),
+        _ => None,
+    }
+}
+
+/// Whether nothing is to be stored; 422 for `stages` that there are not.
+pub fn dry_run(stages: &[&str], options: &str) -> Result<bool, Status> {
+    if stages.iter().any(|stage| *stage != "All") {
+        let cause = field::unsupported(&Path::new("dryRun"), stages, &["All"]);
+        return Err(Status::invalid("meta.k8s.io", options, "", vec![cause]));
+    }
+    Ok(!stages.is_empty())
 }
 
 /// Of built-in kinds, those without selectable fields of their own say which fields every kind has.
@@ -148,7 +169,12 @@ mod tests {
 
     #[test]
     fn dry_run_is_all_or_nothing() {
-        assert!(Query::parse("dryRun=All").dry_run().unwrap());
-        assert_eq!(Query::parse("dryRun=Some").dry_run().unwrap_err().code(), 400);
+        assert!(Query::parse("dryRun=All").dry_run("create").unwrap());
+        let message = Query::parse("dryRun=All&dryRun=Some").dry_run("create").unwrap_err().message;
+        assert_eq!(
+            message,
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"All\",\"Some\"]: supported values: \
+             \"All\""
+        );
     }
 }

@@ -79,6 +79,11 @@ pub fn no_such_path() -> Status {
     Status { reason: Reason::NotFound, message, details: Some(Box::new(details)) }
 }
 
+/// 404 for a path outside the API, for people.
+pub fn no_such_page() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
 /// 405.
 pub fn no_such_method() -> Status {
     let message = "the server does not allow this method on the requested resource".to_owned();

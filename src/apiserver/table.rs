@@ -14,14 +14,12 @@ use serde_json::{Value, json, value::RawValue};
 use crate::api::{
     Status,
     kind::{Column, Descriptor, TableColumn},
+    kinds::cells,
     meta,
 };
 
 /// Columns of a kind that declares none.
-const PLAIN: &[Column] = &[
-    Column { name: "Name", kind: "string", format: "name", description: "Name of the object", priority: 0 },
-    Column { name: "Created At", kind: "date", format: "", description: "When the object was created", priority: 0 },
-];
+const PLAIN: &[Column] = &[cells::NAME, cells::column("Created At", "date", cells::CREATED)];
 
 /// Version of `meta.k8s.io` in which tables and metadata are shown. They differ in nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +103,10 @@ pub struct Shown {
 impl ListMeta {
     /// The metadata as JSON.
     pub fn value(&self) -> Value {
-        let mut value = json!({"resourceVersion": self.resource_version});
+        let mut value = json!({});
+        if !self.resource_version.is_empty() {
+            value["resourceVersion"] = self.resource_version.as_str().into();
+        }
         if !self.continue_token.is_empty() {
             value["continue"] = self.continue_token.as_str().into();
         }
@@ -167,6 +168,11 @@ pub fn metadata_list_head(list: &ListMeta, version: MetaVersion) -> BytesMut {
 fn begin(out: &mut BytesMut, kind: &str, version: MetaVersion) {
     let version = version.api_version();
     out.put_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":").as_bytes());
+}
+
+/// Whether a kind's table is the one of any kind: a name, and when the object was created.
+pub fn is_plain(descriptor: &Descriptor) -> bool {
+    columns_of(descriptor).iter().map(|column| column.name).eq(PLAIN.iter().map(|column| column.name))
 }
 
 fn columns_of(descriptor: &Descriptor) -> Cow<'_, [TableColumn<'_>]> {

@@ -13,7 +13,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 NAMESPACE = "differential"
 DRY = "dryRun=All&fieldManager=differential"
 VERSION = "@resourceVersion@"
-# Who they are stands in every seed; they are changed in this one alone.
+# Jobs name their own UID in labels and selectors; each server gave it another.
+UID = "@uid@"
+# Who they are stands in every seed; they are changed in this one alone. Its owners are of a kind that nobody serves:
+# only one of the servers has a garbage collector, which would miss others.
 IDENTITY_SEED = "core.v1.ConfigMap"
 # What each server says about itself.
 OWN = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
@@ -135,8 +138,8 @@ def updates(seed, pair):
     cases = [
         Case(seed.name, "update", "", "none", put, None, ignored),
         Case(seed.name, "update", "metadata.resourceVersion", "removed", without_version(put, base), put, ignored),
-        Case(seed.name, "update", "metadata.resourceVersion", "old", put._replace(own=((VERSION, ("1", "1")),)), put, ignored),
-        Case(seed.name, "update", "metadata.resourceVersion", "text", put._replace(own=((VERSION, ("a", "a")),)), put, ignored),
+        Case(seed.name, "update", "metadata.resourceVersion", "old", put._replace(own=with_version(put, "1")), put, ignored),
+        Case(seed.name, "update", "metadata.resourceVersion", "text", put._replace(own=with_version(put, "a")), put, ignored),
     ]
     if not refuses(pair, without_version(put, base)):
         # Controllers change some objects meanwhile.
@@ -172,16 +175,24 @@ def current(seed, pair):
     if not answers or any(answer.status != 200 for answer in answers):
         return None
     objects = [json.loads(answer.body) for answer in answers]
+    versions, uids = (tuple(found["metadata"][name] for found in objects) for name in ("resourceVersion", "uid"))
     base = copy.deepcopy(objects[1])
     for name in OWN:
         base["metadata"].pop(name, None)
+    base = json.loads(json.dumps(base).replace(uids[1], UID))
     base["metadata"]["resourceVersion"] = VERSION
-    return base, ((VERSION, tuple(found["metadata"]["resourceVersion"] for found in objects)),)
+    return base, ((VERSION, versions), (UID, uids))
 
 
 def without_version(put, base):
     base = {**base, "metadata": {name: value for name, value in base["metadata"].items() if name != "resourceVersion"}}
-    return put._replace(body=json.dumps(base), own=())
+    return put._replace(body=json.dumps(base), own=with_version(put))
+
+
+def with_version(put, *version):
+    """What stands for each server's own, with another version or none."""
+    kept = tuple(own for own in put.own if own[0] != VERSION)
+    return kept + tuple((VERSION, (text, text)) for text in version)
 
 
 def refuses(pair, request):

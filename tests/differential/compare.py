@@ -10,6 +10,8 @@ ABSENT = "(absent)"
 MANAGED = "managedFields"
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 NOW = re.compile(time.strftime("%Y-%m-%dT") + r"\d\d:\d\d:\d\d(\.\d+)?Z")
+# How far each server's store is by now.
+CURRENT = re.compile(r"(?<=, current: )\d+")
 ADDRESS = re.compile(r"\b10\.43\.\d+\.\d+\b")
 
 
@@ -106,6 +108,7 @@ def unlike(ours, theirs, place=""):
 def understood(answer, request):
     """The answer's body without what is each server's own."""
     text = NOW.sub("<now>", UID.sub("<uid>", answer.body.decode(errors="replace")))
+    text = CURRENT.sub("<revision>", text)
     asked = request.path + request.text()
     text = ADDRESS.sub(lambda found: found[0] if found[0] in asked else "<address>", text)
     try:
@@ -128,12 +131,25 @@ def strip(value, asked):
     for name in ("nodePort", "healthCheckNodePort"):
         if isinstance(value.get(name), int) and str(value[name]) not in asked and value[name] > 29999:
             value[name] = "<port>"
+    # The suffix is drawn anew for each pod.
+    if str(value.get("name")).startswith("kube-api-access-"):
+        value["name"] = "kube-api-access-<random>"
+    # OpenShift's API server mounts one file more.
+    if isinstance(value.get("sources"), list):
+        value["sources"] = [source for source in value["sources"] if "openshift-service-ca.crt" not in str(source)]
+    # Only one of the servers has a controller that taints nodes for what it knows of them.
+    if isinstance(value.get("taints"), list):
+        value["taints"] = [taint for taint in value["taints"] if not is_of_controller(taint)]
     if value.get("generateName") and "name" in value:
         value["name"] = value["name"][:-5] + "<random>"
     if "managedFields" in value:
         value["managedFields"] = [entry for entry in value["managedFields"] or [] if entry.get("manager", "").startswith("differential")]
     for inner in value.values():
         strip(inner, asked)
+
+
+def is_of_controller(taint):
+    return isinstance(taint, dict) and str(taint.get("key")).startswith("node.kubernetes.io/")
 
 
 def warnings(ours, theirs):

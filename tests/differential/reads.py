@@ -11,6 +11,8 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 MAPS = f"/api/v1/namespaces/{cases.NAMESPACE}/configmaps"
+# Lists of what no controller makes: only one of the servers has controllers.
+EMPTY = f"/api/v1/namespaces/{cases.NAMESPACE}/podtemplates"
 PODS = f"/api/v1/namespaces/{cases.NAMESPACE}/pods"
 LABELS = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}'
 # What is not of the API but of the program, its age and its machine.
@@ -33,11 +35,11 @@ def requests(pair):
     for path in PATHS:
         yield "path", Request("GET", path)
     for query in QUERIES:
-        yield "query", Request("GET", f"{MAPS}?{query}")
+        yield "query", Request("GET", f"{EMPTY}?{query}")
     for query in WRITE_QUERIES:
         yield "write query", Request("POST", f"{MAPS}?dryRun=All&{query}", LABELS)
     for accept in ACCEPTS:
-        yield f"accept {accept}", Request("GET", MAPS, accept=accept)
+        yield f"accept {accept}", Request("GET", EMPTY, accept=accept)
         yield f"accept {accept}", Request("GET", "/apis", accept=accept)
     for content in CONTENTS:
         yield f"content {content}", Request("POST", f"{MAPS}?dryRun=All", LABELS, content)

@@ -24,6 +24,7 @@ use crate::api::{
     decoded::Decoded,
     field::{self, Path},
     kind::{Name, NameRule, Scope, Strategy, TableColumn},
+    kinds::cells,
     meta,
     schema::Schema,
     status::Cause,
@@ -273,13 +274,18 @@ impl Strategy for CustomKind {
     }
 
     fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata::validate(new, self.scope, NameRule::Subdomain);
-        causes.extend(metadata::validate_update(new, old));
+        // Every kind's metadata is checked first, and then its change by what validates custom resources.
+        let change = metadata::validate_update(new, old);
+        let causes = [metadata::validate(new, self.scope, NameRule::Subdomain), change.clone(), change].concat();
         self.check(new, Some(old), causes)
     }
 
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        self.check(new, Some(old), metadata::validate_update(new, old))
+        self.validate_change(new, old)
+    }
+
+    fn updates_unconditionally(&self) -> bool {
+        false
     }
 
     fn selectable_fields(&self, object: &Decoded) -> Vec<(Name, String)> {
@@ -296,7 +302,13 @@ impl Strategy for CustomKind {
     }
 
     fn columns(&self) -> Cow<'_, [TableColumn<'_>]> {
-        let name = TableColumn { name: "Name", kind: "string", format: "name", description: NAME, priority: 0 };
+        let name = TableColumn {
+            name: "Name",
+            kind: "string",
+            format: "name",
+            description: cells::NAME.description,
+            priority: 0,
+        };
         std::iter::once(name).chain(self.columns.iter().map(PrinterColumn::shown)).collect()
     }
 
@@ -320,8 +332,6 @@ impl Strategy for CustomKind {
         Some(self)
     }
 }
-
-const NAME: &str = "Name of the object; unique within its namespace.";
 
 /// Columns of a definition that declares none.
 pub(super) fn default_columns() -> Box<[PrinterColumn]> {

@@ -31,6 +31,7 @@ impl Kind for ApiServiceKind {
         ..names::cluster(names::GroupVersion::v1("apiregistration.k8s.io"), "APIService", "apiservices", "apiservice")
     };
     const NAME_RULE: NameRule = NameRule::PathSegment;
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Service", "string", "Who serves the API."),

@@ -17,11 +17,13 @@ pub const NAME: Column = Column {
     name: "Name",
     kind: "string",
     format: "name",
-    description: "Name of the object, unique among its kind within its namespace.",
+    description: include_str!(concat!(env!("OUT_DIR"), "/metadata-name.txt")),
     priority: 0,
 };
 /// Time since creation.
-pub const AGE: Column = column("Age", "string", "Time since the object was created.");
+pub const AGE: Column = column("Age", "string", CREATED);
+/// What tables say of the time of creation.
+pub const CREATED: &str = include_str!(concat!(env!("OUT_DIR"), "/metadata-creationTimestamp.txt"));
 /// Columns of a kind that shows nothing of its own.
 pub const NAME_AND_AGE: &[Column] = &[NAME, AGE];
 /// What stands in a cell whose value is not set.

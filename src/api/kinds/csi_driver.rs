@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -25,7 +26,9 @@ pub struct CsiDriverKind;
 impl Kind for CsiDriverKind {
     type Object = CSIDriver;
     const NAMES: Names = names::cluster(names::STORAGE, "CSIDriver", "csidrivers", "csidriver");
-    const GENERATION: Generation = Generation::Spec;
+    const GENERATION: Generation = Generation::Changes;
+    const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("AttachRequired", "boolean", "Whether volumes are attached to nodes."),
@@ -111,6 +114,11 @@ fn validate(spec: &CSIDriverSpec, path: &Path) -> Vec<Cause> {
     {
         let path = path.child("nodeAllocatableUpdatePeriodSeconds");
         causes.push(field::invalid(&path, seconds, "must be greater than or equal to 10 seconds"));
+    }
+    let has_tokens = spec.token_requests.as_ref().is_some_and(|requests| !requests.is_empty());
+    if let Some(true) = spec.service_account_token_in_secrets.filter(|_| !has_tokens) {
+        let detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        causes.push(field::invalid(&path.child("serviceAccountTokenInSecrets"), true, detail));
     }
     causes
 }

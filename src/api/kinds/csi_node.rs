@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::{name, value},
 };
 
@@ -20,6 +21,8 @@ pub struct CsiNodeKind;
 impl Kind for CsiNodeKind {
     type Object = CSINode;
     const NAMES: Names = names::cluster(names::STORAGE, "CSINode", "csinodes", "csinode");
+    const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("Drivers", "integer", "How many drivers are on the node."), cells::AGE];
 
@@ -43,7 +46,10 @@ impl Kind for CsiNodeKind {
             let before = old.spec.drivers.iter().find(|before| before.name == driver.name);
             before.is_some_and(|before| identity(before) != identity(driver))
         });
-        changed.map(|driver| field::invalid(&Path::new("CSINodeDriver"), driver, field::IMMUTABLE)).collect()
+        let path = Path::new("spec").child("drivers");
+        let shown =
+            |driver| field::invalid_internal(&path, "storage.v1.CSINodeDriver", identity(driver), field::IMMUTABLE);
+        changed.map(shown).collect()
     }
 
     fn cells(node: &CSINode, now: Timestamp) -> Vec<Value> {
@@ -57,7 +63,7 @@ fn driver(driver: &CSINodeDriver, path: &Path) -> Vec<Cause> {
     if driver.node_id.is_empty() {
         causes.push(field::required(&node, ""));
     } else if driver.node_id.len() > NODE_ID_LIMIT_BYTES {
-        causes.push(field::invalid(&node, &driver.node_id, "must be 256 bytes or less"));
+        causes.push(field::invalid(&node, &driver.node_id, "must be 256 characters or less"));
     }
     if let Some(count) = driver.allocatable.as_ref().and_then(|allocatable| allocatable.count) {
         let path = path.child("allocatable").child("count");

@@ -20,6 +20,7 @@ impl Kind for CsiStorageCapacityKind {
     type Object = CSIStorageCapacity;
     const NAMES: Names =
         names::namespaced(names::STORAGE, "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity");
+    const UPDATES_UNCONDITIONALLY: bool = false;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("StorageClassName", "string", "The class that has the capacity."),
@@ -40,7 +41,8 @@ impl Kind for CsiStorageCapacityKind {
     }
 
     fn validate_update(new: &CSIStorageCapacity, old: &CSIStorageCapacity) -> Vec<Cause> {
-        let mut causes = field::immutable(&Path::new("nodeTopology"), &new.node_topology, &old.node_topology);
+        let (topology, path) = ("meta.v1.LabelSelector", Path::new("nodeTopology"));
+        let mut causes = field::immutable_internal(&path, topology, &new.node_topology, &old.node_topology);
         let path = Path::new("storageClassName");
         causes.extend(field::immutable(&path, &new.storage_class_name, &old.storage_class_name));
         causes

@@ -1,5 +1,7 @@
 //! Daemon sets: a pod on every node that fits.
 
+use std::num::{IntErrorKind, ParseIntError};
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::apps::v1::{DaemonSet, DaemonSetUpdateStrategy},
@@ -7,15 +9,23 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::{cells, names, pod_template, workload};
+use super::{
+    cells, names, pod_template,
+    workload::{self, SelectorRule, ShownRollingUpdate, ShownStrategy},
+};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
+    meta,
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const ROLLING_UPDATE: &str = "RollingUpdate";
 const ON_DELETE: &str = "OnDelete";
+/// How often the template changed, which was a field before `apps/v1`; the server keeps it in an annotation.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+const SELECTOR_RULE: SelectorRule = SelectorRule { is_required: false, unusable: None };
 
 /// `apps/v1.DaemonSet`
 pub struct DaemonSetKind;
@@ -29,6 +39,7 @@ impl Kind for DaemonSetKind {
         ..names::namespaced(names::APPS, "DaemonSet", "daemonsets", "daemonset")
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Desired", "integer", "Nodes that should run a pod."),
@@ -63,7 +74,7 @@ impl Kind for DaemonSetKind {
         let numbers =
             [("minReadySeconds", spec.min_ready_seconds), ("revisionHistoryLimit", spec.revision_history_limit)];
         let mut causes = workload::non_negative(&numbers, &path);
-        causes.extend(workload::selector_and_template(&spec.selector, &spec.template, &path));
+        causes.extend(workload::selector_and_template(&spec.selector, &spec.template, SELECTOR_RULE, &path));
         causes.extend(workload::always_restarts(&spec.template, "DaemonSet", &path));
         if let Some(strategy) = &spec.update_strategy {
             causes.extend(self::strategy(strategy, &path.child("updateStrategy")));
@@ -73,7 +84,52 @@ impl Kind for DaemonSetKind {
 
     fn validate_update(new: &DaemonSet, old: &DaemonSet) -> Vec<Cause> {
         let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
-        field::immutable(&Path::new("spec.selector"), &new.selector, &old.selector)
+        workload::fixed_selector(&new.selector, &old.selector).into_iter().collect()
+    }
+
+    fn validate_status_update(new: &DaemonSet, old: &DaemonSet) -> Vec<Cause> {
+        let before = old.status.as_ref().and_then(|status| status.collision_count);
+        let status = new.status.clone().unwrap_or_default();
+        let path = Path::new("status");
+        let others = [
+            ("numberMisscheduled", Some(i64::from(status.number_misscheduled))),
+            ("desiredNumberScheduled", Some(i64::from(status.desired_number_scheduled))),
+            ("numberReady", Some(i64::from(status.number_ready))),
+            ("observedGeneration", status.observed_generation),
+            ("updatedNumberScheduled", status.updated_number_scheduled.map(i64::from)),
+            ("numberAvailable", status.number_available.map(i64::from)),
+            ("numberUnavailable", status.number_unavailable.map(i64::from)),
+            ("collisionCount", status.collision_count.map(i64::from)),
+        ];
+        let scheduled = ("currentNumberScheduled", status.current_number_scheduled);
+        let mut causes = workload::counts(scheduled, &[], &others, &path);
+        causes.extend(workload::collisions(status.collision_count, before, &path));
+        causes
+    }
+
+    fn before_decoding(object: &mut Value) -> Result<(), String> {
+        let annotations = meta::metadata(object).and_then(|all| all.get("annotations"));
+        let text = annotations.and_then(|all| all.get(TEMPLATE_GENERATION)).and_then(Value::as_str);
+        text.map_or(Ok(()), |text| template_generation(text).map(|_| ()))
+    }
+
+    fn prepare_for_create(set: &mut DaemonSet) {
+        pod_template::disabled::drop_from_template(&mut set.spec.get_or_insert_default().template, None);
+        set_template_generation(set, 1);
+    }
+
+    fn prepare_for_update(new: &mut DaemonSet, old: &DaemonSet) {
+        let before = old.spec.as_ref().map(|old| &old.template);
+        pod_template::disabled::drop_from_template(&mut new.spec.get_or_insert_default().template, before);
+        let changed = new.spec.as_ref().map(|new| &new.template) != before;
+        let known = old.metadata.annotations.as_ref().and_then(|all| all.get(TEMPLATE_GENERATION));
+        let generation = known.and_then(|text| template_generation(text).ok()).unwrap_or_default();
+        set_template_generation(new, generation + i64::from(changed));
+    }
+
+    fn warnings(new: &DaemonSet, old: Option<&DaemonSet>) -> Vec<String> {
+        let template = new.spec.as_ref().map(|spec| &spec.template);
+        workload::warnings(template, &new.metadata, old.map(|old| &old.metadata))
     }
 
     fn cells(set: &DaemonSet, now: Timestamp) -> Vec<Value> {
@@ -95,6 +151,22 @@ impl Kind for DaemonSetKind {
             json!(cells::selector(Some(&spec.selector))),
         ]
     }
+}
+
+/// How many templates the set has had, in Go's words if it is no number.
+fn template_generation(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|error: ParseIntError| {
+        let why = match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        format!("strconv.ParseInt: parsing {}: {why}", json!(text))
+    })
+}
+
+fn set_template_generation(set: &mut DaemonSet, generation: i64) {
+    let annotations = set.metadata.annotations.get_or_insert_default();
+    annotations.insert(TEMPLATE_GENERATION.to_owned(), generation.to_string());
 }
 
 fn strategy(strategy: &DaemonSetUpdateStrategy, path: &Path) -> Vec<Cause> {
@@ -119,7 +191,14 @@ fn strategy(strategy: &DaemonSetUpdateStrategy, path: &Path) -> Vec<Cause> {
             }
             causes
         }
-        _ => vec![field::unsupported(path, strategy, &[ROLLING_UPDATE, ON_DELETE])],
+        (kind, update) => {
+            let rolling_update = update.as_ref().map(|update| ShownRollingUpdate {
+                max_unavailable: update.max_unavailable.as_ref(),
+                max_surge: update.max_surge.as_ref(),
+            });
+            let shown = ShownStrategy { r#type: kind, rolling_update };
+            vec![field::unsupported(path, shown, &[ROLLING_UPDATE, ON_DELETE])]
+        }
     }
 }
 

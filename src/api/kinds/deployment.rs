@@ -7,15 +7,21 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::{cells, names, pod_template, workload};
+use super::{
+    cells, names, pod_template,
+    workload::{self, SelectorRule, ShownRollingUpdate, ShownStrategy},
+};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const ROLLING_UPDATE: &str = "RollingUpdate";
 const RECREATE: &str = "Recreate";
+/// What is said of selectors that do not do, also those of replica sets.
+pub const SELECTOR_RULE: SelectorRule = SelectorRule { is_required: true, unusable: Some("invalid label selector") };
 
 /// `apps/v1.Deployment`
 pub struct DeploymentKind;
@@ -29,6 +35,7 @@ impl Kind for DeploymentKind {
         ..names::namespaced(names::APPS, "Deployment", "deployments", "deployment")
     };
     const GENERATION: Generation = Generation::SpecAndAnnotations;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Ready", "string", "Ready pods of all that should be."),
@@ -67,7 +74,7 @@ impl Kind for DeploymentKind {
             ("progressDeadlineSeconds", spec.progress_deadline_seconds),
         ];
         let mut causes = workload::non_negative(&numbers, &path);
-        causes.extend(workload::valid_selector_and_template(&spec.selector, &spec.template, &path));
+        causes.extend(workload::selector_and_template(&spec.selector, &spec.template, SELECTOR_RULE, &path));
         causes.extend(workload::always_restarts(&spec.template, "ReplicaSet", &path));
         causes.extend(strategy(spec, &path.child("strategy")));
         let deadline = spec.progress_deadline_seconds;
@@ -80,7 +87,45 @@ impl Kind for DeploymentKind {
 
     fn validate_update(new: &Deployment, old: &Deployment) -> Vec<Cause> {
         let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
-        field::immutable(&Path::new("spec.selector"), &new.selector, &old.selector)
+        workload::fixed_selector(&new.selector, &old.selector).into_iter().collect()
+    }
+
+    fn validate_status_update(new: &Deployment, old: &Deployment) -> Vec<Cause> {
+        let before = old.status.as_ref().and_then(|status| status.collision_count);
+        let status = new.status.clone().unwrap_or_default();
+        let path = Path::new("status");
+        let count = Option::unwrap_or_default;
+        let parts = [
+            ("updatedReplicas", count(status.updated_replicas)),
+            ("readyReplicas", count(status.ready_replicas)),
+            ("availableReplicas", count(status.available_replicas)),
+        ];
+        let others = [
+            ("observedGeneration", status.observed_generation),
+            ("unavailableReplicas", status.unavailable_replicas.map(i64::from)),
+            ("terminatingReplicas", status.terminating_replicas.map(i64::from)),
+            ("collisionCount", status.collision_count.map(i64::from)),
+        ];
+        let mut causes = workload::counts(("replicas", count(status.replicas)), &parts, &others, &path);
+        let (available, ready) = (count(status.available_replicas), count(status.ready_replicas));
+        causes.extend(workload::available(available, ready, "readyReplicas", &path));
+        causes.extend(workload::collisions(status.collision_count, before, &path));
+        causes
+    }
+
+    fn prepare_for_create(deployment: &mut Deployment) {
+        let spec = deployment.spec.get_or_insert_default();
+        pod_template::disabled::drop_from_template(&mut spec.template, None);
+    }
+
+    fn prepare_for_update(new: &mut Deployment, old: &Deployment) {
+        let old = old.spec.as_ref().map(|old| &old.template);
+        pod_template::disabled::drop_from_template(&mut new.spec.get_or_insert_default().template, old);
+    }
+
+    fn warnings(new: &Deployment, old: Option<&Deployment>) -> Vec<String> {
+        let template = new.spec.as_ref().map(|spec| &spec.template);
+        workload::named_warnings(template, &new.metadata, old.map(|old| &old.metadata))
     }
 
     fn cells(deployment: &Deployment, now: Timestamp) -> Vec<Value> {
@@ -113,7 +158,14 @@ fn strategy(spec: &DeploymentSpec, path: &Path) -> Vec<Cause> {
             Some(update) => rolling_update(update, &rolling),
             None => vec![field::required(&rolling, "this should be defaulted and never be nil")],
         },
-        _ => vec![field::unsupported(path, strategy, &[RECREATE, ROLLING_UPDATE])],
+        kind => {
+            let rolling_update = strategy.rolling_update.as_ref().map(|update| ShownRollingUpdate {
+                max_unavailable: update.max_unavailable.as_ref(),
+                max_surge: update.max_surge.as_ref(),
+            });
+            let shown = ShownStrategy { r#type: kind, rolling_update };
+            vec![field::unsupported(path, shown, &[RECREATE, ROLLING_UPDATE])]
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
+use serde::Serialize;
+
 use crate::api::{
     field::{self, Path},
     selector,
@@ -21,6 +23,37 @@ pub fn is_empty(selector: &LabelSelector) -> bool {
 pub fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let parsed = selector::LabelSelector::from_object(selector);
     parsed.is_ok_and(|parsed| parsed.matches(|key| labels.get(key).map(String::as_str)))
+}
+
+/// Whether the selector can be asked for anything.
+pub fn is_valid(selector: &LabelSelector) -> bool {
+    selector::LabelSelector::from_object(selector).is_ok()
+}
+
+/// Whether two selectors say the same; lists that are not there are as good as empty ones.
+pub fn equal(one: Option<&LabelSelector>, other: Option<&LabelSelector>) -> bool {
+    let some = |selector: &LabelSelector| LabelSelector {
+        match_labels: selector.match_labels.clone().filter(|labels| !labels.is_empty()),
+        match_expressions: selector.match_expressions.clone().filter(|terms| !terms.is_empty()),
+    };
+    one.map(some) == other.map(some)
+}
+
+/// The selector as errors show it, in the order of upstream's type.
+pub fn shown(selector: &LabelSelector) -> impl Serialize {
+    Shown {
+        match_labels: selector.match_labels.as_ref().filter(|labels| !labels.is_empty()),
+        match_expressions: selector.match_expressions.as_deref().filter(|terms| !terms.is_empty()),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    match_labels: Option<&'a BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    match_expressions: Option<&'a [LabelSelectorRequirement]>,
 }
 
 /// Problems of a selector.

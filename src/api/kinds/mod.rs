@@ -25,7 +25,6 @@ pub mod ingress;
 pub mod ingress_class;
 pub mod ip_address;
 pub mod job;
-mod job_policies;
 pub mod label_selector;
 pub mod lease;
 pub mod limit_range;
@@ -73,6 +72,8 @@ use crate::api::{
 pub struct SharedStorage {
     /// The resource whose objects are stored.
     pub stored: GroupResource<'static>,
+    /// The version in which they are stored.
+    pub version: &'static str,
     /// From this kind's shape to the stored one.
     pub to_stored: fn(Value) -> Result<Value, Status>,
     /// From the stored shape to this kind's.
@@ -84,11 +85,13 @@ pub fn shared_storage(kind: &Descriptor) -> Option<SharedStorage> {
     match (&*kind.group, &*kind.version, &*kind.plural) {
         ("events.k8s.io", "v1", "events") => Some(SharedStorage {
             stored: GroupResource { group: "", resource: "events" },
+            version: "v1",
             to_stored: event::convert::value_to_core,
             from_stored: event::convert::value_from_core,
         }),
         ("autoscaling", "v1", "horizontalpodautoscalers") => Some(SharedStorage {
             stored: GroupResource { group: "autoscaling", resource: "horizontalpodautoscalers" },
+            version: "v2",
             to_stored: horizontal_pod_autoscaler::convert::value_to_v2,
             from_stored: horizontal_pod_autoscaler::convert::value_from_v2,
         }),

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::{cells, label_selector, names, status, workload};
 use crate::api::{
     field::{self, Path},
-    kind::{Column, Generation, Kind, Names, Subresource},
+    kind::{Column, Generation, Kind, NameRule, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const EVICTION_POLICIES: &[&str] = &["AlwaysAllow", "IfHealthyBudget"];
@@ -28,7 +29,10 @@ impl Kind for PodDisruptionBudgetKind {
             "poddisruptionbudget",
         )
     };
+    const NAME_RULE: NameRule = NameRule::PathSegment;
     const GENERATION: Generation = Generation::Spec;
+    const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Min Available", "string", "Pods that must stay."),
@@ -59,8 +63,18 @@ impl Kind for PodDisruptionBudgetKind {
     }
 
     fn validate_status_update(new: &PodDisruptionBudget, _: &PodDisruptionBudget) -> Vec<Cause> {
-        let conditions = new.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-        status::conditions(conditions, &Path::new("status.conditions"))
+        let path = Path::new("status");
+        let status = new.status.clone().unwrap_or_default();
+        let mut causes =
+            status::conditions(status.conditions.as_deref().unwrap_or_default(), &path.child("conditions"));
+        let numbers = [
+            ("disruptionsAllowed", status.disruptions_allowed),
+            ("currentHealthy", status.current_healthy),
+            ("desiredHealthy", status.desired_healthy),
+            ("expectedPods", status.expected_pods),
+        ];
+        causes.extend(workload::non_negative(&numbers, &path));
+        causes
     }
 
     fn cells(budget: &PodDisruptionBudget, now: Timestamp) -> Vec<Value> {

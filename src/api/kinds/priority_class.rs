@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// Highest value that users may give; what is above belongs to the system.
@@ -29,7 +30,8 @@ impl Kind for PriorityClassKind {
             "priorityclass",
         )
     };
-    const GENERATION: Generation = Generation::Spec;
+    const GENERATION: Generation = Generation::Once;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Value", "integer", "The priority; higher matters more."),
@@ -64,6 +66,11 @@ impl Kind for PriorityClassKind {
             _ => {}
         }
         causes
+    }
+
+    /// Of a change, only what may not be changed is looked at.
+    fn validate_again(_: &PriorityClass, _: &PriorityClass) -> Vec<Cause> {
+        Vec::new()
     }
 
     fn validate_update(new: &PriorityClass, old: &PriorityClass) -> Vec<Cause> {

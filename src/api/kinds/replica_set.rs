@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::{Value, json};
 
-use super::{cells, names, pod_template, workload};
+use super::{cells, deployment::SELECTOR_RULE, names, pod_template, workload};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// `apps/v1.ReplicaSet`
@@ -24,6 +25,7 @@ impl Kind for ReplicaSetKind {
     };
     const GENERATION: Generation = Generation::Spec;
     const FIELDS: &'static [&'static str] = &["status.replicas"];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Desired", "integer", "Pods that should be."),
@@ -50,7 +52,7 @@ impl Kind for ReplicaSetKind {
         let mut causes = workload::non_negative(&numbers, &path);
         match &spec.template {
             Some(template) => {
-                causes.extend(workload::valid_selector_and_template(&spec.selector, template, &path));
+                causes.extend(workload::selector_and_template(&spec.selector, template, SELECTOR_RULE, &path));
                 causes.extend(workload::always_restarts(template, "ReplicaSet", &path));
             }
             None => causes.push(field::required(&path.child("template"), "")),
@@ -60,7 +62,44 @@ impl Kind for ReplicaSetKind {
 
     fn validate_update(new: &ReplicaSet, old: &ReplicaSet) -> Vec<Cause> {
         let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
-        field::immutable(&Path::new("spec.selector"), &new.selector, &old.selector)
+        workload::fixed_selector(&new.selector, &old.selector).into_iter().collect()
+    }
+
+    fn validate_status_update(new: &ReplicaSet, _: &ReplicaSet) -> Vec<Cause> {
+        let status = new.status.clone().unwrap_or_default();
+        let path = Path::new("status");
+        let count = Option::unwrap_or_default;
+        let parts = [
+            ("fullyLabeledReplicas", count(status.fully_labeled_replicas)),
+            ("readyReplicas", count(status.ready_replicas)),
+            ("availableReplicas", count(status.available_replicas)),
+        ];
+        let others = [
+            ("observedGeneration", status.observed_generation),
+            ("terminatingReplicas", status.terminating_replicas.map(i64::from)),
+        ];
+        let mut causes = workload::counts(("replicas", status.replicas), &parts, &others, &path);
+        let (available, ready) = (count(status.available_replicas), count(status.ready_replicas));
+        causes.extend(workload::available(available, ready, "readyReplicas", &path));
+        causes
+    }
+
+    fn prepare_for_create(set: &mut ReplicaSet) {
+        if let Some(template) = set.spec.as_mut().and_then(|spec| spec.template.as_mut()) {
+            pod_template::disabled::drop_from_template(template, None);
+        }
+    }
+
+    fn prepare_for_update(new: &mut ReplicaSet, old: &ReplicaSet) {
+        let old = old.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        if let Some(template) = new.spec.as_mut().and_then(|spec| spec.template.as_mut()) {
+            pod_template::disabled::drop_from_template(template, old);
+        }
+    }
+
+    fn warnings(new: &ReplicaSet, old: Option<&ReplicaSet>) -> Vec<String> {
+        let template = new.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        workload::named_warnings(template, &new.metadata, old.map(|old| &old.metadata))
     }
 
     fn field_values(set: &ReplicaSet) -> Vec<String> {

@@ -1,14 +1,15 @@
 //! Replication controllers: replica sets of the first hour.
 
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::ReplicationController, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use k8s_openapi::api::core::v1::ReplicationController;
 use serde_json::{Value, json};
 
-use super::{cells, label_selector, names, pod_template, workload};
+use super::{cells, names, pod_template, workload};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// `v1.ReplicationController`
@@ -23,7 +24,9 @@ impl Kind for ReplicationControllerKind {
         ..names::namespaced(names::CORE, "ReplicationController", "replicationcontrollers", "replicationcontroller")
     };
     const GENERATION: Generation = Generation::Spec;
+    const ORPHANS_BY_DEFAULT: bool = true;
     const FIELDS: &'static [&'static str] = &["status.replicas"];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Desired", "integer", "Pods that should be."),
@@ -54,21 +57,59 @@ impl Kind for ReplicationControllerKind {
         let spec = controller.spec.clone().unwrap_or_default();
         let numbers = [("replicas", spec.replicas), ("minReadySeconds", spec.min_ready_seconds)];
         let mut causes = workload::non_negative(&numbers, &path);
-        let selector = LabelSelector { match_labels: spec.selector.clone(), match_expressions: None };
-        match &spec.template {
-            Some(template) => {
-                // An empty selector, unlike that of newer kinds, would find all pods.
-                if label_selector::is_empty(&selector) {
-                    causes.push(field::required(&path.child("selector"), ""));
-                    causes.extend(pod_template::template(template, &path.child("template")));
-                } else {
-                    causes.extend(workload::selector_and_template(&selector, template, &path));
-                }
-                causes.extend(workload::always_restarts(template, "ReplicationController", &path));
-            }
-            None => causes.push(field::required(&path.child("template"), "")),
+        let selector = spec.selector.clone().unwrap_or_default();
+        // An empty selector, unlike that of newer kinds, would find all pods.
+        if selector.is_empty() {
+            causes.push(field::required(&path.child("selector"), ""));
         }
+        let own = path.child("template");
+        let Some(template) = &spec.template else {
+            causes.push(field::required(&own, ""));
+            return causes;
+        };
+        let labels = template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
+        let found = |(key, value): (&String, &String)| labels.is_some_and(|labels| labels.get(key) == Some(value));
+        if !selector.iter().all(found) {
+            causes.push(workload::unmatched(labels, &own));
+        }
+        causes.extend(pod_template::template(template, &own));
+        causes.extend(workload::always_restarts(template, "ReplicationController", &path));
         causes
+    }
+
+    fn validate_status_update(new: &ReplicationController, _: &ReplicationController) -> Vec<Cause> {
+        let status = new.status.clone().unwrap_or_default();
+        let path = Path::new("status");
+        let count = Option::unwrap_or_default;
+        let parts = [
+            ("fullyLabeledReplicas", count(status.fully_labeled_replicas)),
+            ("readyReplicas", count(status.ready_replicas)),
+            ("availableReplicas", count(status.available_replicas)),
+        ];
+        let others = [("observedGeneration", status.observed_generation)];
+        let mut causes = workload::counts(("replicas", status.replicas), &parts, &others, &path);
+        let (available, ready) = (count(status.available_replicas), count(status.ready_replicas));
+        causes.extend(workload::available(available, ready, "readyReplicas", &path));
+        causes
+    }
+
+    fn prepare_for_create(controller: &mut ReplicationController) {
+        if let Some(template) = controller.spec.as_mut().and_then(|spec| spec.template.as_mut()) {
+            pod_template::disabled::drop_from_template(template, None);
+        }
+    }
+
+    fn prepare_for_update(new: &mut ReplicationController, old: &ReplicationController) {
+        let old = old.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        if let Some(template) = new.spec.as_mut().and_then(|spec| spec.template.as_mut()) {
+            pod_template::disabled::drop_from_template(template, old);
+        }
+    }
+
+    fn warnings(new: &ReplicationController, old: Option<&ReplicationController>) -> Vec<String> {
+        // Upstream looks at the older template of one that changes.
+        let template = old.unwrap_or(new).spec.as_ref().and_then(|spec| spec.template.as_ref());
+        workload::named_warnings(template, &new.metadata, old.map(|old| &old.metadata))
     }
 
     fn field_values(controller: &ReplicationController) -> Vec<String> {

@@ -1,14 +1,15 @@
 //! Storage classes: kinds of storage that claims can ask for by name.
 
 use jiff::Timestamp;
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::{core::v1::TopologySelectorTerm, storage::v1::StorageClass};
 use serde_json::{Value, json};
 
-use super::{cells, names, pod_template::chosen};
+use super::{cells, names};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
     status::Cause,
+    validation::name,
 };
 
 /// Annotation of the class that claims get when they name none.
@@ -39,30 +40,34 @@ impl Kind for StorageClassKind {
 
     fn validate(class: &StorageClass) -> Vec<Cause> {
         let mut causes = Vec::new();
-        if class.provisioner.is_empty() {
-            causes.push(field::required(&Path::new("provisioner"), ""));
-        }
-        causes.extend(chosen(class.reclaim_policy.as_deref(), &["Delete", "Retain"], &Path::new("reclaimPolicy")));
+        let (provisioner, path) = (class.provisioner.to_lowercase(), Path::new("provisioner"));
+        causes.extend(match provisioner.as_str() {
+            "" => vec![field::required(&path, "")],
+            provisioner => field::invalid_each(&path, provisioner, &name::qualified_name(provisioner)),
+        });
+        let policy = class.reclaim_policy.as_deref().filter(|policy| !policy.is_empty());
+        let path = Path::new("reclaimPolicy");
+        causes.extend(policy.and_then(|policy| field::one_of(&path, policy, &["Delete", "Retain"])));
         let (modes, path) = (&["Immediate", "WaitForFirstConsumer"], Path::new("volumeBindingMode"));
         match class.volume_binding_mode.as_deref() {
             Some(mode) => causes.extend(field::one_of(&path, mode, modes)),
             None => causes.push(field::required(&path, "")),
         }
+        let path = Path::new("allowedTopologies");
+        for (index, term) in class.allowed_topologies.iter().flatten().enumerate() {
+            causes.extend(topology(term, &path.index(index).child("matchLabelExpressions")));
+        }
         causes
     }
 
     fn validate_update(new: &StorageClass, old: &StorageClass) -> Vec<Cause> {
-        let detail = "updates to parameters are forbidden.";
         let mut causes = Vec::new();
-        if new.parameters != old.parameters {
-            causes.push(field::forbidden(&Path::new("parameters"), detail));
+        // Nothing is the same as no parameters at all, but is shown as it was given.
+        if new.parameters.clone().unwrap_or_default() != old.parameters.clone().unwrap_or_default() {
+            causes.push(field::invalid(&Path::new("parameters"), &new.parameters, field::IMMUTABLE));
         }
-        if new.provisioner != old.provisioner {
-            causes.push(field::forbidden(&Path::new("provisioner"), "updates to provisioner are forbidden."));
-        }
-        if new.reclaim_policy != old.reclaim_policy {
-            causes.push(field::forbidden(&Path::new("reclaimPolicy"), "updates to reclaimPolicy are forbidden."));
-        }
+        causes.extend(field::immutable(&Path::new("provisioner"), &new.provisioner, &old.provisioner));
+        causes.extend(field::immutable(&Path::new("reclaimPolicy"), &new.reclaim_policy, &old.reclaim_policy));
         let path = Path::new("volumeBindingMode");
         causes.extend(field::immutable(&path, &new.volume_binding_mode, &old.volume_binding_mode));
         causes
@@ -82,4 +87,27 @@ impl Kind for StorageClassKind {
             cells::age(&class.metadata, now),
         ]
     }
+}
+/// Problems of where volumes of a class may be.
+fn topology(term: &TopologySelectorTerm, path: &Path) -> Vec<Cause> {
+    let requirements = term.match_label_expressions.as_deref().unwrap_or_default();
+    let mut causes = Vec::new();
+    for (index, requirement) in requirements.iter().enumerate() {
+        let path = path.index(index);
+        let values = path.child("values");
+        if requirement.values.is_empty() {
+            causes.push(field::required(&values, ""));
+        }
+        for (index, value) in requirement.values.iter().enumerate() {
+            if requirement.values[..index].contains(value) {
+                causes.push(field::duplicate(&values.index(index), value));
+            }
+        }
+        let key = path.child("key");
+        causes.extend(field::invalid_each(&key, &requirement.key, &name::qualified_name(&requirement.key)));
+        if requirements[..index].iter().any(|other| other.key == requirement.key) {
+            causes.push(field::duplicate(&key, &requirement.key));
+        }
+    }
+    causes
 }

@@ -12,8 +12,11 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
-    validation::name,
+    update_check::{self, UpdateCheck},
+    validation::{name, value},
 };
+
+const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
 const MESSAGE_LIMIT_BYTES: usize = 1024;
 const METADATA_LIMIT_BYTES: usize = 256 * 1024;
@@ -28,6 +31,8 @@ impl Kind for VolumeAttachmentKind {
         ..names::cluster(names::STORAGE, "VolumeAttachment", "volumeattachments", "volumeattachment")
     };
     const GENERATION: Generation = Generation::Never;
+    const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Attacher", "string", "The driver that attaches."),
@@ -60,7 +65,7 @@ impl Kind for VolumeAttachmentKind {
     }
 
     fn validate_update(new: &VolumeAttachment, old: &VolumeAttachment) -> Vec<Cause> {
-        field::immutable(&Path::new("spec"), &new.spec, &old.spec)
+        field::immutable_internal(&Path::new("spec"), "storage.v1.VolumeAttachmentSpec", &new.spec, &old.spec)
     }
 
     fn validate_status_update(new: &VolumeAttachment, _old: &VolumeAttachment) -> Vec<Cause> {
@@ -101,12 +106,24 @@ fn source(source: &VolumeAttachmentSource, path: &Path) -> Vec<Cause> {
 /// A volume that no object describes is one of a CSI driver.
 fn inline(spec: &PersistentVolumeSpec, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
-    if spec.access_modes.as_ref().is_none_or(Vec::is_empty) {
-        causes.push(field::required(&path.child("accessModes"), ""));
-    }
     if spec.csi.is_none() {
         causes.push(field::required(&path.child("csi"), "has to be specified in the context of inline volumes"));
-        causes.push(field::required(path, "must specify a volume type"));
+    }
+    let modes = spec.access_modes.as_deref().unwrap_or_default();
+    let modes_path = path.child("accessModes");
+    if modes.is_empty() {
+        causes.push(field::required(&modes_path, ""));
+    }
+    causes.extend(modes.iter().filter_map(|mode| field::one_of(&modes_path, mode, ACCESS_MODES)));
+    match &spec.csi {
+        None => causes.push(field::required(path, "must specify a volume type")),
+        Some(csi) => {
+            let path = path.child("csi");
+            causes.extend(csi_driver::driver_name(&csi.driver, &path.child("driver")));
+            if csi.volume_handle.is_empty() {
+                causes.push(field::required(&path.child("volumeHandle"), ""));
+            }
+        }
     }
     causes
 }
@@ -123,9 +140,17 @@ fn outcome(attachment: &VolumeAttachment) -> Vec<Cause> {
     causes
 }
 
-fn error(error: Option<&VolumeError>, path: &Path) -> Option<Cause> {
-    let message = error?.message.as_deref()?;
-    (message.len() > MESSAGE_LIMIT_BYTES).then(|| field::too_long(&path.child("message"), MESSAGE_LIMIT_BYTES))
+fn error(error: Option<&VolumeError>, path: &Path) -> Vec<Cause> {
+    let Some(error) = error else { return Vec::new() };
+    let mut causes = Vec::new();
+    if error.message.as_ref().is_some_and(|message| message.len() > MESSAGE_LIMIT_BYTES) {
+        causes.push(field::too_long(&path.child("message"), MESSAGE_LIMIT_BYTES));
+    }
+    if let Some(code) = error.error_code {
+        let messages = value::in_range(code.into(), 0, i32::MAX.into());
+        causes.extend(field::invalid_each(&path.child("errorCode"), code, &messages));
+    }
+    causes
 }
 
 #[cfg(test)]

@@ -53,8 +53,13 @@ impl Kind for VolumeAttributesClassKind {
     }
 
     fn validate_update(new: &VolumeAttributesClass, old: &VolumeAttributesClass) -> Vec<Cause> {
-        let mut causes = field::immutable(&Path::new("driverName"), &new.driver_name, &old.driver_name);
-        causes.extend(field::immutable(&Path::new("parameters"), &new.parameters, &old.parameters));
+        let mut causes = Vec::new();
+        if new.driver_name != old.driver_name {
+            causes.push(field::forbidden(&Path::new("driverName"), "updates to driverName are forbidden."));
+        }
+        if new.parameters != old.parameters {
+            causes.push(field::forbidden(&Path::new("parameters"), "updates to parameters are forbidden."));
+        }
         causes
     }
 

@@ -9,13 +9,12 @@ pub mod json;
 pub mod merge;
 pub mod strategic;
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::api::{
     Status,
     field::{self, Path},
+    go,
     schema::{self, LIMIT_BYTES, Schema},
     status::Reason,
 };
@@ -77,7 +76,7 @@ pub fn apply(kind: PatchType, object: Value, patch: &[u8], schema: &Schema) -> R
         }
         PatchType::Strategic => {
             let patch = parse_object(patch, "")?;
-            strategic::apply(object, patch, &schema.root).map_err(|error| Status::bad_request(error.to_string()))
+            strategic::apply(object, patch, &schema.root).map_err(|error| error.status())
         }
         PatchType::Apply => {
             Err(Status::new(Reason::UnsupportedMediaType, "apply patches are merged by field ownership, not here"))
@@ -100,29 +99,14 @@ fn does_not_fit() -> Status {
     Status { reason: Reason::Invalid, message: message.into(), details: Some(Box::default()) }
 }
 
-/// The answer to a patch that makes no object of its kind of an object: `made` is what it makes, `problem`
-/// what is wrong with that.
-pub fn makes_nothing(kind: PatchType, patch: &[u8], made: &Value, problem: &str) -> Status {
+/// The answer to a patch that makes no object of its kind: `shown` is what it makes of an object, as JSON, `problem`
+/// what is wrong with that. Of a strategic merge patch, the patch itself is shown.
+pub fn makes_nothing(kind: PatchType, patch: &[u8], shown: String, problem: &str) -> Status {
     let shown = match (kind, serde_json::from_slice(patch)) {
-        (PatchType::Strategic, Ok(patch)) => in_go(&patch),
-        _ => made.to_string(),
+        (PatchType::Strategic, Ok(patch)) => go::printed(&patch),
+        _ => shown,
     };
     Status::invalid("", "", "", vec![field::invalid(&Path::new("patch"), shown, problem)])
-}
-
-/// A tree as Go prints one: `map[metadata:map[labels:[a]]]`.
-fn in_go(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".into(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(in_go).collect::<Vec<_>>().join(" ")),
-        Value::Object(fields) => {
-            let fields: BTreeMap<_, _> = fields.iter().collect();
-            let fields = fields.iter().map(|(name, value)| format!("{name}:{}", in_go(value)));
-            format!("map[{}]", fields.collect::<Vec<_>>().join(" "))
-        }
-        other => other.to_string(),
-    }
 }
 
 fn parse_object(patch: &[u8], prefix: &str) -> Result<Value, Status> {

@@ -9,7 +9,11 @@ mod order;
 
 use serde_json::{Map, Value};
 
-use crate::api::schema::{Fact, PatchStrategy, Type};
+use crate::api::{
+    Status, go,
+    schema::{Fact, PatchStrategy, Type},
+    status::Reason,
+};
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -53,28 +57,47 @@ pub enum Error {
     /// `$setElementOrder` is no list, or lacks the merge key.
     #[error("invalid patch format of setElementOrder list")]
     SetElementOrder,
+    /// The list is in another order than `$setElementOrder`, or has more.
+    #[error("The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n")]
+    Order {
+        /// The list.
+        patch: String,
+        /// The order.
+        order: String,
+    },
+}
+
+impl Error {
+    /// The refusal: upstream takes few of these for the client's fault.
+    pub fn status(&self) -> Status {
+        let reason = match self {
+            Self::PrimitiveList | Self::RetainKeys | Self::SetElementOrder => Reason::BadRequest,
+            _ => Reason::Unknown,
+        };
+        Status::new(reason, self.to_string())
+    }
 }
 
 /// The object that `patch` makes of `object`, which has type `kind`.
 pub fn apply(object: Value, patch: Value, kind: &Type) -> Result<Value, Error> {
     match (object, patch) {
         (Value::Object(object), Value::Object(patch)) => merge_map(object, patch, kind).map(Value::Object),
-        (_, patch) => without_directives(patch),
+        (_, patch) => Ok(without_directives(patch).unwrap_or_default()),
     }
 }
 
 type Fields = Map<String, Value>;
 
 fn merge_map(mut original: Fields, mut patch: Fields, kind: &Type) -> Result<Fields, Error> {
-    if let Some(directive) = patch.remove(PATCH) {
+    if let Some(directive) = patch.get(PATCH) {
         return match directive.as_str() {
-            Some("replace") => strip_fields(patch),
+            Some("replace") => Ok(strip_fields(patch)),
             Some("delete") => Ok(Map::new()),
-            Some("merge") => merge_map(original, patch, kind),
-            _ => Err(unknown_directive(&directive, &patch)),
+            _ => Err(unknown_directive(directive, &Value::Object(patch.clone()))),
         };
     }
     retain_keys(&mut original, &mut patch)?;
+    check_orders(&patch, kind)?;
     let mut orders = Vec::new();
     for (name, value) in patch {
         if let Some(list) = name.strip_prefix(SET_ORDER) {
@@ -92,6 +115,17 @@ fn merge_map(mut original: Fields, mut patch: Fields, kind: &Type) -> Result<Fie
     Ok(original)
 }
 
+/// Lists stand in the order that the patch itself gives them.
+fn check_orders(patch: &Fields, kind: &Type) -> Result<(), Error> {
+    for (name, order) in patch {
+        let Some(list) = name.strip_prefix(SET_ORDER) else { continue };
+        if let (Some(Value::Array(items)), Value::Array(order)) = (patch.get(list), order) {
+            order::check(items, order, child(kind, list).1.merge_key)?;
+        }
+    }
+    Ok(())
+}
+
 fn merge_field(original: &mut Fields, name: String, value: Value, kind: &Type) -> Result<(), Error> {
     if value.is_null() {
         original.remove(&name);
@@ -105,10 +139,10 @@ fn merge_field(original: &mut Fields, name: String, value: Value, kind: &Type) -
         (Some(Value::Array(before)), Value::Array(after)) if fact.patch == PatchStrategy::Merge => {
             Value::Array(merge_list(before, after, child, &fact, &name)?)
         }
-        (None, Value::Array(after)) if fact.patch == PatchStrategy::Merge => {
-            Value::Array(merge_list(Vec::new(), after, child, &fact, &name)?)
-        }
-        (_, value) => without_directives(value)?,
+        (_, value) => match without_directives(value) {
+            Some(value) => value,
+            None => return Ok(()),
+        },
     };
     original.insert(name, merged);
     Ok(())
@@ -166,7 +200,7 @@ fn merge_keyed(original: Vec<Value>, patch: Vec<Value>, kind: &Type, key: &'stat
         let identity = item.get(key).cloned().ok_or_else(|| no_merge_key(&item, key))?;
         match original.iter().position(|known| order::same(known.get(key), Some(&identity))) {
             Some(at) => original[at] = apply(original[at].take(), item, kind)?,
-            None => original.push(without_directives(item)?),
+            None => original.extend(without_directives(item)),
         }
     }
     Ok(order::arrange(original, &patch_order, &server_order, Some(key)))
@@ -190,7 +224,7 @@ fn apply_item_directives(
                 }
                 Some("replace") => replaces = true,
                 Some("merge") => return Err(Error::MergeInList),
-                _ => return Err(Error::Directive { directive: shown(directive), map: item.to_string() }),
+                _ => return Err(unknown_directive(directive, &item)),
             },
         }
     }
@@ -219,42 +253,32 @@ fn delete_from(original: &mut Fields, list: &str, unwanted: &Value) -> Result<()
     Ok(())
 }
 
-/// A value taken whole from a patch, freed of what was meant for merging.
-fn without_directives(value: Value) -> Result<Value, Error> {
+/// A value taken whole from a patch: what is meant for merging says nothing then, and structures with a directive
+/// are left out.
+fn without_directives(value: Value) -> Option<Value> {
     match value {
-        Value::Object(mut fields) => match fields.remove(PATCH) {
-            None => strip_fields(fields).map(Value::Object),
-            Some(directive) => match directive.as_str() {
-                Some("delete") => Ok(Value::Object(Map::new())),
-                Some("merge" | "replace") => strip_fields(fields).map(Value::Object),
-                _ => Err(unknown_directive(&directive, &fields)),
-            },
-        },
-        Value::Array(items) => {
-            let special = |item: &Value| matches!(item.get(PATCH).and_then(Value::as_str), Some("delete" | "replace"));
-            let plain = items.into_iter().filter(|item| !special(item));
-            plain.map(without_directives).collect::<Result<_, _>>().map(Value::Array)
-        }
-        leaf => Ok(leaf),
+        Value::Object(fields) if fields.contains_key(PATCH) => None,
+        Value::Object(fields) => Some(Value::Object(strip_fields(fields))),
+        Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(without_directives).collect())),
+        leaf => Some(leaf),
     }
 }
 
-fn strip_fields(fields: Fields) -> Result<Fields, Error> {
-    let directive = |name: &str| name == RETAIN_KEYS || name.starts_with(DELETE_FROM) || name.starts_with(SET_ORDER);
+fn strip_fields(fields: Fields) -> Fields {
+    let directives = [DELETE_FROM, SET_ORDER];
+    let directive = |name: &str| {
+        [PATCH, RETAIN_KEYS].contains(&name) || directives.iter().any(|directive| name.starts_with(directive))
+    };
     let plain = fields.into_iter().filter(|(name, value)| !directive(name) && !value.is_null());
-    plain.map(|(name, value)| Ok((name, without_directives(value)?))).collect()
+    plain.filter_map(|(name, value)| Some((name, without_directives(value)?))).collect()
 }
 
-fn unknown_directive(directive: &Value, map: &Fields) -> Error {
-    Error::Directive { directive: shown(directive), map: Value::Object(map.clone()).to_string() }
+fn unknown_directive(directive: &Value, map: &Value) -> Error {
+    Error::Directive { directive: go::printed(directive), map: go::printed(map) }
 }
 
 fn no_merge_key(item: &Value, key: &'static str) -> Error {
-    Error::NoMergeKey { map: item.to_string(), key }
-}
-
-fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    Error::NoMergeKey { map: go::printed(item), key }
 }
 
 #[cfg(test)]
@@ -334,9 +358,22 @@ mod tests {
     fn malformed_patches_are_refused() {
         let original = json!({"containers": [{"name": "a"}]});
         let error = spec(original.clone(), json!({"containers": [{"image": "x"}]})).unwrap_err();
-        assert_eq!(error.to_string(), "map: {\"image\":\"x\"} does not contain declared merge key: name");
-        let error = spec(original, json!({"$patch": "wipe"})).unwrap_err();
-        assert_eq!(error.to_string(), "unknown patch type: wipe in map: {}");
+        assert_eq!(error.to_string(), "map: map[image:x] does not contain declared merge key: name");
+        let error = spec(original.clone(), json!({"$patch": "wipe"})).unwrap_err();
+        assert_eq!(error.to_string(), "unknown patch type: wipe in map: map[$patch:wipe]");
+        let patch = json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "b"}]});
+        let error = spec(original, patch).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "The order in patch list:\n[map[name:b]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n"
+        );
+        assert_eq!(error.status().code(), 500);
+    }
+
+    #[test]
+    fn directives_for_what_is_not_there_leave_it_out() {
+        let patch = json!({"nodeSelector": {"$patch": "replace", "b": "2"}, "containers": [{"image": "x"}]});
+        assert_eq!(spec(json!({}), patch).unwrap(), json!({"containers": [{"image": "x"}]}));
     }
 
     fn containers() -> impl Strategy<Value = Value> {

@@ -73,6 +73,8 @@ pub struct Message {
     pub fields: Box<[Field]>,
     /// Where JSON's fields are, sorted by name.
     by_name: Box<[(&'static str, Spot)]>,
+    /// Those of them that Go always writes, by their places.
+    written: Box<[u16]>,
 }
 
 /// Where a field of the JSON form is in its message.
@@ -216,11 +218,14 @@ impl Messages {
                 name,
                 fields: fields.split_whitespace().map(|field| Field::parse(field, package, &places)).collect(),
                 by_name: Box::default(),
+                written: Box::default(),
             }
         };
         let mut messages = Self(lines.iter().map(message).collect());
         let indices: Vec<_> = messages.iter().map(|message| messages.index(message)).collect();
         for (message, index) in messages.0.iter_mut().zip(indices) {
+            let is_written = |(_, (_, spot)): &(u16, &(&str, Spot))| spot.field.always;
+            message.written = (0..).zip(index.iter()).filter(is_written).map(|(place, _)| place).collect();
             message.by_name = index;
         }
         messages
@@ -252,6 +257,11 @@ impl Message {
     /// Its fields as JSON shows them, sorted by name.
     pub fn fields_by_name(&self) -> impl Iterator<Item = (&'static str, &Field)> {
         self.by_name.iter().map(|(name, spot)| (*name, &spot.field))
+    }
+
+    /// Those of its fields that Go writes to JSON whatever is in them.
+    pub fn written_fields(&self) -> impl Iterator<Item = &Field> {
+        self.written.iter().map(|place| &self.by_name[usize::from(*place)].1.field)
     }
 
     /// Where the field is that JSON calls `name`.

@@ -18,7 +18,7 @@ mod zero;
 pub use decode::{Object, decode};
 pub use encode::{encode, put_object};
 pub use list::{items, list, watch_event};
-pub use zero::{settle, unset};
+pub use zero::{blank, settle, unset};
 
 /// Whether objects of a kind have this form. Custom resources do not.
 pub fn is_known(api_version: &str, kind: &str) -> bool {

@@ -31,6 +31,13 @@ pub fn unset(api_version: &str, kind: &str, object: &mut Value) {
     walk(api_version, kind, object, Way::In);
 }
 
+/// An object of a kind as Go writes it before anything is set. Kinds without a message have nothing in it.
+pub fn blank(api_version: &str, kind: &str) -> Value {
+    let mut object = Value::Object(Map::new());
+    settle(api_version, kind, &mut object);
+    object
+}
+
 fn walk(api_version: &str, kind: &str, object: &mut Value, way: Way) {
     let message = facts::messages().of_kind(api_version, kind);
     if let (Some(message), Value::Object(fields)) = (message, object) {
@@ -38,38 +45,44 @@ fn walk(api_version: &str, kind: &str, object: &mut Value, way: Way) {
     }
 }
 
+/// Fields of objects and messages are both in the order of their names: one walk meets them all.
 fn settle_message(message: &Message, fields: &mut Map<String, Value>, way: Way) {
     let keeps_empty_lists = STORED_AS_JSON.iter().any(|group| message.name.starts_with(group));
-    for field in &message.fields {
-        match (field.shape, field.kind) {
-            (Shape::Inline, Kind::Message(place)) => settle_message(facts::messages().at(place), fields, way),
-            _ => settle_field(field, fields, keeps_empty_lists, way),
+    let mut expected = 0;
+    fields.retain(|name, value| {
+        let Some((at, spot)) = message.spot_near(name, expected) else { return true };
+        expected = at + 1;
+        settle_field(&spot.field, value, keeps_empty_lists, way)
+    });
+    for field in message.written_fields().filter(|field| is_added(field, way)) {
+        if !fields.contains_key(field.name) {
+            fields.insert(field.name.to_owned(), zero(field, way));
         }
     }
 }
 
-fn settle_field(field: &Field, fields: &mut Map<String, Value>, keeps_empty_lists: bool, way: Way) {
+/// Whether the field is there even if nothing is in it.
+fn is_added(field: &Field, way: Way) -> bool {
     let is_structure = field.shape == Shape::One && matches!(field.kind, Kind::Message(_));
-    let is_added = field.always && (way == Way::Out || is_structure);
-    let Some(value) = fields.get_mut(field.name) else {
-        if is_added {
-            fields.insert(field.name.to_owned(), zero(field, way));
-        }
-        return;
-    };
+    field.always && (way == Way::Out || is_structure)
+}
+
+/// Settles a field's value; whether it stays.
+fn settle_field(field: &Field, value: &mut Value, keeps_empty_lists: bool, way: Way) -> bool {
     settle_value(field, value, way);
     if !is_zero(field, value, way) {
-        return;
+        return true;
     }
-    if !is_added {
-        fields.remove(field.name);
-    } else if value.is_null() || !keeps_empty_lists {
+    let stays = is_added(field, way);
+    if stays && (value.is_null() || !keeps_empty_lists) {
         *value = zero(field, way);
     }
+    stays
 }
 
 fn settle_value(field: &Field, value: &mut Value, way: Way) {
     let message = match field.kind {
+        Kind::Double => return settle_double(value),
         Kind::Message(place) | Kind::SchemaOr(_, place) => facts::messages().at(place),
         _ => return,
     };
@@ -77,6 +90,16 @@ fn settle_value(field: &Field, value: &mut Value, way: Way) {
         (Shape::Map, Value::Object(values)) => values.values_mut().for_each(|value| settle_inner(message, value, way)),
         (_, Value::Array(items)) => items.iter_mut().for_each(|item| settle_inner(message, item, way)),
         (_, value) => settle_inner(message, value, way),
+    }
+}
+
+/// Go writes whole numbers without a fraction.
+fn settle_double(value: &mut Value) {
+    let whole = value.as_f64().filter(|_| value.is_f64()).filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
+    if let Some(whole) = whole {
+        #[expect(clippy::cast_possible_truncation, reason = "a whole number within these bounds is kept")]
+        let whole = whole as i64;
+        *value = whole.into();
     }
 }
 

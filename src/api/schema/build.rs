@@ -7,11 +7,14 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Field, Schema, Struct, Type, facts};
+use super::{Field, MapType, Schema, Struct, Type, facts};
 use crate::api::{
     kind::Descriptor,
     protobuf::facts::{self as table, Kind, Message, Shape, messages},
 };
+
+/// Messages of schemas of custom resources: what they hold raw is owned by its fields.
+const SCHEMAS: &str = "apiextensions.";
 
 /// Builds schemas and shares what they have in common.
 #[derive(Default)]
@@ -86,7 +89,12 @@ impl Shared {
             Shape::Map => Type::Map(inner.into()),
             Shape::One | Shape::Inline => inner,
         };
-        Field { kind, fact: facts::of(owner, name), name: self.name(name) }
+        let mut fact = facts::of(owner, name);
+        // Whatever stands in a raw extension is somebody's as a whole.
+        if field.kind == Kind::Raw && field.shape == Shape::One && !owner.starts_with(SCHEMAS) {
+            fact.map = Some(MapType::Atomic);
+        }
+        Field { kind, fact, name: self.name(name) }
     }
 
     fn convert(&mut self, kind: Kind) -> Type {
@@ -162,7 +170,9 @@ mod tests {
             let schema = library.schema(&kind);
             assert!(schema.root.as_struct().is_some_and(|root| root.field("metadata").is_some()), "{}", kind.kind);
             let object = kind.strategy.decode(serde_json::json!({"metadata": {"name": "a"}})).unwrap();
-            let (_, warnings) = crate::api::schema::check(object.into_value(), &schema, Default::default()).unwrap();
+            let (_, warnings) =
+                crate::api::schema::check(object.into_value(), &schema, Default::default(), Default::default())
+                    .unwrap();
             assert!(warnings.is_empty(), "{}: {warnings:?}", kind.kind);
         }
     }

@@ -50,16 +50,13 @@ pub enum FieldValidation {
 }
 
 impl FieldValidation {
-    /// Reads the parameter; empty is the default.
-    pub fn parse(text: &str) -> Result<Self, Status> {
+    /// Reads the parameter; empty is the default, `None` what it may not be.
+    pub fn parse(text: &str) -> Option<Self> {
         match text {
-            "Ignore" => Ok(Self::Ignore),
-            "" | "Warn" => Ok(Self::Warn),
-            "Strict" => Ok(Self::Strict),
-            other => Err(Status::bad_request(format!(
-                "fieldValidation: Unsupported value: \"{other}\": supported values: \"\", \"Ignore\", \"Strict\", \
-                 \"Warn\""
-            ))),
+            "Ignore" => Some(Self::Ignore),
+            "" | "Warn" => Some(Self::Warn),
+            "Strict" => Some(Self::Strict),
+            _ => None,
         }
     }
 }
@@ -337,6 +334,30 @@ mod tests {
                 r#"{"metadata":{"labels":{"a":true}}}"#,
                 "bool into Go struct field ObjectMeta.metadata.labels of type string",
             ),
+            (
+                r#"{"spec":{"containers":[{"imagePullPolicy":1}]}}"#,
+                "number into Go struct field Container.spec.containers.imagePullPolicy of type v1.PullPolicy",
+            ),
+            (
+                r#"{"spec":{"volumes":[{"projected":{"sources":[{"secret":{"name":1}}]}}]}}"#,
+                "number into Go struct field SecretProjection.spec.volumes.VolumeSource.projected.sources.secret.\
+                 LocalObjectReference.name of type string",
+            ),
+            (
+                r#"{"spec":{"containers":[{"resources":{"limits":[]}}]}}"#,
+                "array into Go struct field ResourceRequirements.spec.containers.resources.limits of type \
+                 v1.ResourceList",
+            ),
+            (
+                r#"{"spec":{"containers":[{"livenessProbe":{"tcpSocket":{"port":true}}}]}}"#,
+                "bool into Go struct field TCPSocketAction.spec.containers.livenessProbe.ProbeHandler.tcpSocket.port \
+                 of type int32",
+            ),
+            (
+                r#"{"spec":{"topologySpreadConstraints":[{"matchLabelKeys":[1]}]}}"#,
+                "number into Go struct field TopologySpreadConstraint.spec.topologySpreadConstraints.matchLabelKeys \
+                 of type string",
+            ),
         ] {
             let message = strict(body).unwrap_err();
             assert_eq!(
@@ -345,6 +366,55 @@ mod tests {
                 "{body}"
             );
         }
+    }
+
+    #[test]
+    fn what_an_object_is_comes_first() {
+        let message = strict(r#"{"kind": [], "spec": 7}"#).unwrap_err();
+        assert!(
+            message
+                .contains("json parse error: json: cannot unmarshal array into Go struct field .kind of type string (")
+        );
+        let message = strict("[]").unwrap_err();
+        assert!(
+            message.contains("array into Go value of type struct { APIVersion string \"json:\\\"apiV"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn schemas_and_what_stands_in_their_place_are_decoded() {
+        let schema = Library::default().schema_of("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        let decoded = |properties: &str| {
+            let schemas = format!(r#"{{"openAPIV3Schema": {{"properties": {{"a": {properties}}}}}}}"#);
+            let body = format!(r#"{{"spec": {{"versions": [{{"schema": {schemas}}}]}}}}"#);
+            let (value, warnings) = decode(body.as_bytes(), Format::Json, &schema, FieldValidation::Warn)
+                .map_err(|status| status.message)?;
+            assert_eq!(warnings, [""; 0]);
+            Ok(value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["a"].clone())
+        };
+        // Nobody hears of unknown fields there, but they are gone.
+        let of_any = r#"{"items": {"type": "x", "unknown": 1}, "additionalProperties": false, "default": {"b": 1}}"#;
+        let expected = json!({"items": {"type": "x"}, "additionalProperties": false, "default": {"b": 1}});
+        assert_eq!(decoded(of_any), Ok(expected));
+        let problem: String = decoded(r#"{"items": {"required": 1}}"#).unwrap_err();
+        assert!(
+            problem.ends_with(
+                "number into Go struct field JSONSchemaProps.spec.versions.schema.openAPIV3Schema.properties.items.\
+                 required of type []string"
+            ),
+            "{problem}"
+        );
+        assert!(decoded(r#"{"additionalProperties": 1}"#).unwrap_err().ends_with(": boolean or JSON schema expected"));
+    }
+
+    #[test]
+    fn bytes_may_be_numbers() {
+        let schema = Library::default().schema_of("v1", "Secret");
+        let (secret, _) =
+            decode(br#"{"data": {"a": [104, 105]}}"#, Format::Json, &schema, FieldValidation::Strict).unwrap();
+        assert_eq!(secret["data"]["a"], "aGk=");
+        assert!(decode(br#"{"data": {"a": [256]}}"#, Format::Json, &schema, FieldValidation::Strict).is_err());
     }
 
     #[test]
@@ -417,9 +487,18 @@ mod tests {
     #[test]
     fn a_tree_is_checked_like_a_body() {
         let tree = json!({"spec": {"nodeName": null, "x": 1}});
-        let (value, warnings) = check(tree, &pod(), FieldValidation::Warn).unwrap();
+        let (value, warnings) = check(tree, &pod(), FieldValidation::Warn, Wording::Decoder).unwrap();
         assert_eq!(value, json!({"spec": {}}));
         assert_eq!(warnings, ["unknown field \"spec.x\""]);
+        for (tree, problem) in [
+            (json!({"metadata": {"labels": []}}), "cannot restore map from slice"),
+            (json!({"spec": "x"}), "cannot restore struct from: string"),
+            (json!({"spec": {"nodeName": 1}}), "cannot convert int64 to string"),
+            (json!({"spec": {"priority": "x"}}), "unrecognized type: int32"),
+        ] {
+            let refused = check(tree, &pod(), FieldValidation::Warn, Wording::Conversion);
+            assert_eq!(refused.unwrap_err(), problem);
+        }
     }
 
     proptest! {

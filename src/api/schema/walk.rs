@@ -152,8 +152,8 @@ impl<'a> Seed<'a> {
         match self.kind {
             Type::Any | Type::String | Type::IntOrString => Ok(text.into()),
             Type::Bytes => self.bytes(text),
-            Type::Time => self.time(text, time::format, ""),
-            Type::MicroTime => self.time(text, time::format_micro, ".000000"),
+            Type::Time => self.time(text, time::format, "2006-01-02T15:04:05Z07:00"),
+            Type::MicroTime => self.time(text, time::format_micro, "2006-01-02T15:04:05.000000Z07:00"),
             Type::Quantity => self.quantity(text),
             Type::Boolean if self.state.yaml => {
                 yaml_boolean(text).map(Value::from).ok_or_else(|| self.mismatch("string"))
@@ -176,14 +176,13 @@ impl<'a> Seed<'a> {
         &self,
         text: &str,
         format: fn(jiff::Timestamp) -> String,
-        fraction: &str,
+        layout: &str,
     ) -> Result<Value, E> {
-        match time::parse(text) {
-            Some(time) => Ok(format(time).into()),
-            None => Err(self.state.fail(format!(
-                "parsing time \"{text}\" as \"2006-01-02T15:04:05{fraction}Z07:00\": cannot parse \"{text}\" as \"2006\""
-            ))),
+        if let Some(time) = time::parse(text) {
+            return Ok(format(time).into());
         }
+        let shown = time::quoted(text);
+        Err(self.state.fail(format!("parsing time {shown} as \"{layout}\": cannot parse {shown} as \"2006\"")))
     }
 
     fn bytes<E: serde::de::Error>(&self, text: &str) -> Result<Value, E> {
@@ -193,7 +192,11 @@ impl<'a> Seed<'a> {
             Err(DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _)) => {
                 Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
             }
-            Err(_) => Err(self.state.fail(format!("illegal base64 data at input byte {}", text.len()))),
+            // Go points at the end where padding is amiss, and at the last group where there is none at all.
+            Err(_) => {
+                let at = if text.contains('=') { text.len() } else { text.len() / 4 * 4 };
+                Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
+            }
         }
     }
 

@@ -41,6 +41,7 @@ mod runtime_class;
 mod service_account;
 mod storage_in_use;
 mod taint_nodes;
+mod versions;
 mod webhooks;
 
 use policies::{Policies, Rounds};

@@ -30,7 +30,8 @@ impl NamespaceLifecycle {
         let namespace = attributes.namespace.as_str();
         // Asking whether something would be allowed must work before the namespace is there.
         let is_review = attributes.group == "authorization.k8s.io";
-        if namespace.is_empty() || request.is_for("", "namespaces") || is_review {
+        let writes = request.operation != Operation::Connect;
+        if namespace.is_empty() || request.is_for("", "namespaces") || is_review || !writes {
             return Ok(());
         }
         let Some(stored) = self.reader.get(NAMESPACES, "", namespace) else {

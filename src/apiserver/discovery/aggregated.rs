@@ -48,7 +48,7 @@ fn list(items: Vec<Value>) -> Document {
 }
 
 fn group(group: &Group<'_>) -> Value {
-    let mut metadata = json!({"creationTimestamp": null});
+    let mut metadata = json!({});
     if !group.name.is_empty() {
         metadata["name"] = group.name.into();
     }
@@ -58,7 +58,7 @@ fn group(group: &Group<'_>) -> Value {
 
 fn version(version: &Version<'_>) -> Value {
     let (resources, is_current) = match &version.source {
-        Source::Local(kinds) => (kinds.iter().map(|kind| resource(kind)).collect(), true),
+        Source::Local(kinds) => (subresource::in_order(kinds).into_iter().map(resource).collect(), true),
         Source::Remote(remote) => (remote.resources.clone(), remote.is_current),
     };
     let mut value = json!({"version": version.name, "freshness": if is_current { "Current" } else { "Stale" }});
@@ -72,7 +72,7 @@ fn resource(kind: &Descriptor) -> Value {
     let scope = if kind.scope == Scope::Namespaced { "Namespaced" } else { "Cluster" };
     let mut value = json!({
         "resource": kind.plural, "singularResource": kind.singular, "scope": scope, "verbs": kind.verbs,
-        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "responseKind": response_kind(kind, (&kind.group, &kind.version, &kind.kind)),
     });
     if !kind.short_names.is_empty() {
         value["shortNames"] = json!(kind.short_names);
@@ -80,7 +80,8 @@ fn resource(kind: &Descriptor) -> Value {
     if !kind.categories.is_empty() {
         value["categories"] = json!(kind.categories);
     }
-    let subresources: Vec<Value> = kind.subresources.iter().map(|name| subresource_value(kind, *name)).collect();
+    let subresources: Vec<Value> =
+        subresource::listed(kind).into_iter().map(|name| subresource_value(kind, name)).collect();
     if !subresources.is_empty() {
         value["subresources"] = subresources.into();
     }
@@ -91,8 +92,15 @@ fn subresource_value(kind: &Descriptor, name: crate::api::kind::Subresource) -> 
     let facts = subresource::facts(kind, name);
     json!({
         "subresource": name.name(), "verbs": facts.verbs,
-        "responseKind": {"group": facts.group, "version": facts.version, "kind": facts.kind},
+        "responseKind": response_kind(kind, (facts.group, facts.version, facts.kind)),
     })
+}
+
+/// What a request is answered with. Of built-in kinds, group and version are said where they are not the resource's.
+fn response_kind(resource: &Descriptor, (group, version, kind): (&str, &str, &str)) -> Value {
+    let is_own = (group, version) == (&*resource.group, &*resource.version);
+    let (group, version) = if is_own && resource.strategy.custom().is_none() { ("", "") } else { (group, version) };
+    json!({"group": group, "version": version, "kind": kind})
 }
 
 #[cfg(test)]

@@ -1,14 +1,25 @@
 //! The documents of `/api`, `/apis` and the group-versions below them (`APIVersions`,
 //! `APIGroupList`, `APIGroup`, `APIResourceList`).
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     Document,
     catalog::{Catalog, Group},
     subresource,
 };
-use crate::api::kind::{Descriptor, Scope};
+use crate::api::{
+    kind::{Descriptor, Scope},
+    kinds,
+};
+
+/// Kinds that upstream stores in an older version, so that servers of its last release can read them.
+const STORED_AS_BETA: [&str; 3] =
+    ["CustomResourceDefinition", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
+/// How much of a digest is told.
+const HASHED_BYTES: usize = 8;
 
 /// `/api`: versions of the core group. `address` is where clients reach the server, `host:port`.
 pub fn core_versions(catalog: &Catalog<'_>, address: &str) -> Document {
@@ -37,9 +48,14 @@ pub fn group(group: &Group<'_>) -> Document {
 
 /// `/api/<version>` (of the group without a name) or `/apis/<group>/<version>`, of kinds of this server.
 pub fn resources(group: &str, version: &str, kinds: &[&Descriptor]) -> Document {
-    let list: Vec<Value> = kinds.iter().flat_map(|kind| resource_values(kind)).collect();
+    let list: Vec<Value> = subresource::in_order(kinds).into_iter().flat_map(resource_values).collect();
     let name = group_version(group, version);
-    Document::new(&json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": list}))
+    let mut document = json!({"kind": "APIResourceList", "groupVersion": name, "resources": list});
+    // Upstream's oldest document says no more of itself.
+    if !group.is_empty() {
+        document["apiVersion"] = "v1".into();
+    }
+    Document::new(&document)
 }
 
 /// `apps/v1`, or `v1` for core.
@@ -60,14 +76,17 @@ fn resource_values(kind: &Descriptor) -> Vec<Value> {
         "name": kind.plural, "singularName": kind.singular, "namespaced": namespaced, "kind": kind.kind,
         "verbs": kind.verbs,
     });
+    if let Some(stored) = stored_kind(kind) {
+        resource["storageVersionHash"] = storage_version_hash(&stored).into();
+    }
     if !kind.short_names.is_empty() {
         resource["shortNames"] = json!(kind.short_names);
     }
     if !kind.categories.is_empty() {
         resource["categories"] = json!(kind.categories);
     }
-    let subresources = kind.subresources.iter().map(|subresource| {
-        let facts = subresource::facts(kind, *subresource);
+    let subresources = subresource::listed(kind).into_iter().map(|subresource| {
+        let facts = subresource::facts(kind, subresource);
         let mut value = Map::new();
         value.insert("name".into(), format!("{}/{}", kind.plural, subresource.name()).into());
         value.insert("singularName".into(), "".into());
@@ -81,6 +100,25 @@ fn resource_values(kind: &Descriptor) -> Vec<Value> {
         Value::Object(value)
     });
     std::iter::once(resource).chain(subresources).collect()
+}
+
+/// Group, version and kind in which objects are stored, parted by slashes. Custom resources may be stored in any
+/// version of theirs, and reviews are not stored.
+fn stored_kind(kind: &Descriptor) -> Option<String> {
+    if !kind.verbs.contains(&"watch") || kind.strategy.custom().is_some() {
+        return None;
+    }
+    let (group, version) = match kinds::shared_storage(kind) {
+        Some(shared) => (shared.stored.group, shared.version),
+        None if STORED_AS_BETA.contains(&&*kind.kind) => (&*kind.group, "v1beta1"),
+        None => (&*kind.group, &*kind.version),
+    };
+    Some(format!("{group}/{version}/{}", kind.kind))
+}
+
+/// By which clients see that objects are stored in another version than before.
+fn storage_version_hash(stored: &str) -> String {
+    BASE64_STANDARD.encode(&Sha256::digest(stored.as_bytes())[..HASHED_BYTES])
 }
 
 #[cfg(test)]
@@ -105,6 +143,9 @@ mod tests {
         assert_eq!(named("pods/binding")["kind"], "Binding");
         assert!(named("pods/binding").get("group").is_none());
         assert_eq!(named("pods/eviction")["group"], "policy");
+        assert_eq!(named("events")["storageVersionHash"], "r2yiGXH7wu8=");
+        let order: Vec<&str> = resources.iter().filter_map(|resource| resource["name"].as_str()).collect();
+        assert!(order.is_sorted(), "{order:?}");
     }
 
     #[test]

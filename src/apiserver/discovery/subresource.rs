@@ -21,6 +21,24 @@ const CREATE: &[&str] = &["create"];
 const CONNECT: &[&str] = &["create", "get"];
 const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
 
+/// Kinds in the order in which discovery lists them. Upstream goes by the paths of what is built in.
+pub fn in_order<'a>(kinds: &[&'a Descriptor]) -> Vec<&'a Descriptor> {
+    let mut kinds = kinds.to_vec();
+    if kinds.iter().all(|kind| kind.strategy.custom().is_none()) {
+        kinds.sort_by(|a, b| a.plural.cmp(&b.plural));
+    }
+    kinds
+}
+
+/// The subresources of a kind in that order.
+pub fn listed(kind: &Descriptor) -> Vec<Subresource> {
+    let mut subresources = kind.subresources.to_vec();
+    if kind.strategy.custom().is_none() {
+        subresources.sort_by_key(|subresource| subresource.name());
+    }
+    subresources
+}
+
 /// What `subresource` of `descriptor` takes and gives.
 pub fn facts(descriptor: &Descriptor, subresource: Subresource) -> Facts<'_> {
     let own = |kind, verbs| Facts { group: &descriptor.group, version: &descriptor.version, kind, verbs };

@@ -106,7 +106,7 @@ async fn in_protobuf(
 
 /// The pieces of a list in JSON.
 fn in_json(kind: &Descriptor, meta: &ListMeta, objects: Vec<Bytes>, accepted: Accepted) -> Pieces {
-    let (head, item): (BytesMut, Item) = match accepted.form {
+    let (mut head, item): (BytesMut, Item) = match accepted.form {
         Form::Table(version) => {
             let shown = table::Shown { version, include: accepted.include, now: Timestamp::now(), columns: true };
             let (head, kind) = (table::table_head(kind, meta, shown), kind.clone());
@@ -118,7 +118,24 @@ fn in_json(kind: &Descriptor, meta: &ListMeta, objects: Vec<Bytes>, accepted: Ac
         }
         Form::Object | Form::Metadata(_) => (list_head(kind, meta), as_it_is(kind)),
     };
-    Pieces { objects: objects.into_iter(), item, waiting: head, first: true }
+    let end = if objects.is_empty() && is_null(kind, accepted.form) { unlisted(&mut head) } else { "]}" };
+    Pieces { objects: objects.into_iter(), item, waiting: head, first: true, end }
+}
+
+/// Whether a list of nothing is null: upstream makes lists of metadata, and tables without columns of the kind's
+/// own, of what it finds.
+fn is_null(kind: &Descriptor, form: Form) -> bool {
+    match form {
+        Form::MetadataList(_) => true,
+        Form::Table(_) => table::is_plain(kind),
+        Form::Object | Form::Metadata(_) => false,
+    }
+}
+
+/// Takes the beginning of the list back, and gives its end.
+fn unlisted(head: &mut BytesMut) -> &'static str {
+    head.truncate(head.len() - 1);
+    "null}"
 }
 
 fn list_head(kind: &Descriptor, meta: &ListMeta) -> BytesMut {
@@ -152,6 +169,7 @@ struct Pieces {
     item: Item,
     waiting: BytesMut,
     first: bool,
+    end: &'static str,
 }
 
 impl Iterator for Pieces {
@@ -163,7 +181,7 @@ impl Iterator for Pieces {
                 if self.waiting.is_empty() {
                     return None;
                 }
-                self.waiting.extend_from_slice(b"]}");
+                self.waiting.extend_from_slice(self.end.as_bytes());
                 return Some(std::mem::take(&mut self.waiting).freeze());
             };
             if !std::mem::take(&mut self.first) {

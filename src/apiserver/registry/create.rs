@@ -19,6 +19,9 @@ const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const NAME_SUFFIX: usize = 5;
 /// `generateName` is cut so that the name fits into a label.
 const NAME_BASE_LIMIT: usize = 58;
+/// What is said of an object of another namespace than the URL's.
+pub const OTHER_NAMESPACE: &str =
+    "the namespace of the provided object does not match the namespace sent on the request";
 /// How many generated names are tried.
 const NAME_ATTEMPTS: usize = 8;
 
@@ -53,12 +56,14 @@ impl Registry {
         let call = &Call { attributes: &attributes, ..*call };
         let strategy = &call.kind.strategy;
         self.mutate(call, Operation::Create, &mut object, None).await?;
+        call.warnings.extend(strategy.warnings_as_sent(&object));
         let mut object = strategy.prepare_for_create(object)?;
         let claim = self.claim(call, &mut object, None)?;
         let causes = strategy.validate(&object);
         if !causes.is_empty() {
-            return Err(Status::invalid(&call.kind.group, &call.kind.kind, &name, causes));
+            return Err(call.invalid(causes));
         }
+        call.warnings.extend(strategy.warnings(&object, None));
         let _reserved = self.admit(call, Operation::Create, &object, None).await?;
         let (cache, key) = self.locate(call)?;
         if let Some(existing) = cache.get(&key) {
@@ -90,18 +95,19 @@ fn place(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
     check_namespace(call, object)
 }
 
-/// The namespace in the object must be that of the URL; cluster-wide objects have none.
+/// The namespace in the object must be that of the URL; cluster-wide objects lose theirs.
 pub fn check_namespace(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
     let given = meta::namespace(object).to_owned();
     match call.kind.scope {
-        Scope::Cluster if given.is_empty() => Ok(()),
+        Scope::Cluster => {
+            meta::set(object, "namespace", Value::Null);
+            Ok(())
+        }
         Scope::Namespaced if given.is_empty() || given == call.namespace() => {
             meta::set(object, "namespace", call.namespace());
             Ok(())
         }
-        _ => Err(Status::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        )),
+        _ => Err(Status::bad_request(OTHER_NAMESPACE)),
     }
 }
 

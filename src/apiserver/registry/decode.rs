@@ -1,19 +1,27 @@
 //! From a body or a patch to an object of a kind, by the kind's schema.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::{
     api::{
-        Status,
+        Status, go,
         kind::{Descriptor, Name},
+        meta,
         patch::{self, PatchType},
         schema::{self, FieldValidation, Format, Library, Schema, Wording},
     },
     apiserver::registry::Call,
 };
+
+/// Where upstream's schemes are made, which it tells its clients.
+const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
+const OTHER_SCHEMES: [(&str, &str); 2] = [
+    ("apiextensions.k8s.io", "pkg/apiserver/apiserver.go:55"),
+    ("apiregistration.k8s.io", "pkg/apiserver/scheme/scheme.go:28"),
+];
 
 /// Decodes bodies. Schemas are built when their kind is first written.
 #[derive(Default)]
@@ -44,20 +52,25 @@ impl Decoder {
         let schema = self.decoding_schema(call.kind);
         let patched = || patch::apply(kind, object.clone(), patch, &schema);
         let wording = if kind == PatchType::Strategic { Wording::Conversion } else { Wording::Decoder };
-        let checked = match call.kind.strategy.custom() {
-            None => schema::check(patched()?, &schema, call.field_validation, wording),
-            Some(custom) => {
-                let checked = schema::check(patched()?, &schema, FieldValidation::Warn, wording);
+        let made = patched()?;
+        let checked = match (other_kind(call.kind, &made), call.kind.strategy.custom()) {
+            (Some(problem), _) => Err(problem),
+            (None, None) => schema::check(made, &schema, call.field_validation, wording),
+            (None, Some(custom)) => {
+                let checked = schema::check(made, &schema, FieldValidation::Warn, wording);
                 checked.and_then(|(mut object, mut problems)| {
                     problems.extend(custom.prune(&mut object));
                     schema::settle(object, problems, call.field_validation)
                 })
             }
         };
-        let (object, warnings) =
-            checked.or_else(|problem| Err(patch::makes_nothing(kind, patch, &patched()?, &problem)))?;
+        let (object, warnings) = checked.or_else(|problem| {
+            let shown = go::patched(&schema.api_version, &schema.kind, &patched()?, object);
+            Err(patch::makes_nothing(kind, patch, shown, &problem))
+        })?;
         // A patch is applied again when it met somebody else's write.
-        call.warnings.replace(warnings);
+        let deprecation = call.kind.strategy.deprecation().map(Cow::into_owned);
+        call.warnings.replace(deprecation.into_iter().chain(warnings).collect());
         Ok(object)
     }
 
@@ -77,4 +90,14 @@ impl Decoder {
             .or_insert_with(|| Arc::new(self.library.schema(kind)))
             .clone()
     }
+}
+
+/// What is wrong with the kind that a patch has left, if it is another one.
+fn other_kind(kind: &Descriptor, patched: &Value) -> Option<String> {
+    let (version, name) = (meta::api_version(patched), meta::kind(patched));
+    if name.is_empty() || name == kind.kind || kind.strategy.custom().is_some() {
+        return None;
+    }
+    let scheme = OTHER_SCHEMES.iter().find(|(group, _)| *group == kind.group).map_or(SCHEME, |(_, scheme)| scheme);
+    Some(format!("no kind \"{name}\" is registered for version \"{version}\" in scheme \"{scheme}\""))
 }

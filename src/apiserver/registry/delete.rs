@@ -8,7 +8,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Status, custom, decoded::Decoded, kind::Descriptor, meta, time},
+    api::{
+        Status, custom,
+        decoded::Decoded,
+        encode,
+        field::{self, Path},
+        kind::Descriptor,
+        meta,
+        status::Cause,
+        time,
+    },
     apiserver::{
         admission::Operation,
         cache::{
@@ -16,7 +25,7 @@ use crate::{
             resource::{ResourceCache, Slice},
             selectable::Selector,
         },
-        query::Query,
+        query::{self, Query},
         registry::{CONFLICT_RETRIES, Call, MODIFIED, Registry},
     },
 };
@@ -83,6 +92,16 @@ pub enum Answer {
     Status(Bytes),
 }
 
+/// What clients are told who leave open what becomes of the pods of jobs.
+const PODS_STAY: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background \
+                         to remove them or set propagationPolicy=Orphan to suppress this warning";
+
+/// What a client should know before it deletes objects in this way.
+pub fn warnings(call: &Call<'_>, options: &DeleteOptions) -> Vec<String> {
+    let is_job = (&*call.kind.group, &*call.kind.plural) == ("batch", "jobs");
+    if is_job && options.propagation.is_none() { vec![PODS_STAY.to_owned()] } else { Vec::new() }
+}
+
 impl DeleteOptions {
     /// Reads options from the body, if there is one, else from the query.
     pub fn read(body: Option<&Value>, query: &Query) -> Result<Self, Status> {
@@ -90,13 +109,15 @@ impl DeleteOptions {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let preconditions = body.get("preconditions");
         let orphan = body.get("orphanDependents").and_then(Value::as_bool);
-        let dry_run = body.get("dryRun").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        let stages = body.get("dryRun").and_then(Value::as_array);
+        let stages: Vec<&str> = stages.into_iter().flatten().filter_map(Value::as_str).collect();
+        let dry_run = query::dry_run(&stages, "DeleteOptions")?;
         Ok(Self {
             grace_period_seconds: body.get("gracePeriodSeconds").and_then(Value::as_i64),
             uid: text(preconditions.and_then(|all| all.get("uid"))),
             resource_version: text(preconditions.and_then(|all| all.get("resourceVersion"))),
             propagation: propagation(body.get("propagationPolicy").and_then(Value::as_str), orphan)?,
-            dry_run: dry_run || query.dry_run()?,
+            dry_run: dry_run || query.dry_run("delete")?,
         })
     }
 
@@ -105,7 +126,7 @@ impl DeleteOptions {
         Ok(Self {
             grace_period_seconds: query.number("gracePeriodSeconds")?,
             propagation: propagation(query.get("propagationPolicy"), orphan)?,
-            dry_run: query.dry_run()?,
+            dry_run: query.dry_run("delete")?,
             ..Self::default()
         })
     }
@@ -176,7 +197,7 @@ impl Registry {
             self.review(call, &request, &old).await?;
         }
         let mut new = Value::clone(&old);
-        set_propagation_finalizers(&mut new, options.propagation);
+        set_propagation_finalizers(&mut new, options.propagation.or_else(|| default_propagation(call.kind, &old)));
         let grace = grace_period(call, options, &old);
         mark(call, &mut new, &old, grace);
         if is_released(&new) {
@@ -185,7 +206,10 @@ impl Registry {
                 return Ok(None);
             }
             self.give_back(call, &old);
-            return Ok(Some(Deleted::Gone(self.shown(call, current).await?)));
+            // What is deleted with grace is marked in any case, be the grace none.
+            let graceful = call.kind.strategy.grace_period_seconds(&old).is_some();
+            let gone = if graceful { encode::encode(&new) } else { self.shown(call, current).await? };
+            return Ok(Some(Deleted::Gone(gone)));
         }
         if new == *old {
             return Ok(Some(Deleted::Pending(self.shown(call, current).await?)));
@@ -231,16 +255,18 @@ pub fn answer(call: &Call<'_>, deleted: Deleted) -> Answer {
 }
 
 fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propagation>, Status> {
+    let path = Path::new("propagationPolicy");
+    let refuse = |cause: Cause| Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", vec![cause]));
     match (policy, orphan) {
-        (Some(_), Some(_)) => Err(Status::bad_request("orphanDependents and deletionPropagation cannot be both set")),
+        (Some(policy), Some(_)) => {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            refuse(field::invalid(&path, policy, detail))
+        }
         (None, orphan) => Ok(orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background })),
         (Some("Orphan"), None) => Ok(Some(Propagation::Orphan)),
         (Some("Background"), None) => Ok(Some(Propagation::Background)),
         (Some("Foreground"), None) => Ok(Some(Propagation::Foreground)),
-        (Some(other), None) => Err(Status::bad_request(format!(
-            "propagationPolicy: Unsupported value: \"{other}\": supported values: \"Background\", \"Foreground\", \
-             \"Orphan\""
-        ))),
+        (Some(other), None) => refuse(field::unsupported(&path, other, &["Foreground", "Background", "Orphan", "nil"])),
     }
 }
 
@@ -261,6 +287,12 @@ fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, old: &Value) ->
         )));
     }
     Ok(())
+}
+
+/// What becomes of dependents when nobody says it, neither now nor earlier.
+fn default_propagation(kind: &Descriptor, object: &Value) -> Option<Propagation> {
+    let orphans = kind.strategy.orphans_by_default() && !meta::finalizers(object).contains(&FOREGROUND);
+    orphans.then_some(Propagation::Orphan)
 }
 
 /// The garbage collector finds in the finalizers what it is to do about dependents.

@@ -16,7 +16,7 @@ use crate::{
         kind::{Descriptor, Scope},
         kinds, meta,
         schema::FieldValidation,
-        status::Reason,
+        status::{Cause, Reason},
     },
     apiserver::{
         admission::{self, Operation, Reservation},
@@ -45,6 +45,7 @@ mod expiry;
 pub mod finalize;
 pub mod list;
 pub mod own;
+mod owners;
 pub mod ownership;
 pub mod scale;
 pub mod update;
@@ -92,22 +93,33 @@ pub struct Call<'a> {
 
 /// Warnings for the client, gathered on the way.
 #[derive(Default)]
-pub struct Warnings(Mutex<Vec<String>>);
+pub struct Warnings {
+    /// Of what is asked for, whatever comes of it.
+    request: Mutex<Vec<String>>,
+    object: Mutex<Vec<String>>,
+}
 
 impl Warnings {
     /// Adds warnings.
     pub fn extend(&self, warnings: Vec<String>) {
-        self.0.lock().extend(warnings);
+        self.object.lock().extend(warnings);
     }
 
-    /// Puts warnings in the place of those there are.
+    /// Adds a warning of the request itself, which comes before all others.
+    pub fn of_request(&self, warning: Option<String>) {
+        self.request.lock().extend(warning);
+    }
+
+    /// Puts warnings in the place of those there are of the object.
     pub fn replace(&self, warnings: Vec<String>) {
-        *self.0.lock() = warnings;
+        *self.object.lock() = warnings;
     }
 
     /// Takes all there are.
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock())
+        let mut all = std::mem::take(&mut *self.request.lock());
+        all.append(&mut self.object.lock());
+        all
     }
 }
 
@@ -289,6 +301,13 @@ impl<'a> Call<'a> {
 
     fn not_found(&self) -> Status {
         Status::not_found(&self.kind.group, &self.kind.plural, &self.attributes.name)
+    }
+
+    /// 422. Upstream names the group that the object is stored in.
+    fn invalid(&self, causes: Vec<Cause>) -> Status {
+        let stored = kinds::shared_storage(self.kind).map(|shared| shared.stored.group);
+        let group = stored.unwrap_or(&self.kind.group);
+        Status::invalid(group, &self.kind.kind, &self.attributes.name, causes)
     }
 
     fn conflict(&self, why: &str) -> Status {

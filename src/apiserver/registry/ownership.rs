@@ -3,6 +3,8 @@
 //! On the way through a write, managed fields stand beside the object: no strategy looks at them,
 //! and taking them apart with every typed form would cost more than keeping track of them.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -10,11 +12,12 @@ use crate::{
     api::{
         Status,
         kind::{Descriptor, Subresource},
+        kinds::equivalent,
         meta,
-        patch::apply::{Applied, Set, Tracker, Update},
+        patch::apply::{Applied, Elsewhere, Set, Tracker, Update},
         schema::{self, FieldValidation, Schema, Type, Wording},
     },
-    apiserver::registry::{Call, Registry, update::Endpoint},
+    apiserver::registry::{Call, Registry, owners, update::Endpoint},
 };
 
 const MANAGED_FIELDS: &str = "managedFields";
@@ -77,10 +80,12 @@ impl Registry {
         if applied {
             return Ok((object, sent));
         }
+        call.warnings.extend(owners::dedup(&mut object).into_iter().collect());
         let schema = self.decoder().schema(call.kind);
         let stored = old.map_or(&Value::Null, |(_, stored)| stored);
         let update = Update { old: old.map(|(old, _)| old), stored, new: &object, sent: &sent, manager: call.manager };
-        let managed = tracker(call, endpoint, &schema).update(&update);
+        let elsewhere = |object: &_, version: &_| self.elsewhere(call.kind, object, version);
+        let managed = tracker(call, endpoint, &schema, &elsewhere).update(&update);
         Ok((object, managed))
     }
 
@@ -95,10 +100,21 @@ impl Registry {
         let schema = self.decoder().schema(call.kind);
         let Configuration { object, force } = configuration;
         let applied = Applied { manager: call.manager, config: object.clone(), force: *force };
-        let object = tracker(call, endpoint, &schema).apply(current, applied)?;
+        let elsewhere = |object: &_, version: &_| self.elsewhere(call.kind, object, version);
+        let object = tracker(call, endpoint, &schema, &elsewhere).apply(current, applied)?;
         let checked = schema::check(object, &schema, FieldValidation::Ignore, Wording::Decoder);
         let (object, _) = checked.map_err(|problem| schema::unfit(&schema, &problem))?;
         Ok(Proposal::Applied(object))
+    }
+}
+
+impl Registry {
+    /// An object in another API version of its kind, and the schema of that. Custom resources have the same
+    /// fields in all their versions, as far as anybody but a webhook knows.
+    fn elsewhere(&self, kind: &Descriptor, object: &Value, api_version: &str) -> Option<(Value, Arc<Schema>)> {
+        let other = equivalent::of(kind).find(|other| other.api_version() == api_version)?;
+        let shown = equivalent::convert(object.clone(), kind, other).ok()?;
+        Some((shown, self.decoder().schema(other)))
     }
 }
 
@@ -115,13 +131,21 @@ pub fn put(object: &mut Value, managed: Value) {
     }
 }
 
-fn tracker<'a>(call: &Call<'a>, endpoint: Endpoint, schema: &'a Schema) -> Tracker<'a> {
+fn tracker<'a>(call: &Call<'a>, endpoint: Endpoint, schema: &'a Schema, elsewhere: &'a Elsewhere<'a>) -> Tracker<'a> {
     let subresource = call.attributes.subresource.as_str();
-    Tracker { schema, subresource, reset: reset_fields(call.kind, endpoint, schema), now: Timestamp::now() }
+    Tracker { schema, subresource, reset: reset_fields(call.kind, endpoint, schema), elsewhere, now: Timestamp::now() }
 }
 
 /// The fields that an endpoint leaves as they are whatever is written.
 fn reset_fields(kind: &Descriptor, endpoint: Endpoint, schema: &Schema) -> Set {
+    let part = match endpoint {
+        Endpoint::Main => "",
+        Endpoint::Status => "status",
+        Endpoint::Part(part) => part,
+    };
+    if let Some(fields) = kind.strategy.reset_fields(part) {
+        return Set::of_fields(fields);
+    }
     match endpoint {
         Endpoint::Main | Endpoint::Part(_) if kind.subresources.contains(&Subresource::Status) => {
             Set::of_fields(&["status"])

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Status, custom::kind::ScalePaths, field, kind::Descriptor, meta, selector::LabelSelector},
+    api::{
+        Status, custom::kind::ScalePaths, field, kind::Descriptor, kinds::scale::DESCRIPTOR, meta,
+        selector::LabelSelector,
+    },
     apiserver::registry::{Call, Registry, ownership::Configuration, update::Endpoint},
 };
 
@@ -22,7 +25,7 @@ impl Registry {
     ) -> Result<Value, Status> {
         let stored = self
             .modify(call, Endpoint::Main, |object| {
-                let scale = produce(&scale_of(call.kind, object)?)?;
+                let scale = DESCRIPTOR.strategy.decode(produce(&scale_of(call.kind, object)?)?)?;
                 let replicas = replicas(call.kind, &call.attributes.name, &scale)?;
                 let mut object = object.clone();
                 set_replicas(call.kind, &mut object, replicas)?;

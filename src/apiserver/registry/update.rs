@@ -5,14 +5,20 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    api::{Status, decoded::Decoded, encode, field, meta, patch::apply::same_but_times, status::Cause},
+    api::{
+        Status,
+        decoded::Decoded,
+        encode, field, meta,
+        patch::apply::same_but_times,
+        status::{Cause, Reason},
+    },
     apiserver::{
         admission::{Operation, Reservation},
         cache::object::Object,
         registry::{
             CONFLICT_RETRIES, Call, MODIFIED, Registry,
             claim::Claim,
-            create::check_namespace,
+            create::{OTHER_NAMESPACE, check_namespace},
             delete, durability,
             ownership::{self, Proposal},
         },
@@ -37,6 +43,7 @@ impl Registry {
         if !object.is_object() {
             return Err(Status::bad_request("the object provided is unrecognized: it is not a JSON object"));
         }
+        check_name(call, &object)?;
         self.modify(call, endpoint, |old| check_uid(call, &object, old).map(|()| object.clone())).await
     }
 
@@ -53,8 +60,9 @@ impl Registry {
             let mut old = self.parse(call, &current).await?;
             let mut proposal = produce(&old)?.into();
             let known = ownership::take(&mut old);
-            if let Proposal::Written(object) = &proposal {
-                check_name(call, object)?;
+            let needs_name = matches!(proposal, Proposal::Written(_));
+            if needs_name || !meta::name(proposal.object_mut()).is_empty() {
+                check_name(call, proposal.object_mut())?;
             }
             identify(call, proposal.object_mut(), &old)?;
             let (new, managed) = self.own(call, endpoint, proposal, Some((&old, &known)))?;
@@ -93,10 +101,10 @@ impl Registry {
             Endpoint::Status | Endpoint::Part(_) => None,
         };
         let causes = match endpoint {
-            Endpoint::Main => without_repetition(strategy.validate_change(&new, old)),
+            Endpoint::Main => strategy.validate_change(&new, old),
             Endpoint::Status => strategy.validate_status_update(&new, old),
             Endpoint::Part(part) => {
-                let mut causes = strategy.validate(&new);
+                let mut causes = strategy.validate_again(&new, old);
                 causes.extend(strategy.validate_part_update(part, &new, old));
                 without_repetition(causes)
             }
@@ -104,7 +112,10 @@ impl Registry {
         let (tolerated, causes): (Vec<Cause>, Vec<Cause>) = causes.into_iter().partition(|cause| cause.is_tolerated);
         call.warnings.extend(tolerated.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect());
         if !causes.is_empty() {
-            return Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.attributes.name, causes));
+            return Err(call.invalid(causes));
+        }
+        if endpoint == Endpoint::Main {
+            call.warnings.extend(strategy.warnings(&new, Some(old)));
         }
         let reserved = self.admit(call, Operation::Update, &new, Some(old)).await?;
         Ok((new, claim, reserved))
@@ -133,29 +144,35 @@ impl Registry {
     }
 }
 
-/// Checks that the new object is the one of the URL, of the version it was read at if it says one,
-/// and gives it the current resource version.
+/// Checks that the new object is of the URL's namespace, and of the version it was read at if it says one, and
+/// gives it the current resource version.
 fn identify(call: &Call<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
-    let (name, wanted) = (meta::name(new), &call.attributes.name);
-    if !name.is_empty() && name != wanted {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({wanted})"
-        )));
-    }
     check_namespace(call, new)?;
     check_version(call, meta::resource_version(new), meta::resource_version(old))?;
     meta::set(new, "resourceVersion", meta::resource_version(old));
     Ok(())
 }
 
-/// What is written says what it is called; a configuration that is applied need not.
+/// What is written says what it is called, and that is what the URL says; a configuration that is applied need
+/// not. Upstream knows this before it looks whether there is such an object.
 fn check_name(call: &Call<'_>, new: &Value) -> Result<(), Status> {
-    if !meta::name(new).is_empty() {
+    let (name, wanted) = (meta::name(new), &call.attributes.name);
+    let why = match name {
+        "" => format!("the name of the object ({wanted} based on URL) was undeterminable: name must be provided"),
+        name if name != wanted => {
+            format!("the name of the object ({name}) does not match the name on the URL ({wanted})")
+        }
+        _ => return check_named_namespace(call, new),
+    };
+    Err(Status::bad_request(why))
+}
+
+fn check_named_namespace(call: &Call<'_>, new: &Value) -> Result<(), Status> {
+    let (namespace, wanted) = (meta::namespace(new), call.namespace());
+    if wanted.is_empty() || namespace.is_empty() || namespace == wanted {
         return Ok(());
     }
-    let wanted = &call.attributes.name;
-    let why = format!("the name of the object ({wanted} based on URL) was undeterminable: name must be provided");
-    Err(Status::bad_request(why))
+    Err(Status::bad_request(OTHER_NAMESPACE))
 }
 
 /// An update is of the object that its body was read from; a patch that changes the UID is not valid.
@@ -169,19 +186,22 @@ fn check_uid(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Status> {
 }
 
 fn check_version(call: &Call<'_>, given: &str, current: &str) -> Result<(), Status> {
-    // "0" means "any" as no version does: clients that build objects by hand send it.
-    if given.is_empty() || given == "0" || given == current {
-        return Ok(());
+    let version = if given.is_empty() { Ok(0) } else { given.parse::<u64>() };
+    match version {
+        Err(_) => Err(Status::new(Reason::Unknown, format!("strconv.ParseUint: parsing \"{given}\": invalid syntax"))),
+        // "0" means "any" as no version does: clients that build objects by hand send it.
+        Ok(0) if call.kind.strategy.updates_unconditionally() => Ok(()),
+        Ok(0) => {
+            let path = field::Path::new("metadata").child("resourceVersion");
+            let cause = field::invalid(&path, 0, "must be specified for an update");
+            Err(Status::invalid(&call.kind.group, &call.kind.plural, &call.attributes.name, vec![cause]))
+        }
+        Ok(_) if given == current => Ok(()),
+        Ok(_) => Err(call.conflict(MODIFIED)),
     }
-    if given.parse::<u64>().is_err() {
-        let path = field::Path::new("metadata").child("resourceVersion");
-        let cause = field::invalid(&path, given, "must be a number");
-        return Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.attributes.name, vec![cause]));
-    }
-    Err(call.conflict(MODIFIED))
 }
 
-/// Update checks repeat what the checks of a new object have found.
+/// Checks of a part repeat what the checks of the whole object have found.
 fn without_repetition(causes: Vec<Cause>) -> Vec<Cause> {
     let mut kept: Vec<Cause> = Vec::with_capacity(causes.len());
     for cause in causes {

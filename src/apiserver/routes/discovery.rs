@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    api::kind::Descriptor,
+    api::{Status, kind::Descriptor},
     apiserver::{
         discovery::{
             Document, aggregated,
@@ -56,22 +56,41 @@ impl Documents {
         Self { classic: documents, aggregated: HashMap::from(aggregated), index }
     }
 
-    /// The document at `path`, if there is one: 304 if the client has it already.
-    pub fn serve(&self, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
-        let path = path.trim_end_matches('/');
+    /// Whether there is a document at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        let path = below_root(path);
+        path.is_some_and(|path| path.is_empty() || self.classic.contains_key(path))
+    }
+
+    /// Whether `path` is a version of a group that there is, or would be.
+    pub fn is_below_group(&self, path: &str) -> bool {
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        parent != "/apis" && self.classic.contains_key(parent)
+    }
+
+    /// The document at `path`: 304 if the client has it already, 404 if there is none, 406 if it is in no form that
+    /// the client accepts.
+    pub fn serve(&self, path: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+        let path = below_root(path).ok_or_else(respond::no_such_path)?;
         if path.is_empty() {
-            return Some(respond::whole(StatusCode::OK, respond::JSON, self.index.clone()));
+            return Ok(respond::whole(StatusCode::OK, respond::JSON, self.index.clone()));
         }
         let preferred = aggregated::is_preferred(&text(headers, header::ACCEPT));
         if let Some(document) = self.aggregated.get(path).filter(|_| preferred) {
-            return Some(tagged(document, aggregated::CONTENT_TYPE, headers));
+            return Ok(tagged(document, aggregated::CONTENT_TYPE, headers));
         }
-        let document = self.classic.get(path)?;
-        match Accept::of(headers).document() {
-            Ok(Encoding::Json) | Err(_) => Some(tagged(document, respond::JSON, headers)),
-            Ok(encoding) => negotiate::document(StatusCode::OK, document.body.clone(), encoding).ok(),
+        let document = self.classic.get(path).ok_or_else(respond::no_such_path)?;
+        match Accept::of(headers).document()? {
+            Encoding::Json => Ok(tagged(document, respond::JSON, headers)),
+            encoding => negotiate::document(StatusCode::OK, document.body.clone(), encoding),
         }
     }
+}
+
+/// The path without the slash that may stand behind it; there is nothing below two in front of it.
+fn below_root(path: &str) -> Option<&str> {
+    let bare = path.strip_suffix('/').unwrap_or(path);
+    (!bare.ends_with('/') && !bare.starts_with("//")).then_some(bare)
 }
 
 /// A document, or 304 if the client has it already.

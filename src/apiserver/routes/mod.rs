@@ -4,7 +4,7 @@
 use http::{Method, Request, Response, StatusCode, request::Parts};
 
 use crate::{
-    api::{Status, kind::Descriptor},
+    api::Status,
     apiserver::{
         aggregator,
         attributes::Attributes,
@@ -21,9 +21,18 @@ use crate::{
 
 mod connect;
 pub mod discovery;
+mod endpoint;
 mod objects;
 mod patch;
 mod subresources;
+
+const VERSION_PATH: &str = "/version";
+const METRICS_PATH: &str = "/metrics";
+/// Where the groups of the API are listed.
+const GROUPS_PATH: &str = "/apis";
+/// Paths that are neither of the API nor about it.
+const OTHER_PATHS: [&str; 6] =
+    [VERSION_PATH, "/version/", METRICS_PATH, dump::LEVELS_PATH, dump::REQUESTS_PATH, dump::QUEUES_PATH];
 
 /// Serves a request.
 pub(super) async fn route(
@@ -36,6 +45,11 @@ pub(super) async fn route(
     if let Some(target) = server.aggregator.target(attributes) {
         return Ok(aggregator::proxy::pass_on(server.aggregator.way(), &target, attributes, request).await);
     }
+    let kind = server.kinds.of(attributes).filter(|_| attributes.is_resource());
+    if let Some(kind) = &kind {
+        endpoint::check(kind, attributes)?;
+        warnings.of_request(kind.strategy.deprecation().map(Into::into));
+    }
     if let Some(handler) = server.handlers.find(attributes) {
         let request = connect::admit(server, attributes, query, request, warnings).await?;
         return handler.handle(attributes, request).await;
@@ -44,11 +58,9 @@ pub(super) async fn route(
         let (parts, _) = request.into_parts();
         return path(server, attributes, query, &parts);
     }
-    let kind = server.kinds.of(attributes).ok_or_else(respond::no_such_path)?;
-    check_scope(&kind, attributes)?;
-    warnings.extend(kind.strategy.deprecation().map(Into::into).into_iter().collect());
-    let dry_run = query.dry_run()?;
-    let field_validation = query.field_validation()?;
+    let kind = kind.ok_or_else(respond::no_such_path)?;
+    let dry_run = query.dry_run(&attributes.verb)?;
+    let field_validation = query.field_validation(&attributes.verb)?;
     let manager = field_manager::of(query, request.headers(), &attributes.verb)?;
     let call = Call { attributes, kind: &kind, dry_run, field_validation, warnings, manager: &manager };
     let exchange = Exchange { server, call, query };
@@ -67,44 +79,33 @@ struct Exchange<'a> {
 }
 
 fn path(server: &Inner, attributes: &Attributes, query: &Query, request: &Parts) -> Result<Response<Body>, Status> {
-    if !matches!(request.method, Method::GET | Method::HEAD) {
-        return Err(respond::no_such_method());
-    }
     let path = attributes.path.as_str();
     if let Some(response) = server.health.serve(path, query) {
         return Ok(response);
     }
+    let documents = &server.kinds.snapshot().documents;
+    if !OTHER_PATHS.contains(&path) && !documents.has(path) {
+        return if documents.is_below_group(path) { Err(respond::no_such_path()) } else { Ok(respond::no_such_page()) };
+    }
+    // Upstream lists the groups whatever the method.
+    if !matches!(request.method, Method::GET | Method::HEAD) && path != GROUPS_PATH {
+        return Err(respond::no_such_method());
+    }
     match path {
-        "/version" | "/version/" => Ok(respond::json(StatusCode::OK, &version::document())),
-        "/metrics" => {
+        VERSION_PATH | "/version/" => Ok(respond::json(StatusCode::OK, &version::document())),
+        METRICS_PATH => {
             let text = server.metrics.render(server.registry.caches());
             Ok(respond::whole(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
         }
         dump::LEVELS_PATH => Ok(plain(dump::levels(&server.fairness))),
         dump::REQUESTS_PATH => Ok(plain(dump::requests(&server.fairness, query))),
         dump::QUEUES_PATH => Ok(plain(dump::queues(&server.fairness))),
-        path => server.kinds.snapshot().documents.serve(path, &request.headers).ok_or_else(respond::no_such_path),
+        path => documents.serve(path, &request.headers),
     }
 }
 
 fn plain(text: String) -> Response<Body> {
     respond::whole(StatusCode::OK, "text/plain; charset=utf-8", text)
-}
-
-/// Cluster-wide kinds are not found inside namespaces; namespaced ones outside can only be read,
-/// all at once.
-fn check_scope(kind: &Descriptor, attributes: &Attributes) -> Result<(), Status> {
-    use crate::api::kind::Scope;
-    let is_namespace = kind.plural == "namespaces" && kind.group.is_empty();
-    match kind.scope {
-        Scope::Cluster if !attributes.namespace.is_empty() && !is_namespace => Err(respond::no_such_path()),
-        Scope::Namespaced if attributes.namespace.is_empty() => match attributes.verb.as_str() {
-            "list" | "watch" => Ok(()),
-            "create" => Err(respond::no_such_method()),
-            _ => Err(respond::no_such_path()),
-        },
-        _ => Ok(()),
-    }
 }
 
 /// The object in a request's body, decoded by the schema of the endpoint's kind.

@@ -30,15 +30,6 @@ pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Re
     if call.kind.plural == "bindings" && call.kind.group.is_empty() && verb == "create" {
         return super::subresources::bind_by_name(exchange, request).await;
     }
-    let named = !call.attributes.name.is_empty();
-    let fits = match verb {
-        "create" => !named,
-        "update" | "patch" => named,
-        _ => true,
-    };
-    if !fits || !call.kind.verbs.contains(&verb) {
-        return Err(respond::no_such_method());
-    }
     let accept = Accept::of(request.headers());
     if verb == "watch" {
         return watch(exchange, request, accept.events(call.kind, query)?).await;
@@ -106,6 +97,7 @@ fn name_selector(exchange: &Exchange<'_>, options: &mut ListOptions) -> Result<(
 async fn delete(exchange: &Exchange<'_>, request: Request<Body>, accepted: Accepted) -> Result<Response<Body>, Status> {
     let Exchange { server, call, query } = exchange;
     let options = DeleteOptions::read(body_value(request).await?.as_ref(), query)?;
+    call.warnings.extend(delete::warnings(call, &options));
     let call = Call { dry_run: call.dry_run || options.dry_run, ..*call };
     let deleted = server.registry.delete(&call, &options).await?;
     match delete::answer(&call, deleted) {
@@ -121,6 +113,7 @@ async fn delete_collection(
 ) -> Result<Response<Body>, Status> {
     let Exchange { server, call, query } = exchange;
     let options = DeleteOptions::read(body_value(request).await?.as_ref(), query)?;
+    call.warnings.extend(delete::warnings(call, &options));
     let call = Call { dry_run: call.dry_run || options.dry_run, ..*call };
     let selector = query.selector(call.kind)?;
     let deleted = server.registry.delete_collection(&call, &options, &selector).await?;

@@ -1,10 +1,7 @@
 //! Requests for the subresources that the registry itself serves.
 
-use http::{Request, Response, StatusCode};
-use serde_json::Value;
-
 use crate::{
-    api::{Status, encode::encode, kind::Subresource, kinds::scale, meta, patch as api_patch},
+    api::{Status, encode::encode, kind::Subresource, kinds::scale, meta, patch::PatchType},
     apiserver::{
         attributes::Attributes,
         negotiate::{self, Accept},
@@ -15,6 +12,7 @@ use crate::{
     },
     http::body::Body,
 };
+use http::{Request, Response, StatusCode};
 
 /// Serves a request with a subresource.
 pub(super) async fn route(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
@@ -77,39 +75,32 @@ async fn part(exchange: &Exchange<'_>, endpoint: Endpoint, request: Request<Body
 }
 
 async fn scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Response<Body>, Status> {
-    let Exchange { server, call, .. } = exchange;
+    let Exchange { server, call, query } = exchange;
+    let registry = &server.registry;
     let shape = &*scale::DESCRIPTOR;
-    let accepted = Accept::of(request.headers()).objects(shape, exchange.query)?;
+    let accepted = Accept::of(request.headers()).objects(shape, query)?;
     let scale = match call.attributes.verb.as_str() {
-        "get" => server.registry.get_scale(call).await?,
+        "get" => registry.get_scale(call).await?,
         "update" => {
-            let scale = body_value(request).await?.unwrap_or_default();
-            server.registry.set_scale(call, |_| Ok(scale.clone())).await?
+            let scale = body_object(&as_scale(exchange), request).await?;
+            registry.set_scale(call, |_| Ok(scale.clone())).await?
         }
-        "patch" => patch_scale(exchange, request).await?,
+        "patch" => {
+            let kind = patch::kind(exchange, &request)?;
+            let patch = payload::read(request.into_body()).await?;
+            if kind == PatchType::Apply {
+                registry.apply_scale(call, &patch::configuration(exchange, &patch)?).await?
+            } else {
+                let scaled = |scale: &_| registry.decoder().patched(&as_scale(exchange).call, scale, kind, &patch);
+                registry.set_scale(call, scaled).await?
+            }
+        }
         _ => return Err(respond::no_such_method()),
     };
     negotiate::object(StatusCode::OK, encode(&scale), shape, accepted)
 }
 
-/// A Scale has no lists, so that a strategic merge of it is a plain one.
-async fn patch_scale(exchange: &Exchange<'_>, request: Request<Body>) -> Result<Value, Status> {
-    let kind = patch::kind(exchange, &request)?;
-    let patch = payload::read(request.into_body()).await?;
-    if kind == api_patch::PatchType::Apply {
-        let configuration = patch::configuration(exchange, &patch)?;
-        return exchange.server.registry.apply_scale(&exchange.call, &configuration).await;
-    }
-    let bad = |error: &dyn std::fmt::Display| Status::bad_request(format!("error decoding patch: {error}"));
-    let apply = |scale: &Value| match kind {
-        api_patch::PatchType::Json => {
-            let operations = api_patch::json::parse(&patch).map_err(|error| bad(&error))?;
-            api_patch::json::apply(scale.clone(), &operations).map_err(|error| bad(&error))
-        }
-        _ => {
-            let patch: Value = serde_json::from_slice(&patch).map_err(|error| bad(&error))?;
-            Ok(api_patch::merge::apply(scale.clone(), patch))
-        }
-    };
-    exchange.server.registry.set_scale(&exchange.call, apply).await
+/// The exchange as one about a Scale, whatever is scaled.
+fn as_scale<'a>(exchange: &Exchange<'a>) -> Exchange<'a> {
+    Exchange { call: Call { kind: &scale::DESCRIPTOR, ..exchange.call }, ..*exchange }
 }

@@ -1,14 +1,17 @@
 //! Certificate signing requests: somebody asks a signer for a certificate, somebody else approves.
 
 use jiff::Timestamp;
-use k8s_openapi::api::certificates::v1::{
-    CertificateSigningRequest, CertificateSigningRequestCondition, CertificateSigningRequestStatus,
+use k8s_openapi::{
+    api::certificates::v1::{
+        CertificateSigningRequest, CertificateSigningRequestCondition, CertificateSigningRequestStatus,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
 };
 use serde_json::{Value, json};
 
 use super::{cells, names};
 use crate::api::{
-    kind::{Column, Kind, Names, Subresource},
+    kind::{Column, Kind, NameRule, Names, Subresource},
     status::Cause,
     time,
 };
@@ -38,6 +41,8 @@ impl Kind for CertificateSigningRequestKind {
             "certificatesigningrequest",
         )
     };
+    /// Upstream checks no more than that a name fits into a path.
+    const NAME_RULE: NameRule = NameRule::PathSegment;
     const FIELDS: &'static [&'static str] = &["spec.signerName"];
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
@@ -57,13 +62,13 @@ impl Kind for CertificateSigningRequestKind {
         new.spec.clone_from(&old.spec);
     }
 
-    /// Approval is for `/approval` alone.
+    /// Approval is for `/approval` alone: as many conditions of it as before are those from before, and more or
+    /// fewer are refused.
     fn prepare_for_status_update(new: &mut CertificateSigningRequest, old: &CertificateSigningRequest) {
-        let is_approval = |one: &CertificateSigningRequestCondition| matches!(one.type_.as_str(), APPROVED | DENIED);
-        let approvals = conditions(old).iter().filter(|condition| is_approval(condition)).cloned();
-        let others = conditions(new).iter().filter(|condition| !is_approval(condition)).cloned();
-        let kept: Vec<_> = approvals.chain(others).collect();
-        new.status.get_or_insert_default().conditions = (!kept.is_empty()).then_some(kept);
+        for kind in [APPROVED, DENIED] {
+            keep_conditions(new, old, kind);
+        }
+        date_conditions(new, old, Timestamp::now());
     }
 
     /// `/approval` writes conditions, and metadata as every write does.
@@ -72,6 +77,7 @@ impl Kind for CertificateSigningRequestKind {
         new.spec.clone_from(&old.spec);
         new.status.clone_from(&old.status);
         new.status.get_or_insert_default().conditions = conditions;
+        date_conditions(new, old, Timestamp::now());
     }
 
     fn validate(request: &CertificateSigningRequest) -> Vec<Cause> {
@@ -79,12 +85,15 @@ impl Kind for CertificateSigningRequestKind {
     }
 
     fn validate_update(new: &CertificateSigningRequest, old: &CertificateSigningRequest) -> Vec<Cause> {
-        validation::change(new, old)
+        let mut causes = validation::change(new, old);
+        causes.extend(validation::approval(new, old));
+        causes
     }
 
     fn validate_status_update(new: &CertificateSigningRequest, old: &CertificateSigningRequest) -> Vec<Cause> {
-        let mut causes = validation::status(new);
+        let mut causes = validation::request(new);
         causes.extend(validation::change(new, old));
+        causes.extend(validation::approval(new, old));
         causes
     }
 
@@ -96,6 +105,14 @@ impl Kind for CertificateSigningRequestKind {
         let mut causes = validation::status(new);
         causes.extend(validation::change(new, old));
         causes
+    }
+
+    fn reset_fields(part: &str) -> Option<&'static [&'static str]> {
+        match part {
+            "" => Some(&["spec", "status"]),
+            "status" => Some(&["spec", "status.conditions"]),
+            _ => Some(&["spec", "status.certificate"]),
+        }
     }
 
     fn field_values(request: &CertificateSigningRequest) -> Vec<String> {
@@ -129,6 +146,30 @@ pub fn certificate(request: &CertificateSigningRequest) -> &[u8] {
 
 fn conditions(request: &CertificateSigningRequest) -> &[CertificateSigningRequestCondition] {
     request.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default()
+}
+
+/// Makes the conditions of a type what they were, unless there are more or fewer.
+fn keep_conditions(new: &mut CertificateSigningRequest, old: &CertificateSigningRequest, kind: &str) {
+    let before: Vec<_> = conditions(old).iter().filter(|condition| condition.type_ == kind).cloned().collect();
+    let all = new.status.iter_mut().flat_map(|status| status.conditions.iter_mut().flatten());
+    let after: Vec<_> = all.filter(|condition| condition.type_ == kind).collect();
+    if before.len() == after.len() {
+        after.into_iter().zip(before).for_each(|(after, before)| *after = before);
+    }
+}
+
+/// Says since when conditions are there that do not say it themselves.
+fn date_conditions(new: &mut CertificateSigningRequest, old: &CertificateSigningRequest, now: Timestamp) {
+    let now = Time(Timestamp::from_second(now.as_second()).unwrap_or_default());
+    for condition in new.status.iter_mut().flat_map(|status| status.conditions.iter_mut().flatten()) {
+        condition.last_update_time.get_or_insert_with(|| now.clone());
+        let before = conditions(old).iter().find(|before| {
+            (&before.type_, &before.status) == (&condition.type_, &condition.status)
+                && before.last_transition_time.is_some()
+        });
+        let since = before.and_then(|before| before.last_transition_time.clone());
+        condition.last_transition_time.get_or_insert_with(|| since.unwrap_or_else(|| now.clone()));
+    }
 }
 
 /// `Pending`, `Approved,Issued`, `Denied`…

@@ -1,5 +1,7 @@
 //! Rules of requests, their conditions and certificates.
 
+use std::cmp::Ordering;
+
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use x509_parser::{pem::Pem, prelude::FromDer};
 
@@ -45,8 +47,7 @@ pub fn request(request: &CertificateSigningRequest) -> Vec<Cause> {
     let (spec, path) = (&request.spec, Path::new("spec"));
     let mut causes = Vec::new();
     if let Err(error) = Request::parse(&spec.request.0) {
-        let shown = (!spec.request.0.is_empty()).then_some(&spec.request);
-        causes.push(field::invalid(&path.child("request"), shown, &error));
+        causes.push(field::invalid(&path.child("request"), &spec.request, &error));
     }
     let usages = spec.usages.as_deref().unwrap_or_default();
     if usages.is_empty() {
@@ -88,19 +89,10 @@ pub fn change(new: &CertificateSigningRequest, old: &CertificateSigningRequest) 
     let path = Path::new("status");
     let mut causes = Vec::new();
     for kind in [APPROVED, DENIED, FAILED] {
-        let before: Vec<_> = conditions(old).iter().filter(|condition| condition.type_ == kind).collect();
-        let after: Vec<_> = conditions(new).iter().filter(|condition| condition.type_ == kind).collect();
-        let action = match after.len().cmp(&before.len()) {
-            std::cmp::Ordering::Less => "remove",
-            std::cmp::Ordering::Equal if before != after => "modify",
-            _ => continue,
-        };
-        let mut detail = format!("updates may not {action} a condition of type {kind:?}");
-        if action == "modify" {
-            let difference = go_form::difference("[]CertificateSigningRequestCondition", &before, &after);
-            detail.push_str(&format!("\n{difference}"));
+        if of(new, kind).len() < of(old, kind).len() {
+            let detail = format!("updates may not remove a condition of type {kind:?}");
+            causes.push(field::forbidden(&path.child("conditions"), &detail));
         }
-        causes.push(field::forbidden(&path.child("conditions"), &detail));
     }
     if !certificate(old).is_empty() && certificate(new) != certificate(old) {
         let detail = "updates may not modify existing certificate content";
@@ -109,32 +101,52 @@ pub fn change(new: &CertificateSigningRequest, old: &CertificateSigningRequest) 
     causes
 }
 
+/// Problems of a change that may not approve or deny.
+pub fn approval(new: &CertificateSigningRequest, old: &CertificateSigningRequest) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for kind in [APPROVED, DENIED] {
+        let (before, after) = (of(old, kind), of(new, kind));
+        let action = match after.len().cmp(&before.len()) {
+            Ordering::Greater => "add",
+            Ordering::Equal if before != after => "modify",
+            Ordering::Equal | Ordering::Less => continue,
+        };
+        let mut detail = format!("updates may not {action} a condition of type {kind:?}");
+        if action == "modify" {
+            let difference = go_form::difference("[]CertificateSigningRequestCondition", &before, &after);
+            detail.push_str(&format!("\n{difference}"));
+        }
+        causes.push(field::forbidden(&Path::new("status").child("conditions"), &detail));
+    }
+    causes
+}
+
+fn of<'a>(request: &'a CertificateSigningRequest, kind: &str) -> Vec<&'a CertificateSigningRequestCondition> {
+    conditions(request).iter().filter(|condition| condition.type_ == kind).collect()
+}
+
 fn all_conditions(conditions: &[CertificateSigningRequestCondition], path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (index, one) in conditions.iter().enumerate() {
-        let path = path.index(index);
+        let own = path.index(index);
         let is_final = matches!(one.type_.as_str(), APPROVED | DENIED | FAILED);
         if one.type_.is_empty() {
-            causes.push(field::required(&path.child("type"), ""));
+            causes.push(field::required(&own.child("type"), ""));
         }
         let states = if is_final { &["True"][..] } else { STATES };
         match one.status.as_str() {
-            "" => causes.push(field::required(&path.child("status"), "")),
-            state if !states.contains(&state) => causes.push(field::unsupported(&path.child("status"), state, states)),
-            _ => {}
+            "" => causes.push(field::required(&own.child("status"), "")),
+            state => causes.extend(field::one_of(&own.child("status"), state, states)),
         }
         let before = &conditions[..index];
-        if before.iter().any(|other| other.type_ == one.type_) {
-            causes.push(field::duplicate(&path.child("type"), &one.type_));
-        }
-        let opposite = match one.type_.as_str() {
-            APPROVED => DENIED,
-            DENIED => APPROVED,
-            _ => continue,
-        };
-        if before.iter().any(|other| other.type_ == opposite) {
+        let opposite = if one.type_ == APPROVED { DENIED } else { APPROVED };
+        let decides = matches!(one.type_.as_str(), APPROVED | DENIED);
+        if decides && before.iter().any(|other| other.type_ == opposite) {
             let detail = "Approved and Denied conditions are mutually exclusive";
-            causes.push(field::invalid(&path.child("type"), &one.type_, detail));
+            causes.push(field::invalid(path, &one.type_, detail));
+        }
+        if before.iter().any(|other| other.type_ == one.type_) {
+            causes.push(field::duplicate(&own.child("type"), &one.type_));
         }
     }
     causes

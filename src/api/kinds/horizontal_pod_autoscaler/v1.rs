@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 use serde_json::Value;
 
-use super::{convert, v2};
+use super::{convert, v2, validation};
 use crate::api::{
     kind::{Column, Kind, Names},
     kinds::names,
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// `autoscaling/v1.HorizontalPodAutoscaler`
@@ -30,6 +31,7 @@ impl Kind for HorizontalPodAutoscalerKind {
             )
         }
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = v2::HorizontalPodAutoscalerKind::COLUMNS;
 
     /// What is measured by default depends on what the annotations say.
@@ -44,6 +46,11 @@ impl Kind for HorizontalPodAutoscalerKind {
 
     fn validate_again(new: &HorizontalPodAutoscaler, old: &HorizontalPodAutoscaler) -> Vec<Cause> {
         v2::HorizontalPodAutoscalerKind::validate_again(&convert::to_v2(new.clone()), &convert::to_v2(old.clone()))
+    }
+
+    fn validate_status_update(new: &HorizontalPodAutoscaler, _: &HorizontalPodAutoscaler) -> Vec<Cause> {
+        let status = new.status.clone().unwrap_or_default();
+        validation::status(Some(status.current_replicas), Some(status.desired_replicas))
     }
 
     fn cells(scaler: &HorizontalPodAutoscaler, now: Timestamp) -> Vec<Value> {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::{
     api::autoscaling::v2::{
-        HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricSpec, MetricTarget, MetricValueStatus,
-        ResourceMetricSource,
+        HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricSpec,
+        MetricTarget, MetricValueStatus, ResourceMetricSource,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -16,10 +16,12 @@ use crate::api::{
     kind::{Column, Kind, Names, Subresource},
     kinds::{cells, names},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// Most metrics that a table's cell lists.
 const SHOWN: usize = 2;
+const SCALING_PERIOD_SECONDS: i32 = 15;
 
 /// `autoscaling/v2.HorizontalPodAutoscaler`
 pub struct HorizontalPodAutoscalerKind;
@@ -37,6 +39,7 @@ impl Kind for HorizontalPodAutoscalerKind {
             "horizontalpodautoscaler",
         )
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Reference", "string", "The workload that is scaled."),
@@ -59,6 +62,12 @@ impl Kind for HorizontalPodAutoscalerKind {
             let resource = Some(ResourceMetricSource { name: "cpu".to_owned(), target });
             spec.metrics = Some(vec![MetricSpec { type_: "Resource".to_owned(), resource, ..MetricSpec::default() }]);
         }
+        if let Some(behavior) = &mut spec.behavior {
+            let up = behavior.scale_up.get_or_insert_default();
+            up.stabilization_window_seconds.get_or_insert(0);
+            scaling_rules(up, &[("Pods", 4), ("Percent", 100)]);
+            scaling_rules(behavior.scale_down.get_or_insert_default(), &[("Percent", 100)]);
+        }
     }
 
     fn validate(scaler: &HorizontalPodAutoscaler) -> Vec<Cause> {
@@ -71,6 +80,11 @@ impl Kind for HorizontalPodAutoscalerKind {
             (target.api_version.clone().unwrap_or_default(), target.kind.clone())
         };
         validation::validate(&new.spec, target(new) != target(old), &Path::new("spec"))
+    }
+
+    fn validate_status_update(new: &HorizontalPodAutoscaler, _: &HorizontalPodAutoscaler) -> Vec<Cause> {
+        let status = new.status.clone().unwrap_or_default();
+        validation::status(status.current_replicas, Some(status.desired_replicas))
     }
 
     fn cells(scaler: &HorizontalPodAutoscaler, now: Timestamp) -> Vec<Value> {
@@ -86,6 +100,19 @@ impl Kind for HorizontalPodAutoscalerKind {
             cells::age(&scaler.metadata, now),
         ]
     }
+}
+
+/// How far replicas may go in a quarter of a minute if somebody says how they go at all.
+fn scaling_rules(rules: &mut HPAScalingRules, policies: &[(&str, i32)]) {
+    rules.select_policy.get_or_insert_with(|| "Max".to_owned());
+    rules.policies.get_or_insert_with(|| {
+        let policy = |(kind, value): &(&str, i32)| HPAScalingPolicy {
+            type_: (*kind).to_owned(),
+            value: *value,
+            period_seconds: SCALING_PERIOD_SECONDS,
+        };
+        policies.iter().map(policy).collect()
+    });
 }
 
 /// `cpu: 30%/80%, memory: 1Gi/2Gi`

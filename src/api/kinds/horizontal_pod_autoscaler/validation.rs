@@ -10,6 +10,7 @@ use k8s_openapi::{
 
 use crate::api::{
     field::{self, Path},
+    kinds::{pod_template::resources, workload},
     quantity,
     status::Cause,
     validation::name,
@@ -59,6 +60,12 @@ fn replicas(spec: &HorizontalPodAutoscalerSpec, path: &Path) -> Vec<Cause> {
         causes.push(field::invalid(&path, most, "must be greater than or equal to `minReplicas`"));
     }
     causes
+}
+
+/// Problems of the counts in a status.
+pub fn status(current: Option<i32>, desired: Option<i32>) -> Vec<Cause> {
+    let numbers = [("currentReplicas", current), ("desiredReplicas", desired)];
+    workload::non_negative(&numbers, &Path::new("status"))
 }
 
 fn reference(reference: &CrossVersionObjectReference, path: &Path) -> Vec<Cause> {
@@ -164,12 +171,16 @@ fn sources(metric: &MetricSpec, path: &Path) -> Vec<(&'static str, Vec<Cause>)> 
     }
     if let Some(resource) = &metric.container_resource {
         let path = path.child("containerResource");
-        let mut causes = resource_source(&resource.name, &resource.target, &path);
+        let mut causes = match resource.name.as_str() {
+            "" => vec![field::required(&path.child("name"), "must specify a resource name")],
+            name => resources::container_resource(name, &path.child("name")),
+        };
         let container = path.child("container");
         match resource.container.as_str() {
             "" => causes.push(field::required(&container, "must specify a container")),
             text => causes.extend(field::invalid_each(&container, text, &name::dns1123_label(text))),
         }
+        causes.extend(resource_target(&resource.target, &path));
         present.push(("containerResource", causes));
     }
     present
@@ -180,7 +191,12 @@ fn resource_source(resource: &str, wanted: &MetricTarget, path: &Path) -> Vec<Ca
     if resource.is_empty() {
         causes.push(field::required(&path.child("name"), "must specify a resource name"));
     }
-    causes.extend(target(wanted, path));
+    causes.extend(resource_target(wanted, path));
+    causes
+}
+
+fn resource_target(wanted: &MetricTarget, path: &Path) -> Vec<Cause> {
+    let mut causes = target(wanted, path);
     let path = path.child("target");
     match (wanted.average_utilization.is_some(), wanted.average_value.is_some()) {
         (false, false) => {

@@ -2,15 +2,20 @@
 
 pub mod columns;
 mod gated;
+mod label_keys;
 pub mod qos;
 mod shown;
+mod status;
 pub mod update;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::{
+    api::core::v1::{Pod, PodCondition, PodStatus},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use serde_json::Value;
 
-use super::{names, pod_template, status};
+use super::{names, pod_template, status::keep_metadata};
 use crate::api::{
     codec,
     kind::{Column, Generation, Kind, Names, Subresource},
@@ -54,16 +59,29 @@ impl Kind for PodKind {
 
     fn default(pod: &mut Pod) {
         pod_template::defaults::pod(pod);
+        if let Some(status) = &mut pod.status {
+            status::settle_addresses(status);
+        }
     }
 
     fn prepare_for_create(pod: &mut Pod) {
+        let created = pod.metadata.creation_timestamp.clone();
         let spec = pod.spec.get_or_insert_default();
         pod.status = Some(PodStatus {
             phase: Some("Pending".to_owned()),
             qos_class: Some(qos::class(spec).to_owned()),
-            conditions: spec.scheduling_gates.as_ref().filter(|gates| !gates.is_empty()).map(|_| vec![gated()]),
+            conditions: spec.scheduling_gates.as_ref().filter(|gates| !gates.is_empty()).map(|_| vec![gated(created)]),
             ..PodStatus::default()
         });
+        pod_template::disabled::drop(spec, None);
+        label_keys::apply(pod);
+        pod_template::app_armor::apply(pod);
+    }
+
+    fn prepare_for_update(new: &mut Pod, old: &Pod) {
+        if let Some(spec) = &mut new.spec {
+            pod_template::disabled::drop(spec, old.spec.as_ref());
+        }
     }
 
     fn prepare_for_status_update(new: &mut Pod, old: &Pod) {
@@ -71,6 +89,9 @@ impl Kind for PodKind {
         let status = new.status.get_or_insert_default();
         if status.qos_class.as_deref().unwrap_or_default().is_empty() {
             status.qos_class = before;
+        }
+        if let Some(old) = &old.status {
+            status::keep_generations(status, old);
         }
     }
 
@@ -82,11 +103,31 @@ impl Kind for PodKind {
             "ephemeralcontainers" => spec.ephemeral_containers = wanted.ephemeral_containers,
             _ => *spec = wanted,
         }
-        status::keep_metadata(&mut new.metadata, &old.metadata);
+        keep_metadata(&mut new.metadata, &old.metadata);
     }
 
     fn validate(pod: &Pod) -> Vec<Cause> {
-        pod_template::pod(pod)
+        let mut causes = pod_template::pod(pod);
+        causes.extend(pod_template::new_pod(pod));
+        causes
+    }
+
+    fn validate_again(new: &Pod, _: &Pod) -> Vec<Cause> {
+        pod_template::pod(new)
+    }
+
+    fn warnings_as_sent(object: &Value) -> Vec<String> {
+        pod_template::app_armor::warnings(object)
+    }
+
+    /// Upstream does not look at pods that change: few are written by people, and all of them often.
+    fn warnings(new: &Pod, old: Option<&Pod>) -> Vec<String> {
+        if old.is_some() {
+            return Vec::new();
+        }
+        let name = new.metadata.name.as_deref();
+        let own = pod_template::warnings::name_for_hosts(name, "the Pod's hostname");
+        own.into_iter().chain(pod_template::warnings::pod(new)).collect()
     }
 
     fn validate_update(new: &Pod, old: &Pod) -> Vec<Cause> {
@@ -94,7 +135,9 @@ impl Kind for PodKind {
     }
 
     fn validate_status_update(new: &Pod, old: &Pod) -> Vec<Cause> {
-        update::status(new, old)
+        let mut causes = status::validate(new, old);
+        causes.extend(update::status(new, old));
+        causes
     }
 
     fn validate_part_update(part: &str, new: &Pod, old: &Pod) -> Vec<Cause> {
@@ -143,8 +186,9 @@ impl Kind for PodKind {
 }
 
 /// A pod with scheduling gates says from its creation why it is not scheduled (KEP-3521).
-fn gated() -> PodCondition {
+fn gated(since: Option<Time>) -> PodCondition {
     PodCondition {
+        last_transition_time: since,
         type_: "PodScheduled".to_owned(),
         status: "False".to_owned(),
         reason: Some("SchedulingGated".to_owned()),

@@ -7,7 +7,9 @@ use serde_json::Value;
 use crate::api::{
     field::{self, Path},
     go_form,
+    kinds::pod_template::{app_armor, scheduling},
     status::Cause,
+    validation,
 };
 
 use super::{columns::is_sidecar, gated, qos};
@@ -21,6 +23,13 @@ type Statuses = fn(&PodStatus) -> &[ContainerStatus];
 
 /// Problems of an update of the main resource.
 pub fn spec(new: &Pod, old: &Pod) -> Vec<Cause> {
+    let annotations = Path::new("metadata.annotations");
+    let mut causes = app_armor::annotation_changes(&new.metadata, &old.metadata, &annotations);
+    causes.extend(spec_alone(new, old));
+    causes
+}
+
+fn spec_alone(new: &Pod, old: &Pod) -> Vec<Cause> {
     let (mut new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
     let path = Path::new("spec");
     if new.containers.len() != old.containers.len() {
@@ -29,13 +38,21 @@ pub fn spec(new: &Pod, old: &Pod) -> Vec<Cause> {
     if length(new.init_containers.as_ref()) != length(old.init_containers.as_ref()) {
         return vec![field::forbidden(&path.child("initContainers"), "pod updates may not add or remove containers")];
     }
-    let mut causes = deadline(&new, &old, &path);
+    let mut causes = images(&new.containers, &path.child("containers"));
+    causes.extend(images(new.init_containers.as_deref().unwrap_or_default(), &path.child("initContainers")));
+    match deadline(&new, &old, &path) {
+        Ok(problem) => causes.extend(problem),
+        Err(problem) => {
+            causes.push(problem);
+            return causes;
+        }
+    }
     causes.extend(tolerations(&new, &old, &path));
     causes.extend(scheduling_gates(&new, &old, &path));
-    forgive(&mut new, &old);
     if old.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
-        causes.extend(gated::narrow(&mut new, &old, &path));
+        causes.extend(gated::spec(&mut new, &old, &path));
     }
+    forgive(&mut new, &old);
     if new != old {
         let detail = format!(
             "pod updates may not change fields other than {UPDATABLE}\n{}",
@@ -143,17 +160,36 @@ fn resurrections(
     causes
 }
 
-/// A deadline may be set or brought forward.
-fn deadline(new: &PodSpec, old: &PodSpec, path: &Path) -> Vec<Cause> {
+/// Images are looked at again: they may change.
+fn images(containers: &[Container], path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (index, container) in containers.iter().enumerate() {
+        let image = container.image.as_deref().unwrap_or_default();
+        let path = path.index(index).child("image");
+        if image.is_empty() {
+            causes.push(field::required(&path, ""));
+        }
+        if image != image.trim() {
+            causes.push(field::invalid(&path, image, "must not have leading or trailing whitespace"));
+        }
+    }
+    causes
+}
+
+/// A deadline may be set or brought forward. After an error upstream looks at nothing else.
+fn deadline(new: &PodSpec, old: &PodSpec, path: &Path) -> Result<Option<Cause>, Cause> {
     let path = path.child("activeDeadlineSeconds");
     match (new.active_deadline_seconds, old.active_deadline_seconds) {
+        (Some(new), _) if !(0..=i64::from(i32::MAX)).contains(&new) => {
+            Err(field::invalid(&path, new, &validation::between(0, i32::MAX.into())))
+        }
         (Some(new), Some(old)) if new > old => {
-            vec![field::invalid(&path, new, "must be less than or equal to previous value")]
+            Err(field::invalid(&path, new, "must be less than or equal to previous value"))
         }
         (None, Some(_)) => {
-            vec![field::invalid(&path, Value::Null, "must not update from a positive integer to nil value")]
+            Ok(Some(field::invalid(&path, Value::Null, "must not update from a positive integer to nil value")))
         }
-        _ => Vec::new(),
+        _ => Ok(None),
     }
 }
 
@@ -161,7 +197,7 @@ fn tolerations(new: &PodSpec, old: &PodSpec, path: &Path) -> Vec<Cause> {
     let timeless = |toleration: &Toleration| Toleration { toleration_seconds: None, ..toleration.clone() };
     let kept = |before: &Toleration| new.tolerations.iter().flatten().any(|now| timeless(now) == timeless(before));
     if old.tolerations.iter().flatten().all(kept) {
-        return Vec::new();
+        return scheduling::tolerations(new.tolerations.as_deref().unwrap_or_default(), &path.child("tolerations"));
     }
     let detail = "existing toleration can not be modified except its tolerationSeconds";
     vec![field::forbidden(&path.child("tolerations"), detail)]

@@ -1,5 +1,7 @@
 //! Rules of containers: regular, init and ephemeral.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, ContainerRestartRule, EphemeralContainer, PodSpec, ResourceRequirements,
 };
@@ -50,6 +52,20 @@ pub fn validate(spec: &PodSpec, path: &Path) -> Vec<Cause> {
     causes.extend(init(spec, &path.child("initContainers")));
     causes.extend(ephemeral(spec, &path.child("ephemeralContainers")));
     causes
+}
+
+/// All containers with their places below the spec's `path`, in the order in which upstream visits them.
+pub fn with_paths<'a>(spec: &'a PodSpec, path: &Path) -> Vec<(Path, Cow<'a, Container>)> {
+    let lists = [("initContainers", spec.init_containers.as_ref()), ("containers", Some(&spec.containers))];
+    let mut all: Vec<(Path, Cow<'a, Container>)> = Vec::new();
+    for (name, list) in lists {
+        let list = list.into_iter().flatten().enumerate();
+        all.extend(list.map(|(index, container)| (path.child(name).index(index), Cow::Borrowed(container))));
+    }
+    for (index, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
+        all.push((path.child("ephemeralContainers").index(index), Cow::Owned(as_container(container))));
+    }
+    all
 }
 
 fn regular(spec: &PodSpec, path: &Path) -> Vec<Cause> {
@@ -236,7 +252,7 @@ fn resize_policy(container: &Container, spec: &PodSpec, path: &Path) -> Vec<Caus
         causes.extend(super::chosen(Some(&policy.resource_name), RESIZABLE, path));
         causes.extend(super::chosen(Some(&policy.restart_policy), RESIZE_POLICIES, path));
         if spec.restart_policy.as_deref() == Some("Never") && policy.restart_policy != "NotRequired" {
-            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
             causes.push(field::invalid(path, &policy.restart_policy, detail));
         }
     }

@@ -11,6 +11,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
+use super::image::pull_policy;
 use crate::api::quantity;
 
 /// Seconds between the signals TERM and KILL.
@@ -38,6 +39,7 @@ pub fn pod(pod: &mut Pod) {
             port.host_port = port.host_port.filter(|port| *port != 0).or(Some(port.container_port));
         }
     }
+    super::pod_level::default(spec);
     spec.enable_service_links.get_or_insert(true);
 }
 
@@ -67,17 +69,6 @@ pub fn spec(spec: &mut PodSpec) {
         canonical_resources(resources);
     }
     canonical(spec.overhead.as_mut());
-}
-
-/// The pull policy that an image's name asks for: what moves is pulled each time.
-pub fn pull_policy(image: &str) -> &'static str {
-    let (name, digest) = image.split_once('@').map_or((image, false), |(name, _)| (name, true));
-    let last = name.rsplit('/').next().unwrap_or_default();
-    let latest = match last.split_once(':') {
-        Some((_, tag)) => tag == "latest",
-        None => !digest && !last.is_empty(),
-    };
-    if latest { "Always" } else { "IfNotPresent" }
 }
 
 /// Writes quantities in their canonical form, as clients read them back from upstream.
@@ -193,12 +184,35 @@ fn volume(volume: &mut Volume) {
     if let Some(source) = &mut volume.host_path {
         source.type_.get_or_insert_default();
     }
+    legacy_volume(volume);
     if let Some(source) = &mut volume.image {
         let reference = source.reference.as_deref().unwrap_or_default();
         text(&mut source.pull_policy, pull_policy(reference));
     }
     if let Some(claim) = volume.ephemeral.as_mut().and_then(|source| source.volume_claim_template.as_mut()) {
         text(&mut claim.spec.volume_mode, "Filesystem");
+    }
+}
+
+/// Defaults of volumes whose drivers are elsewhere.
+fn legacy_volume(volume: &mut Volume) {
+    if let Some(source) = &mut volume.iscsi {
+        text(&mut source.iscsi_interface, "default");
+    }
+    if let Some(source) = &mut volume.rbd {
+        text(&mut source.pool, "rbd");
+        text(&mut source.user, "admin");
+        text(&mut source.keyring, "/etc/ceph/keyring");
+    }
+    if let Some(source) = &mut volume.azure_disk {
+        source.caching_mode.get_or_insert_with(|| "ReadWrite".to_owned());
+        source.fs_type.get_or_insert_with(|| "ext4".to_owned());
+        source.kind.get_or_insert_with(|| "Shared".to_owned());
+        source.read_only.get_or_insert(false);
+    }
+    if let Some(source) = &mut volume.scale_io {
+        text(&mut source.storage_mode, "ThinProvisioned");
+        text(&mut source.fs_type, "xfs");
     }
 }
 
@@ -235,21 +249,6 @@ fn number(value: &mut Option<i32>, default: i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_tag_says_how_often_an_image_is_pulled() {
-        for (image, policy) in [
-            ("nginx", "Always"),
-            ("nginx:latest", "Always"),
-            ("nginx:1.27", "IfNotPresent"),
-            ("registry:5000/nginx", "Always"),
-            ("registry:5000/nginx:1", "IfNotPresent"),
-            ("nginx@sha256:00", "IfNotPresent"),
-            ("", "IfNotPresent"),
-        ] {
-            assert_eq!(pull_policy(image), policy, "{image}");
-        }
-    }
 
     #[test]
     fn requests_follow_limits_in_pods_only() {

@@ -1,7 +1,10 @@
 //! Rules of environment variables and where their values come from.
 
-use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector};
+use k8s_openapi::api::core::v1::{
+    EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, ObjectFieldSelector, ResourceFieldSelector,
+};
 
+use super::mounts::no_backsteps;
 use crate::api::{
     field::{self, Path},
     quantity::Quantity,
@@ -143,15 +146,32 @@ fn value_from(source: &EnvVarSource, has_value: bool, path: &Path) -> Vec<Cause>
             causes.extend(key_reference(object, key, &path.child(field_name)));
         }
     }
-    count += usize::from(source.file_key_ref.is_some());
+    if let Some(selector) = &source.file_key_ref {
+        count += 1;
+        causes.extend(file_key(selector, &path.child("fileKeyRef")));
+    }
     if count == 0 {
-        let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`";
+        let detail =
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
         causes.push(field::invalid(path, "", detail));
     } else if has_value {
         causes.push(field::invalid(path, "", "may not be specified when `value` is not empty"));
     } else if count > 1 {
         causes.push(field::invalid(path, "", "may not have more than one field specified at a time"));
     }
+    causes
+}
+
+/// A variable in a file that a container has written (KEP-3721).
+fn file_key(selector: &FileKeySelector, path: &Path) -> Vec<Cause> {
+    let checked = |text: &str, problems: Vec<String>, name: &str| match text {
+        "" => vec![field::required(&path.child(name), "")],
+        text => field::invalid_each(&path.child(name), text, &problems),
+    };
+    let mut causes = checked(&selector.key, name::env_name(&selector.key), "key");
+    causes.extend(checked(&selector.volume_name, name::dns1123_label(&selector.volume_name), "volumeName"));
+    causes.extend(checked(&selector.path, Vec::new(), "path"));
+    causes.extend(no_backsteps(&selector.path, &path.child("path")));
     causes
 }
 

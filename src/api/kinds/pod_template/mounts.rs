@@ -15,8 +15,9 @@ pub fn validate(container: &Container, spec: &PodSpec, path: &Path) -> Vec<Cause
     let mut causes = Vec::new();
     let mounts = container.volume_mounts.as_deref().unwrap_or_default();
     for (index, one) in mounts.iter().enumerate() {
-        let path = path.child("volumeMounts").index(index);
-        causes.extend(mount(one, spec, container, &path));
+        let list = path.child("volumeMounts");
+        let path = list.index(index);
+        causes.extend(mount(one, spec, container, &path, &list));
         if mounts[..index].iter().any(|other| other.mount_path == one.mount_path) {
             causes.push(field::invalid(&path.child("mountPath"), &one.mount_path, "must be unique"));
         }
@@ -37,10 +38,8 @@ pub fn validate(container: &Container, spec: &PodSpec, path: &Path) -> Vec<Cause
 
 /// A path that stays below where it starts.
 pub fn local_descending(value: &str, path: &Path) -> Vec<Cause> {
-    if value.starts_with('/') {
-        return vec![field::invalid(path, value, "must be a relative path")];
-    }
-    no_backsteps(value, path)
+    let absolute = value.starts_with('/').then(|| field::invalid(path, value, "must be a relative path"));
+    absolute.into_iter().chain(no_backsteps(value, path)).collect()
 }
 
 /// A path without `..`.
@@ -51,7 +50,8 @@ pub fn no_backsteps(value: &str, path: &Path) -> Vec<Cause> {
     Vec::new()
 }
 
-fn mount(mount: &VolumeMount, spec: &PodSpec, container: &Container, path: &Path) -> Vec<Cause> {
+/// Problems of a mount at `path` of the `list`, which alone upstream names for some of them.
+fn mount(mount: &VolumeMount, spec: &PodSpec, container: &Container, path: &Path, list: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     if mount.name.is_empty() {
         causes.push(field::required(&path.child("name"), ""));
@@ -71,24 +71,24 @@ fn mount(mount: &VolumeMount, spec: &PodSpec, container: &Container, path: &Path
             causes.push(field::invalid(&path.child("mountPath"), &mount.mount_path, detail));
         }
     }
-    causes.extend(sub_paths(mount, path));
-    causes.extend(propagation(mount, container, path));
+    causes.extend(sub_paths(mount, path, list));
+    causes.extend(propagation(mount, container, list));
     causes
 }
 
-fn sub_paths(mount: &VolumeMount, path: &Path) -> Vec<Cause> {
+fn sub_paths(mount: &VolumeMount, path: &Path, list: &Path) -> Vec<Cause> {
     let plain = mount.sub_path.as_deref().filter(|path| !path.is_empty());
     let expanded = mount.sub_path_expr.as_deref().filter(|path| !path.is_empty());
     let mut causes = Vec::new();
     if let Some(plain) = plain {
-        causes.extend(local_descending(plain, &path.child("subPath")));
+        causes.extend(local_descending(plain, &list.child("subPath")));
     }
     if let Some(expanded) = expanded {
         if plain.is_some() {
             let detail = "subPathExpr and subPath are mutually exclusive";
             causes.push(field::invalid(&path.child("subPathExpr"), expanded, detail));
         }
-        causes.extend(local_descending(expanded, &path.child("subPathExpr")));
+        causes.extend(local_descending(expanded, &list.child("subPathExpr")));
     }
     causes
 }
@@ -108,10 +108,15 @@ fn propagation(mount: &VolumeMount, container: &Container, path: &Path) -> Vec<C
     let own = path.child("recursiveReadOnly");
     match mount.recursive_read_only.as_deref() {
         None | Some("Disabled") => {}
-        Some("Enabled" | "IfPossible") if mount.read_only != Some(true) => {
-            causes.push(field::forbidden(&own, "may only be specified when readOnly is true"));
+        Some("Enabled" | "IfPossible") => {
+            if mount.read_only != Some(true) {
+                causes.push(field::forbidden(&own, "may only be specified when readOnly is true"));
+            }
+            if mount.mount_propagation.as_deref().is_some_and(|word| word != "None") {
+                let detail = "may only be specified when mountPropagation is None or not specified";
+                causes.push(field::forbidden(&own, detail));
+            }
         }
-        Some("Enabled" | "IfPossible") => {}
         Some(word) => causes.push(field::unsupported(&own, word, RECURSIVE_READ_ONLY)),
     }
     causes

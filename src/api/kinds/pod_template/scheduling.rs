@@ -1,8 +1,13 @@
 //! Rules of what the scheduler reads: node selectors, affinity, tolerations, topology spread, gates.
 
-use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec,
-    Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm,
+use std::collections::BTreeSet;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec,
+        Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm,
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
 use crate::api::{
@@ -13,7 +18,9 @@ use crate::api::{
 };
 
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
-const OPERATORS: &[&str] = &["Equal", "Exists", "Gt", "Lt"];
+const OPERATORS: &[&str] = &["Equal", "Exists"];
+/// What is offered instead of comparisons, which are off unless somebody turns them on (KEP-5471).
+const COMPARING_OPERATORS: &[&str] = &["Equal", "Exists", "Lt", "Gt"];
 const UNSATISFIABLE: &[&str] = &["DoNotSchedule", "ScheduleAnyway"];
 const INCLUSIONS: &[&str] = &["Honor", "Ignore"];
 
@@ -43,7 +50,7 @@ pub fn node_selector(selector: &NodeSelector, path: &Path) -> Vec<Cause> {
         return vec![field::required(&path, "must have at least one node selector term")];
     }
     let terms = selector.node_selector_terms.iter().enumerate();
-    terms.flat_map(|(index, term)| node_term(term, &path.index(index))).collect()
+    terms.flat_map(|(index, term)| node_term(term, true, &path.index(index))).collect()
 }
 
 fn gates(spec: &PodSpec, path: &Path) -> Vec<Cause> {
@@ -87,7 +94,8 @@ fn toleration(toleration: &Toleration, path: &Path) -> Vec<Cause> {
         "Exists" if !value.is_empty() => {
             causes.push(field::invalid(&own, value, "value must be empty when `operator` is 'Exists'"));
         }
-        "Exists" | "Gt" | "Lt" => {}
+        "Exists" => {}
+        "Gt" | "Lt" => causes.push(field::unsupported(&own, operator, COMPARING_OPERATORS)),
         _ => causes.push(field::unsupported(&own, operator, OPERATORS)),
     }
     if !effect.is_empty() && !EFFECTS.contains(&effect) {
@@ -127,15 +135,16 @@ fn node_affinity(affinity: &NodeAffinity, path: &Path) -> Vec<Cause> {
     for (index, term) in preferred.enumerate() {
         let path = path.child("preferredDuringSchedulingIgnoredDuringExecution").index(index);
         causes.extend(weight(term.weight, &path));
-        causes.extend(node_term(&term.preference, &path.child("preference")));
+        causes.extend(node_term(&term.preference, false, &path.child("preference")));
     }
     causes
 }
 
-fn node_term(term: &NodeSelectorTerm, path: &Path) -> Vec<Cause> {
+/// What is only preferred may name values that no label has: it does no harm.
+fn node_term(term: &NodeSelectorTerm, check_values: bool, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (index, requirement) in term.match_expressions.iter().flatten().enumerate() {
-        causes.extend(node_requirement(requirement, &path.child("matchExpressions").index(index)));
+        causes.extend(node_requirement(requirement, check_values, &path.child("matchExpressions").index(index)));
     }
     for (index, requirement) in term.match_fields.iter().flatten().enumerate() {
         causes.extend(field_requirement(requirement, &path.child("matchFields").index(index)));
@@ -143,7 +152,7 @@ fn node_term(term: &NodeSelectorTerm, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn node_requirement(requirement: &NodeSelectorRequirement, path: &Path) -> Vec<Cause> {
+fn node_requirement(requirement: &NodeSelectorRequirement, check_values: bool, path: &Path) -> Vec<Cause> {
     let values = requirement.values.as_deref().unwrap_or_default();
     let own = path.child("values");
     let mut causes = Vec::new();
@@ -161,7 +170,7 @@ fn node_requirement(requirement: &NodeSelectorRequirement, path: &Path) -> Vec<C
         operator => causes.push(field::invalid(&path.child("operator"), operator, "not a valid selector operator")),
     }
     causes.extend(field::invalid_each(&path.child("key"), &requirement.key, &name::qualified_name(&requirement.key)));
-    for (index, value) in values.iter().enumerate() {
+    for (index, value) in values.iter().enumerate().filter(|_| check_values) {
         causes.extend(field::invalid_each(&own.index(index), value, &name::label_value(value)));
     }
     causes
@@ -179,6 +188,11 @@ fn field_requirement(requirement: &NodeSelectorRequirement, path: &Path) -> Vec<
     }
     if requirement.key != "metadata.name" {
         causes.push(field::invalid(&path.child("key"), &requirement.key, "not a valid field selector key"));
+        return causes;
+    }
+    for (index, value) in requirement.values.iter().flatten().enumerate() {
+        let path = path.child("values").index(index);
+        causes.extend(field::invalid_each(&path, value, &name::dns1123_subdomain(value)));
     }
     causes
 }
@@ -211,16 +225,54 @@ fn pod_term(term: &PodAffinityTerm, path: &Path) -> Vec<Cause> {
     for namespace in term.namespaces.iter().flatten() {
         causes.extend(field::invalid_each(&path.child("namespace"), namespace, &name::dns1123_label(namespace)));
     }
+    causes.extend(label_keys(term.match_label_keys.as_deref(), term.label_selector.as_ref(), path, "matchLabelKeys"));
+    let apart = term.mismatch_label_keys.as_deref();
+    causes.extend(label_keys(apart, term.label_selector.as_ref(), path, "mismatchLabelKeys"));
+    causes.extend(repeated_keys(term.match_label_keys.as_deref(), term.label_selector.as_ref(), path));
+    for (index, key) in term.match_label_keys.iter().flatten().enumerate() {
+        if apart.is_some_and(|apart| apart.contains(key)) {
+            let path = path.child("matchLabelKeys").index(index);
+            causes.push(field::invalid(&path, key, "exists in both matchLabelKeys and mismatchLabelKeys"));
+        }
+    }
     causes.extend(topology_key(&term.topology_key, path));
+    causes.extend(field::invalid_each(
+        &path.child("topologyKey"),
+        &term.topology_key,
+        &name::qualified_name(&term.topology_key),
+    ));
     causes
 }
 
-fn topology_key(key: &str, path: &Path) -> Vec<Cause> {
-    let path = path.child("topologyKey");
-    match key {
-        "" => vec![field::required(&path, "can not be empty")],
-        key => field::invalid_each(&path, key, &name::qualified_name(key)),
+/// Keys of labels that a selector is extended by.
+fn label_keys(keys: Option<&[String]>, selector: Option<&LabelSelector>, path: &Path, name: &str) -> Vec<Cause> {
+    let keys = keys.unwrap_or_default();
+    let path = path.child(name);
+    if selector.is_none() && !keys.is_empty() {
+        return vec![field::forbidden(&path, "must not be specified when labelSelector is not set")];
     }
+    let keys = keys.iter().enumerate();
+    keys.flat_map(|(index, key)| field::invalid_each(&path.index(index), key, &name::qualified_name(key))).collect()
+}
+
+/// A key by which a selector is extended is not in it before: then it is in there twice.
+fn repeated_keys(keys: Option<&[String]>, selector: Option<&LabelSelector>, path: &Path) -> Vec<Cause> {
+    let (Some(keys), Some(selector)) = (keys, selector) else { return Vec::new() };
+    let mut seen: BTreeSet<&String> = selector.match_labels.iter().flatten().map(|(key, _)| key).collect();
+    let mut causes = Vec::new();
+    for term in selector.match_expressions.iter().flatten() {
+        let is_new = seen.insert(&term.key);
+        if let Some(index) = keys.iter().rposition(|key| *key == term.key).filter(|_| !is_new) {
+            let detail = "exists in both matchLabelKeys and labelSelector";
+            causes.push(field::invalid(&path.index(index), &term.key, detail));
+        }
+    }
+    causes
+}
+
+fn topology_key(key: &str, path: &Path) -> Option<Cause> {
+    let path = path.child("topologyKey");
+    key.is_empty().then(|| field::required(&path, "can not be empty"))
 }
 
 fn weight(weight: i32, path: &Path) -> Option<Cause> {
@@ -233,7 +285,7 @@ fn topology_spread(all: &[TopologySpreadConstraint], path: &Path) -> Vec<Cause> 
         let path = path.index(index);
         causes.extend(spread(constraint, &path));
         let key = |one: &TopologySpreadConstraint| (one.topology_key.clone(), one.when_unsatisfiable.clone());
-        if all[..index].iter().any(|other| key(other) == key(constraint)) {
+        if all[index + 1..].iter().any(|other| key(other) == key(constraint)) {
             let pair = format!("{{{}, {}}}", constraint.topology_key, constraint.when_unsatisfiable);
             causes.push(field::duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), pair));
         }
@@ -271,7 +323,10 @@ fn spread(constraint: &TopologySpreadConstraint, path: &Path) -> Vec<Cause> {
             causes.push(field::unsupported(&path.child(name), policy, INCLUSIONS));
         }
     }
-    if let Some(selector) = &constraint.label_selector {
+    let (keys, selector) = (constraint.match_label_keys.as_deref(), constraint.label_selector.as_ref());
+    causes.extend(label_keys(keys, selector, path, "matchLabelKeys"));
+    causes.extend(repeated_keys(keys, selector, path));
+    if let Some(selector) = selector {
         causes.extend(label_selector::validate(selector, &path.child("labelSelector")));
     }
     causes

@@ -2,7 +2,9 @@
 
 use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, SeccompProfile, SecurityContext};
 
-use super::mounts::local_descending;
+use serde::Serialize;
+
+use super::{app_armor, containers, mounts::local_descending, windows};
 use crate::api::{
     field::{self, Path},
     status::Cause,
@@ -13,6 +15,7 @@ const SECCOMP_TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 const FS_GROUP_POLICIES: &[&str] = &["Always", "OnRootMismatch"];
 const GROUPS_POLICIES: &[&str] = &["Merge", "Strict"];
 const PROC_MOUNTS: &[&str] = &["Default", "Unmasked"];
+const WITH_OWN_USERS: &str = "when `hostUsers` is false";
 const SYSCTL_LIMIT_BYTES: usize = 253;
 
 /// Problems of a container's context.
@@ -27,18 +30,24 @@ pub fn container(context: &SecurityContext, path: &Path) -> Vec<Cause> {
         causes.extend(seccomp(profile, &path.child("seccompProfile")));
     }
     causes.extend(escalation(context, path));
+    if let Some(options) = &context.windows_options {
+        causes.extend(windows::options(options, &path.child("windowsOptions")));
+    }
+    if let Some(profile) = &context.app_armor_profile {
+        causes.extend(app_armor::validate(profile, &path.child("appArmorProfile")));
+    }
     causes
 }
 
 /// Problems of a pod's context, with the host namespaces beside it.
 pub fn pod(spec: &PodSpec, path: &Path) -> Vec<Cause> {
     let mut causes = host_users(spec, path);
+    let path = path.child("securityContext");
     if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         causes.push(field::invalid(&path.child("shareProcessNamespace"), true, detail));
     }
     let Some(context) = &spec.security_context else { return causes };
-    let path = path.child("securityContext");
     let numbers =
         [("fsGroup", context.fs_group), ("runAsUser", context.run_as_user), ("runAsGroup", context.run_as_group)];
     causes.extend(ids(&numbers, &path));
@@ -59,6 +68,12 @@ pub fn pod(spec: &PodSpec, path: &Path) -> Vec<Cause> {
     }
     if let Some(profile) = &context.seccomp_profile {
         causes.extend(seccomp(profile, &path.child("seccompProfile")));
+    }
+    if let Some(options) = &context.windows_options {
+        causes.extend(windows::options(options, &path.child("windowsOptions")));
+    }
+    if let Some(profile) = &context.app_armor_profile {
+        causes.extend(app_armor::validate(profile, &path.child("appArmorProfile")));
     }
     causes.extend(sysctls(context, spec, &path.child("sysctls")));
     causes
@@ -90,7 +105,13 @@ fn host_users(spec: &PodSpec, path: &Path) -> Vec<Cause> {
     }
     let shared = [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)];
     let given = shared.iter().filter(|(_, shared)| *shared == Some(true));
-    given.map(|(name, _)| field::forbidden(&path.child(name), "when `pod.Spec.HostUsers` is false")).collect()
+    let mut causes: Vec<Cause> = given.map(|(name, _)| field::forbidden(&path.child(name), WITH_OWN_USERS)).collect();
+    for (path, container) in containers::with_paths(spec, path) {
+        if container.volume_devices.as_ref().is_some_and(|devices| !devices.is_empty()) {
+            causes.push(field::forbidden(&path.child("volumeDevices"), WITH_OWN_USERS));
+        }
+    }
+    causes
 }
 
 fn ids(numbers: &[(&str, Option<i64>)], path: &Path) -> Vec<Cause> {
@@ -100,16 +121,31 @@ fn ids(numbers: &[(&str, Option<i64>)], path: &Path) -> Vec<Cause> {
 
 fn seccomp(profile: &SeccompProfile, path: &Path) -> Vec<Cause> {
     let local = path.child("localhostProfile");
-    match (profile.type_.as_str(), profile.localhost_profile.as_deref()) {
-        ("Localhost", None | Some("")) => vec![field::required(&local, "must be set when seccomp type is Localhost")],
-        ("Localhost", Some(file)) => local_descending(file, &local),
-        ("", _) => vec![field::required(&path.child("type"), "type is required when seccompProfile is set")],
-        (kind, _) if !SECCOMP_TYPES.contains(&kind) => {
-            vec![field::unsupported(&path.child("type"), kind, SECCOMP_TYPES)]
+    let mut causes: Vec<Cause> = match profile.type_.as_str() {
+        "" => vec![field::required(&path.child("type"), "type is required when seccompProfile is set")],
+        kind => field::one_of(&path.child("type"), kind, SECCOMP_TYPES).into_iter().collect(),
+    };
+    match profile.localhost_profile.as_deref() {
+        None if profile.type_ == "Localhost" => {
+            causes.push(field::required(&local, "must be set when seccomp type is Localhost"));
         }
-        (_, Some(file)) => vec![field::invalid(&local, file, "can only be set when seccomp type is Localhost")],
-        _ => Vec::new(),
+        Some(file) if profile.type_ == "Localhost" => causes.extend(local_descending(file, &local)),
+        Some(_) => {
+            let shown =
+                ShownSeccomp { r#type: &profile.type_, localhost_profile: profile.localhost_profile.as_deref() };
+            causes.push(field::invalid(&local, shown, "can only be set when seccomp type is Localhost"));
+        }
+        None => {}
     }
+    causes
+}
+
+/// A profile as errors show it: with the names of upstream's internal type.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownSeccomp<'a> {
+    r#type: &'a str,
+    localhost_profile: Option<&'a str>,
 }
 
 fn sysctls(context: &PodSecurityContext, spec: &PodSpec, path: &Path) -> Vec<Cause> {

@@ -26,6 +26,14 @@ fn of_container(container: Value) -> Vec<String> {
     problems(json!({"containers": [whole], "volumes": [{"name": "v"}]}))
 }
 
+/// Problems of an ephemeral container, beside that a new pod has none.
+fn of_ephemeral(container: Value) -> Vec<String> {
+    let whole = merge::apply(json!({"name": "d", "image": "i"}), container);
+    let mut problems = problems(json!({"ephemeralContainers": [whole]}));
+    assert_eq!(problems.pop().as_deref(), Some("spec.ephemeralContainers: Forbidden: cannot be set on create"));
+    problems
+}
+
 #[test]
 fn a_minimal_pod_is_valid() {
     assert_eq!(problems(json!({})), [""; 0]);
@@ -84,7 +92,7 @@ fn mounts_name_volumes() {
     );
     assert_eq!(
         of_container(json!({"volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a/../b"}]})),
-        ["spec.containers[0].volumeMounts[0].subPath: Invalid value: \"a/../b\": must not contain '..'"]
+        ["spec.containers[0].volumeMounts.subPath: Invalid value: \"a/../b\": must not contain '..'"]
     );
 }
 
@@ -96,7 +104,7 @@ fn an_environment_variable_has_one_source() {
         env(json!({"name": "A", "valueFrom": {}})),
         [
             "spec.containers[0].env[0].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, \
-          `configMapKeyRef` or `secretKeyRef`"
+          `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
         ]
     );
     assert_eq!(
@@ -221,16 +229,13 @@ fn tolerations_and_affinity_make_sense() {
 
 #[test]
 fn ephemeral_containers_have_no_ports() {
+    assert_eq!(of_ephemeral(json!({"targetContainerName": "c"})), [""; 0]);
     assert_eq!(
-        problems(json!({"ephemeralContainers": [{"name": "d", "image": "i", "targetContainerName": "c"}]})),
-        [""; 0]
-    );
-    assert_eq!(
-        problems(json!({"ephemeralContainers": [{"name": "d", "image": "i", "ports": [{"containerPort": 1}]}]})),
+        of_ephemeral(json!({"ports": [{"containerPort": 1}]})),
         ["spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container"]
     );
     assert_eq!(
-        problems(json!({"ephemeralContainers": [{"name": "d", "image": "i", "targetContainerName": "x"}]})),
+        of_ephemeral(json!({"targetContainerName": "x"})),
         ["spec.ephemeralContainers[0].targetContainerName: Not found: \"x\""]
     );
 }

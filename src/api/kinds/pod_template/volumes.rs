@@ -1,15 +1,15 @@
 //! Rules of a pod's volumes.
 
 use k8s_openapi::api::core::v1::{
-    CSIVolumeSource, DownwardAPIVolumeFile, EmptyDirVolumeSource, EphemeralVolumeSource, HostPathVolumeSource,
-    KeyToPath, PodSpec, ProjectedVolumeSource, Volume, VolumeProjection,
+    CSIVolumeSource, ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
+    EphemeralVolumeSource, GitRepoVolumeSource, HostPathVolumeSource, ISCSIVolumeSource, ImageVolumeSource, KeyToPath,
+    PodSpec, RBDVolumeSource, SecretVolumeSource, Volume,
 };
-use serde_json::json;
 
 use super::{
-    env,
+    env, legacy_volumes,
     mounts::{local_descending, no_backsteps},
-    resources,
+    projected, resources,
 };
 use crate::api::{
     field::{self, Path},
@@ -27,132 +27,184 @@ const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 /// Fields of the pod that a file may hold.
 const FILE_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
-const LEAST_TOKEN_SECONDS: i64 = 600;
-const MOST_TOKEN_SECONDS: i64 = 1 << 32;
+const ISCSI_NAME_LIMIT_BYTES: usize = 64;
 
-/// Problems of all volumes.
-pub fn validate(spec: &PodSpec, path: &Path) -> Vec<Cause> {
+/// What is found in the volumes of a pod.
+pub struct Checked<'a> {
+    /// All problems.
+    pub causes: Vec<Cause>,
+    /// Volumes without a problem, which alone can be mounted.
+    pub sound: Vec<&'a Volume>,
+}
+
+/// Checks all volumes; `pod` is the pod's name, where there is one already.
+pub fn check<'a>(spec: &'a PodSpec, pod: Option<&str>, path: &Path) -> Checked<'a> {
     let volumes = spec.volumes.as_deref().unwrap_or_default();
-    let mut causes = Vec::new();
+    let pod = pod.filter(|pod| !pod.is_empty());
+    let claimed = |claim: &str| {
+        let name = |volume: &Volume| pod.map(|pod| format!("{pod}-{}", volume.name));
+        volumes.iter().any(|volume| volume.ephemeral.is_some() && name(volume).as_deref() == Some(claim))
+    };
+    let mut checked = Checked { causes: Vec::new(), sound: Vec::new() };
     for (index, volume) in volumes.iter().enumerate() {
         let path = path.index(index);
+        let mut causes = source(volume, pod, &path);
         match volume.name.as_str() {
             "" => causes.push(field::required(&path.child("name"), "")),
             text => causes.extend(field::invalid_each(&path.child("name"), text, &name::dns1123_label(text))),
         }
-        if volumes[..index].iter().any(|other| other.name == volume.name) {
+        if checked.sound.iter().any(|other| other.name == volume.name) {
             causes.push(field::duplicate(&path.child("name"), &volume.name));
         }
-        causes.extend(one_source(volume, &path));
-        causes.extend(source(volume, &path));
-    }
-    causes
-}
-
-/// A volume has exactly one source.
-fn one_source(volume: &Volume, path: &Path) -> Vec<Cause> {
-    let fields = json!(volume);
-    let names = fields.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "name");
-    let names: Vec<&String> = names.collect();
-    match names.as_slice() {
-        [] => vec![field::required(path, "must specify a volume type")],
-        [_, more @ ..] => {
-            let detail = "may not specify more than 1 volume type";
-            more.iter().map(|name| field::forbidden(&path.child(name), detail)).collect()
+        if causes.is_empty() {
+            checked.sound.push(volume);
+        }
+        checked.causes.extend(causes);
+        if let Some(source) = volume.persistent_volume_claim.as_ref().filter(|source| claimed(&source.claim_name)) {
+            let path = path.child("persistentVolumeClaim").child("claimName");
+            let detail = "must not reference a PVC that gets created for an ephemeral volume";
+            checked.causes.push(field::invalid(&path, &source.claim_name, detail));
         }
     }
+    checked
 }
 
-fn source(volume: &Volume, path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if let Some(source) = &volume.empty_dir {
-        causes.extend(empty_dir(source, &path.child("emptyDir")));
-    }
-    if let Some(source) = &volume.host_path {
-        causes.extend(host_path(source, &path.child("hostPath")));
-    }
-    if let Some(source) = &volume.secret {
-        let path = path.child("secret");
-        causes.extend(required(source.secret_name.as_deref(), &path.child("secretName")));
-        causes.extend(files(source.default_mode, source.items.as_ref(), &path));
-    }
-    if let Some(source) = &volume.config_map {
-        let path = path.child("configMap");
-        causes.extend(required(Some(&source.name), &path.child("name")));
-        causes.extend(files(source.default_mode, source.items.as_ref(), &path));
-    }
-    if let Some(source) = &volume.downward_api {
-        let path = path.child("downwardAPI");
-        causes.extend(mode(source.default_mode, &path.child("defaultMode")));
-        causes.extend(downward(source.items.as_deref().unwrap_or_default(), &path));
-    }
-    if let Some(source) = &volume.projected {
-        causes.extend(projected(source, &path.child("projected")));
-    }
-    causes.extend(from_elsewhere(volume, path));
+/// A volume has exactly one source, of which the first is looked at.
+fn source(volume: &Volume, pod: Option<&str>, path: &Path) -> Vec<Cause> {
+    let mut given = sources(volume, pod, path).into_iter().filter_map(|(name, causes)| Some((name, causes?)));
+    let Some((_, mut causes)) = given.next() else { return vec![field::required(path, "must specify a volume type")] };
+    let detail = "may not specify more than 1 volume type";
+    causes.extend(given.map(|(name, _)| field::forbidden(&path.child(name), detail)));
     causes
 }
 
-/// Sources outside the API and the node.
-fn from_elsewhere(volume: &Volume, path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if let Some(source) = &volume.persistent_volume_claim {
-        causes.extend(required(Some(&source.claim_name), &path.child("persistentVolumeClaim").child("claimName")));
-    }
-    if let Some(source) = &volume.csi {
-        causes.extend(csi(source, &path.child("csi")));
-    }
-    if let Some(source) = &volume.ephemeral {
-        causes.extend(ephemeral(source, &path.child("ephemeral")));
-    }
-    if let Some(source) = &volume.image {
-        let path = path.child("image");
-        causes.extend(required(source.reference.as_deref(), &path.child("reference")));
-        if let Some(policy) = source.pull_policy.as_deref().filter(|policy| !PULL_POLICIES.contains(policy)) {
-            causes.push(field::unsupported(&path.child("pullPolicy"), policy, PULL_POLICIES));
-        }
-    }
-    if let Some(source) = &volume.git_repo {
-        let path = path.child("gitRepo");
-        causes.extend(required(Some(&source.repository), &path.child("repository")));
-        let directory = source.directory.as_deref().unwrap_or_default();
-        causes.extend(local_descending(directory, &path.child("directory")));
-    }
-    causes.extend(from_network(volume, path));
+/// A kind of source by the name that upstream gives it in errors, with its problems if it is given.
+pub type Source = (&'static str, Option<Vec<Cause>>);
+
+/// All kinds of sources, in upstream's order.
+fn sources(volume: &Volume, pod: Option<&str>, path: &Path) -> Vec<Source> {
+    let at = |name: &str| path.child(name);
+    let [
+        gce,
+        aws,
+        glusterfs,
+        flocker,
+        cinder,
+        quobyte,
+        flex,
+        azure_file,
+        vsphere,
+        photon,
+        portworx,
+        azure_disk,
+        storageos,
+        scale_io,
+    ] = legacy_volumes::sources(volume, path);
+    vec![
+        ("emptyDir", volume.empty_dir.as_ref().map(|source| empty_dir(source, &at("emptyDir")))),
+        ("hostPath", volume.host_path.as_ref().map(|source| host_path(source, &at("hostPath")))),
+        ("gitRepo", volume.git_repo.as_ref().map(|source| git_repo(source, &at("gitRepo")))),
+        gce,
+        aws,
+        ("secret", volume.secret.as_ref().map(|source| secret(source, &at("secret")))),
+        ("nfs", volume.nfs.as_ref().map(|source| volume_source::nfs(&source.server, &source.path, &at("nfs")))),
+        ("iscsi", volume.iscsi.as_ref().map(|source| iscsi(source, volume, path))),
+        glusterfs,
+        flocker,
+        (
+            "persistentVolumeClaim",
+            volume.persistent_volume_claim.as_ref().map(|source| {
+                required(Some(&source.claim_name), &at("persistentVolumeClaim").child("claimName"))
+                    .into_iter()
+                    .collect()
+            }),
+        ),
+        ("rbd", volume.rbd.as_ref().map(|source| rbd(source, &at("rbd")))),
+        cinder,
+        (
+            "cephFS",
+            volume.cephfs.as_ref().map(|source| {
+                let path = at("cephfs").child("monitors");
+                source.monitors.is_empty().then(|| field::required(&path, "")).into_iter().collect()
+            }),
+        ),
+        quobyte,
+        // The name is upstream's.
+        ("downwarAPI", volume.downward_api.as_ref().map(|source| downward_volume(source, &at("downwardAPI")))),
+        ("fc", volume.fc.as_ref().map(|source| volume_source::fibre_channel(source, &at("fc")))),
+        flex,
+        ("configMap", volume.config_map.as_ref().map(|source| config_map(source, &at("configMap")))),
+        azure_file,
+        vsphere,
+        photon,
+        portworx,
+        azure_disk,
+        storageos,
+        ("projected", volume.projected.as_ref().map(|source| projected::validate(source, &at("projected")))),
+        scale_io,
+        ("csi", volume.csi.as_ref().map(|source| csi(source, &at("csi")))),
+        ("ephemeral", volume.ephemeral.as_ref().map(|source| ephemeral(source, &volume.name, pod, path))),
+        ("image", volume.image.as_ref().map(|source| image(source, &at("image")))),
+    ]
+}
+
+fn secret(source: &SecretVolumeSource, path: &Path) -> Vec<Cause> {
+    let mut causes: Vec<Cause> =
+        required(source.secret_name.as_deref(), &path.child("secretName")).into_iter().collect();
+    causes.extend(files(source.default_mode, source.items.as_ref(), path));
     causes
 }
 
-/// Sources behind the network that the API knows by name.
-fn from_network(volume: &Volume, path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if let Some(source) = &volume.nfs {
-        causes.extend(volume_source::nfs(&source.server, &source.path, &path.child("nfs")));
-    }
-    if let Some(source) = &volume.iscsi {
-        let asks = source.chap_auth_discovery == Some(true) || source.chap_auth_session == Some(true);
-        let target = volume_source::Iscsi {
-            portal: &source.target_portal,
-            iqn: &source.iqn,
-            lun: source.lun,
-            lacks_secret: asks && source.secret_ref.is_none(),
-            initiator: source.initiator_name.as_deref(),
-            unknown_form: "must be valid format starting with iqn, eui, or naa",
-        };
-        causes.extend(target.validate(&path.child("iscsi")));
-    }
-    if let Some(source) = &volume.fc {
-        causes.extend(volume_source::fibre_channel(source, &path.child("fc")));
-    }
-    if let Some(source) = &volume.rbd {
-        let path = path.child("rbd");
-        causes.extend(source.monitors.is_empty().then(|| field::required(&path.child("monitors"), "")));
-        causes.extend(required(Some(&source.image), &path.child("image")));
-    }
-    if let Some(source) = &volume.cephfs {
-        let path = path.child("cephfs").child("monitors");
-        causes.extend(source.monitors.is_empty().then(|| field::required(&path, "")));
+fn config_map(source: &ConfigMapVolumeSource, path: &Path) -> Vec<Cause> {
+    let mut causes: Vec<Cause> = required(Some(&source.name), &path.child("name")).into_iter().collect();
+    causes.extend(files(source.default_mode, source.items.as_ref(), path));
+    causes
+}
+
+fn downward_volume(source: &DownwardAPIVolumeSource, path: &Path) -> Vec<Cause> {
+    let mut causes = mode(source.default_mode, &path.child("defaultMode"));
+    causes.extend(downward(source.items.as_deref().unwrap_or_default(), path));
+    causes
+}
+
+fn image(source: &ImageVolumeSource, path: &Path) -> Vec<Cause> {
+    let mut causes: Vec<Cause> = required(source.reference.as_deref(), &path.child("reference")).into_iter().collect();
+    if let Some(policy) = source.pull_policy.as_deref().filter(|policy| !PULL_POLICIES.contains(policy)) {
+        causes.push(field::unsupported(&path.child("pullPolicy"), policy, PULL_POLICIES));
     }
     causes
+}
+
+fn git_repo(source: &GitRepoVolumeSource, path: &Path) -> Vec<Cause> {
+    let mut causes: Vec<Cause> = required(Some(&source.repository), &path.child("repository")).into_iter().collect();
+    let directory = source.directory.as_deref().unwrap_or_default();
+    causes.extend(local_descending(directory, &path.child("directory")));
+    causes
+}
+
+fn iscsi(source: &ISCSIVolumeSource, volume: &Volume, path: &Path) -> Vec<Cause> {
+    let asks = source.chap_auth_discovery == Some(true) || source.chap_auth_session == Some(true);
+    let target = volume_source::Iscsi {
+        portal: &source.target_portal,
+        iqn: &source.iqn,
+        lun: source.lun,
+        lacks_secret: asks && source.secret_ref.is_none(),
+        initiator: source.initiator_name.as_deref(),
+        unknown_form: "must be valid format starting with iqn, eui, or naa",
+    };
+    let mut causes = target.validate(&path.child("iscsi"));
+    let length = volume.name.len() + 1 + source.target_portal.len();
+    if source.initiator_name.is_some() && length > ISCSI_NAME_LIMIT_BYTES {
+        let detail = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if \
+                      iscsi.initiatorName is specified.";
+        causes.push(field::invalid(&path.child("name"), &volume.name, detail));
+    }
+    causes
+}
+
+fn rbd(source: &RBDVolumeSource, path: &Path) -> Vec<Cause> {
+    let monitors = source.monitors.is_empty().then(|| field::required(&path.child("monitors"), ""));
+    monitors.into_iter().chain(required(Some(&source.image), &path.child("image"))).collect()
 }
 
 fn csi(source: &CSIVolumeSource, path: &Path) -> Vec<Cause> {
@@ -165,9 +217,20 @@ fn csi(source: &CSIVolumeSource, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn ephemeral(source: &EphemeralVolumeSource, path: &Path) -> Vec<Cause> {
-    let path = path.child("volumeClaimTemplate");
-    let Some(template) = &source.volume_claim_template else { return vec![field::required(&path, "")] };
+/// The claim is called after the pod and the volume.
+fn ephemeral(source: &EphemeralVolumeSource, volume: &str, pod: Option<&str>, path: &Path) -> Vec<Cause> {
+    let mut causes = claim_template(source, &path.child("ephemeral").child("volumeClaimTemplate"));
+    if let Some(pod) = pod.filter(|_| !volume.is_empty()) {
+        let claim = format!("{pod}-{volume}");
+        let problems = name::dns1123_subdomain(&claim).into_iter();
+        let details: Vec<String> = problems.map(|problem| format!("PVC name {claim:?}: {problem}")).collect();
+        causes.extend(field::invalid_each(&path.child("name"), volume, &details));
+    }
+    causes
+}
+
+fn claim_template(source: &EphemeralVolumeSource, path: &Path) -> Vec<Cause> {
+    let Some(template) = &source.volume_claim_template else { return vec![field::required(path, "")] };
     let meta = template.metadata.clone().unwrap_or_default();
     let own = path.child("metadata");
     let pairs = meta.annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
@@ -188,8 +251,10 @@ fn empty_dir(source: &EmptyDirVolumeSource, path: &Path) -> Vec<Cause> {
 }
 
 fn host_path(source: &HostPathVolumeSource, path: &Path) -> Vec<Cause> {
-    let mut causes: Vec<Cause> = required(Some(&source.path), &path.child("path")).into_iter().collect();
-    causes.extend(no_backsteps(&source.path, &path.child("path")));
+    if source.path.is_empty() {
+        return vec![field::required(&path.child("path"), "")];
+    }
+    let mut causes = no_backsteps(&source.path, &path.child("path"));
     let kind = source.type_.as_deref().unwrap_or_default();
     if !HOST_PATH_TYPES.contains(&kind) {
         causes.push(field::unsupported(&path.child("type"), kind, HOST_PATH_TYPES));
@@ -197,67 +262,8 @@ fn host_path(source: &HostPathVolumeSource, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn projected(source: &ProjectedVolumeSource, path: &Path) -> Vec<Cause> {
-    let mut causes = mode(source.default_mode, &path.child("defaultMode"));
-    let mut paths: Vec<String> = Vec::new();
-    for (index, projection) in source.sources.iter().flatten().enumerate() {
-        causes.extend(self::projection(projection, &path.child("sources").index(index), path));
-        for file in files_of(projection) {
-            if paths.contains(&file) {
-                causes.push(field::invalid(path, &file, "conflicting duplicate paths"));
-            }
-            paths.push(file);
-        }
-    }
-    causes
-}
-
-fn projection(projection: &VolumeProjection, path: &Path, volume: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if let Some(source) = &projection.secret {
-        let path = path.child("secret");
-        causes.extend(required(Some(&source.name), &path.child("name")));
-        causes.extend(files(None, source.items.as_ref(), &path));
-    }
-    if let Some(source) = &projection.config_map {
-        let path = path.child("configMap");
-        causes.extend(required(Some(&source.name), &path.child("name")));
-        causes.extend(files(None, source.items.as_ref(), &path));
-    }
-    if let Some(source) = &projection.downward_api {
-        causes.extend(downward(source.items.as_deref().unwrap_or_default(), &path.child("downwardAPI")));
-    }
-    if let Some(source) = &projection.service_account_token {
-        let path = path.child("serviceAccountToken");
-        let seconds = source.expiration_seconds.unwrap_or_default();
-        let own = path.child("expirationSeconds");
-        if seconds < LEAST_TOKEN_SECONDS {
-            causes.push(field::invalid(&own, seconds, "may not specify a duration less than 10 minutes"));
-        } else if seconds > MOST_TOKEN_SECONDS {
-            causes.push(field::invalid(&own, seconds, "may not specify a duration larger than 2^32 seconds"));
-        }
-        // Upstream names the volume's own field here.
-        causes.extend(file_path(&source.path, &volume.child("path")));
-    }
-    if json!(projection).as_object().map_or(0, serde_json::Map::len) > 1 {
-        causes.push(field::forbidden(path, "may not specify more than 1 volume type per source"));
-    }
-    causes
-}
-
-/// Where a projection puts files, as far as it says so itself.
-fn files_of(projection: &VolumeProjection) -> Vec<String> {
-    let keys =
-        |items: Option<&Vec<KeyToPath>>| items.into_iter().flatten().map(|item| item.path.clone()).collect::<Vec<_>>();
-    let mut all = keys(projection.secret.as_ref().and_then(|source| source.items.as_ref()));
-    all.extend(keys(projection.config_map.as_ref().and_then(|source| source.items.as_ref())));
-    let downward = projection.downward_api.as_ref().and_then(|source| source.items.as_ref());
-    all.extend(downward.into_iter().flatten().map(|item| item.path.clone()));
-    all.extend(projection.service_account_token.as_ref().map(|source| source.path.clone()));
-    all
-}
-
-fn files(default_mode: Option<i32>, items: Option<&Vec<KeyToPath>>, path: &Path) -> Vec<Cause> {
+/// Problems of files that are made of keys.
+pub fn files(default_mode: Option<i32>, items: Option<&Vec<KeyToPath>>, path: &Path) -> Vec<Cause> {
     let mut causes = mode(default_mode, &path.child("defaultMode"));
     for (index, item) in items.into_iter().flatten().enumerate() {
         let path = path.child("items").index(index);
@@ -269,7 +275,7 @@ fn files(default_mode: Option<i32>, items: Option<&Vec<KeyToPath>>, path: &Path)
 }
 
 /// Files of the downward API; upstream does not say which of them has a problem.
-fn downward(items: &[DownwardAPIVolumeFile], path: &Path) -> Vec<Cause> {
+pub fn downward(items: &[DownwardAPIVolumeFile], path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     for item in items {
         causes.extend(file_path(&item.path, &path.child("path")));
@@ -292,7 +298,7 @@ fn downward(items: &[DownwardAPIVolumeFile], path: &Path) -> Vec<Cause> {
 }
 
 /// A path of a file within its volume.
-fn file_path(value: &str, path: &Path) -> Vec<Cause> {
+pub fn file_path(value: &str, path: &Path) -> Vec<Cause> {
     let mut causes: Vec<Cause> = required(Some(value), path).into_iter().collect();
     causes.extend(local_descending(value, path));
     if value.starts_with("..") && !value.starts_with("../") && value != ".." {
@@ -301,7 +307,8 @@ fn file_path(value: &str, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn mode(mode: Option<i32>, path: &Path) -> Vec<Cause> {
+/// Problems of permissions of files.
+pub fn mode(mode: Option<i32>, path: &Path) -> Vec<Cause> {
     match mode {
         Some(mode) if !(0..=0o777).contains(&mode) => {
             vec![field::invalid(path, mode, "must be a number between 0 and 0777 (octal), both inclusive")]

@@ -82,7 +82,7 @@ pub fn validate_update(new: &RoleRef, old: &RoleRef) -> Vec<Cause> {
     if new == old {
         return Vec::new();
     }
-    vec![field::invalid(&Path::new("roleRef"), new, "cannot change roleRef")]
+    vec![field::invalid_internal(&Path::new("roleRef"), "rbac.v1.RoleRef", new, "cannot change roleRef")]
 }
 
 fn subject(subject: &Subject, scope: Scope, path: &Path) -> Vec<Cause> {

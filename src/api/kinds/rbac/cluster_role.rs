@@ -8,7 +8,8 @@ use super::rule;
 use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, NameRule, Names, Scope},
-    kinds::names,
+    kinds::{label_selector, names},
+    selector,
     status::Cause,
 };
 
@@ -25,12 +26,17 @@ impl Kind for ClusterRoleKind {
         let mut causes = rule::validate(role.rules.as_ref(), Scope::Cluster);
         let selectors =
             role.aggregation_rule.as_ref().map(|rule| rule.cluster_role_selectors.as_deref().unwrap_or_default());
+        let path = Path::new("aggregationRule").child("clusterRoleSelectors");
         if selectors.is_some_and(<[_]>::is_empty) {
-            let path = Path::new("aggregationRule.clusterRoleSelectors");
-            causes.push(field::required(
-                &path,
-                "at least one clusterRoleSelector required if aggregationRule is non-nil",
-            ));
+            let detail = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+            causes.push(field::required(&path, detail));
+        }
+        for (index, one) in selectors.unwrap_or_default().iter().enumerate() {
+            let path = path.index(index);
+            causes.extend(label_selector::validate(one, &path));
+            if selector::LabelSelector::from_object(one).is_err() {
+                causes.push(field::invalid(&path, Value::Null, "invalid label selector."));
+            }
         }
         causes
     }

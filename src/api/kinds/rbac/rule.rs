@@ -13,7 +13,7 @@ use crate::api::{
 };
 
 /// Columns of roles of either scope.
-pub const COLUMNS: &[Column] = &[cells::NAME, cells::column("Created At", "date", "Time of creation.")];
+pub const COLUMNS: &[Column] = &[cells::NAME, cells::column("Created At", "date", cells::CREATED)];
 
 /// The row of a role of either scope.
 pub fn cells(meta: &ObjectMeta, _now: Timestamp) -> Vec<Value> {

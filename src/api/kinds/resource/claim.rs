@@ -4,15 +4,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimStatus};
 use serde_json::{Value, json};
 
-use super::{GROUP_VERSION, each, request};
+use super::{GROUP_VERSION, allocation, request};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names, Subresource},
     kinds::{cells, names, status},
     status::Cause,
+    update_check::UpdateCheck,
 };
-
-const CONSUMERS_LIMIT: usize = 256;
 
 /// `resource.k8s.io/v1.ResourceClaim`
 pub struct ResourceClaimKind;
@@ -23,6 +22,13 @@ impl Kind for ResourceClaimKind {
         subresources: &[Subresource::Status],
         ..names::namespaced(GROUP_VERSION, "ResourceClaim", "resourceclaims", "resourceclaim")
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = &[
+        UpdateCheck::MetadataChange,
+        UpdateCheck::Metadata,
+        UpdateCheck::Object,
+        UpdateCheck::MetadataChange,
+        UpdateCheck::Change,
+    ];
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("State", "string", "Whether it has devices, and users."), cells::AGE];
 
@@ -42,13 +48,17 @@ impl Kind for ResourceClaimKind {
         request::validate(&claim.spec, &Path::new("spec"))
     }
 
+    /// What cannot be changed is not checked again.
+    fn validate_again(_: &ResourceClaim, _: &ResourceClaim) -> Vec<Cause> {
+        Vec::new()
+    }
+
     fn validate_update(new: &ResourceClaim, old: &ResourceClaim) -> Vec<Cause> {
-        field::immutable(&Path::new("spec"), &new.spec, &old.spec)
+        field::immutable_internal(&Path::new("spec"), "resource.v1.ResourceClaimSpec", &new.spec, &old.spec)
     }
 
     fn validate_status_update(new: &ResourceClaim, old: &ResourceClaim) -> Vec<Cause> {
-        let (new, old) = (new.status.clone().unwrap_or_default(), old.status.clone().unwrap_or_default());
-        allocated(&new, &old, &Path::new("status"))
+        allocation::validate_update(new, old, &Path::new("status"))
     }
 
     fn cells(claim: &ResourceClaim, now: Timestamp) -> Vec<Value> {
@@ -70,28 +80,6 @@ fn state(claim: &ResourceClaim) -> String {
     ];
     let states: Vec<&str> = states.into_iter().filter(|(holds, _)| *holds).map(|(_, state)| state).collect();
     states.join(",")
-}
-
-fn allocated(new: &ResourceClaimStatus, old: &ResourceClaimStatus, path: &Path) -> Vec<Cause> {
-    let reserved = path.child("reservedFor");
-    let consumers = new.reserved_for.as_deref().unwrap_or_default();
-    let mut causes = each(consumers, CONSUMERS_LIMIT, &reserved, |consumer, path| {
-        let texts = [("resource", &consumer.resource), ("name", &consumer.name), ("uid", &consumer.uid)];
-        let missing = texts.into_iter().filter(|(_, text)| text.is_empty());
-        missing.map(|(name, _)| field::required(&path.child(name), "")).collect()
-    });
-    for (index, consumer) in consumers.iter().enumerate() {
-        if consumers[..index].iter().any(|other| other.uid == consumer.uid) {
-            causes.push(field::duplicate(&reserved.index(index).child("uid"), &consumer.uid));
-        }
-    }
-    if new.allocation.is_none() && !consumers.is_empty() {
-        causes.push(field::forbidden(&reserved, "may not be specified when `allocated` is not set"));
-    }
-    if new.allocation.is_some() && old.allocation.is_some() {
-        causes.extend(field::immutable(&path.child("allocation"), &new.allocation, &old.allocation));
-    }
-    causes
 }
 
 #[cfg(test)]
@@ -144,19 +132,5 @@ mod tests {
                 "config[0].opaque.parameters: Invalid value: \"<value omitted>\": must be a valid JSON object",
             ]
         );
-    }
-
-    #[test]
-    fn an_allocation_stays_and_comes_before_its_users() {
-        let user = json!({"resource": "pods", "name": "p", "uid": "u"});
-        let status = |value: Value| serde_json::from_value::<ResourceClaimStatus>(value).unwrap();
-        let check = |new: Value, old: Value| allocated(&status(new), &status(old), &Path::new("status"));
-        assert_eq!(check(json!({"allocation": {}, "reservedFor": [user]}), json!({})), []);
-        assert_eq!(
-            check(json!({"reservedFor": [user]}), json!({}))[0].message,
-            "Forbidden: may not be specified when `allocated` is not set"
-        );
-        let other = json!({"allocation": {"nodeSelector": {"nodeSelectorTerms": []}}});
-        assert_eq!(check(other, json!({"allocation": {}}))[0].field, "status.allocation");
     }
 }

@@ -22,17 +22,6 @@ impl Kind for DeviceClassKind {
     const GENERATION: Generation = Generation::Spec;
     const COLUMNS: &'static [Column] = cells::NAME_AND_AGE;
 
-    /// Extended resources of classes (KEP-5004) are off by default: their names are dropped.
-    fn prepare_for_create(class: &mut DeviceClass) {
-        class.spec.extended_resource_name = None;
-    }
-
-    fn prepare_for_update(new: &mut DeviceClass, old: &DeviceClass) {
-        if old.spec.extended_resource_name.is_none() {
-            new.spec.extended_resource_name = None;
-        }
-    }
-
     fn validate(class: &DeviceClass) -> Vec<Cause> {
         let (spec, path) = (&class.spec, Path::new("spec"));
         let mut causes = request::selectors(spec.selectors.as_deref().unwrap_or_default(), &path.child("selectors"));
@@ -42,8 +31,7 @@ impl Kind for DeviceClassKind {
         }));
         if let Some(resource) = spec.extended_resource_name.as_deref() {
             let path = path.child("extendedResourceName");
-            causes.extend(field::invalid_each(&path, resource, &name::qualified_name(resource)));
-            if !resource.contains('/') || resource.starts_with("kubernetes.io/") {
+            if !is_extended(resource) {
                 causes.push(field::invalid(&path, resource, "must be a valid extended resource name"));
             }
         }
@@ -53,4 +41,10 @@ impl Kind for DeviceClassKind {
     fn cells(class: &DeviceClass, now: Timestamp) -> Vec<Value> {
         cells::name_and_age(&class.metadata, now)
     }
+}
+
+/// Whether a resource is neither the system's nor a quota's of requests (`IsExtendedResourceName`).
+fn is_extended(resource: &str) -> bool {
+    let is_native = !resource.contains('/') || resource.contains("kubernetes.io/");
+    !is_native && !resource.starts_with("requests.") && name::qualified_name(&format!("requests.{resource}")).is_empty()
 }

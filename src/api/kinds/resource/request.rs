@@ -2,16 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::{
-    api::resource::v1::{
-        DeviceClaim, DeviceConstraint, DeviceRequest, DeviceSelector, DeviceToleration, OpaqueDeviceConfiguration,
-        ResourceClaimSpec,
-    },
-    apimachinery::pkg::runtime::RawExtension,
+use k8s_openapi::api::resource::v1::{
+    DeviceClaim, DeviceConstraint, DeviceRequest, DeviceSelector, DeviceToleration, OpaqueDeviceConfiguration,
+    ResourceClaimSpec,
 };
 use serde_json::Value;
 
-use super::{LIST_LIMIT, driver, each};
+use super::{LIST_LIMIT, driver, each, raw, repeated};
 use crate::api::{
     field::{self, Path},
     status::Cause,
@@ -64,11 +61,7 @@ pub fn validate(spec: &ResourceClaimSpec, path: &Path) -> Vec<Cause> {
     let path = path.child("devices");
     let requests = devices.requests.as_deref().unwrap_or_default();
     let mut causes = each(requests, LIST_LIMIT, &path.child("requests"), request);
-    for (index, one) in requests.iter().enumerate() {
-        if requests[..index].iter().any(|other| other.name == one.name) {
-            causes.push(field::duplicate(&path.child("requests").index(index), &one.name));
-        }
-    }
+    causes.extend(repeated(requests, |one| &one.name, &path.child("requests")));
     let names = request_names(devices);
     let constraints = devices.constraints.as_deref().unwrap_or_default();
     causes.extend(each(constraints, LIST_LIMIT, &path.child("constraints"), |one, path| constraint(one, &names, path)));
@@ -88,9 +81,6 @@ pub fn selectors(selectors: &[DeviceSelector], path: &Path) -> Vec<Cause> {
         Some(cel) if cel.expression.len() > EXPRESSION_LIMIT_BYTES => {
             vec![field::too_long(&path.child("cel").child("expression"), EXPRESSION_LIMIT_BYTES)]
         }
-        Some(cel) if cel.expression.is_empty() => {
-            vec![field::required(&path.child("cel").child("expression"), "")]
-        }
         Some(_) => Vec::new(),
     })
 }
@@ -99,16 +89,7 @@ pub fn selectors(selectors: &[DeviceSelector], path: &Path) -> Vec<Cause> {
 pub fn opaque(opaque: Option<&OpaqueDeviceConfiguration>, path: &Path) -> Vec<Cause> {
     let Some(opaque) = opaque else { return vec![field::required(path, "")] };
     let mut causes = driver(&opaque.driver, &path.child("driver"));
-    let RawExtension(parameters) = &opaque.parameters;
-    let path = path.child("parameters");
-    match parameters {
-        Value::Null => causes.push(field::required(&path, "")),
-        Value::Object(_) if parameters.to_string().len() > PARAMETERS_LIMIT_BYTES => {
-            causes.push(field::too_long(&path, PARAMETERS_LIMIT_BYTES));
-        }
-        Value::Object(_) => {}
-        _ => causes.push(field::invalid(&path, "<value omitted>", "must be a valid JSON object")),
-    }
+    causes.extend(raw(&opaque.parameters, PARAMETERS_LIMIT_BYTES, &path.child("parameters")));
     causes
 }
 
@@ -147,11 +128,7 @@ fn request(request: &DeviceRequest, path: &Path) -> Vec<Cause> {
                 causes.extend(ask(&asked, path));
                 causes
             }));
-            for (index, one) in alternatives.iter().enumerate() {
-                if alternatives[..index].iter().any(|other| other.name == one.name) {
-                    causes.push(field::duplicate(&path.index(index), &one.name));
-                }
-            }
+            causes.extend(repeated(alternatives, |one| &one.name, &path));
         }
     }
     causes
@@ -194,9 +171,9 @@ fn toleration(toleration: &DeviceToleration, path: &Path) -> Vec<Cause> {
             let detail = "must be empty for operator `Exists`";
             causes.push(field::invalid(&path.child("value"), value, detail));
         }
-        "Equal" if key.is_empty() => causes.push(field::required(&path.child("key"), "")),
         "Equal" => causes.extend(field::invalid_each(&path.child("value"), value, &name::label_value(value))),
         "Exists" => {}
+        "" => causes.push(field::required(&path.child("operator"), "")),
         operator => causes.push(field::unsupported(&path.child("operator"), operator, OPERATORS)),
     }
     if let Some(effect) = toleration.effect.as_deref().filter(|effect| !effect.is_empty() && !EFFECTS.contains(effect))
@@ -207,7 +184,7 @@ fn toleration(toleration: &DeviceToleration, path: &Path) -> Vec<Cause> {
 }
 
 /// `request`, and `request/alternative` for those with alternatives.
-fn request_names(devices: &DeviceClaim) -> BTreeSet<String> {
+pub fn request_names(devices: &DeviceClaim) -> BTreeSet<String> {
     let requests = devices.requests.iter().flatten();
     requests
         .flat_map(|request| {
@@ -232,16 +209,10 @@ fn constraint(constraint: &DeviceConstraint, names: &BTreeSet<String>, path: &Pa
         }
         [(field, text)] => {
             let path = path.child(field);
-            match text.split_once('/') {
-                None => {
-                    let detail = "a fully qualified name must be a domain and a name separated by a slash";
-                    causes.push(field::invalid(&path, text, detail));
-                    causes.extend(identifier(text, &path));
-                }
-                Some((domain, id)) => {
-                    causes.extend(driver(domain, &path));
-                    causes.extend(identifier(id, &path));
-                }
+            causes.extend(qualified(text, &path));
+            if !text.contains('/') {
+                let detail = "a fully qualified name must be a domain and a name separated by a slash";
+                causes.push(field::invalid(&path, text, detail));
             }
         }
         _ => {
@@ -253,13 +224,32 @@ fn constraint(constraint: &DeviceConstraint, names: &BTreeSet<String>, path: &Pa
     causes
 }
 
+/// `[domain/]identifier`; what has more parts is not looked at.
+pub fn qualified(text: &str, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    match text.split('/').collect::<Vec<_>>().as_slice() {
+        [id] => causes.extend(identifier(id, path)),
+        [domain, id] => {
+            if domain.is_empty() {
+                causes.push(field::invalid(path, "", "the domain must not be empty"));
+            } else {
+                causes.extend(driver(domain, path));
+            }
+            if id.is_empty() {
+                causes.push(field::invalid(path, "", "the name must not be empty"));
+            } else {
+                causes.extend(identifier(id, path));
+            }
+        }
+        _ => {}
+    }
+    causes
+}
+
 /// A C identifier of at most 32 bytes.
-pub fn identifier(text: &str, path: &Path) -> Vec<Cause> {
+fn identifier(text: &str, path: &Path) -> Vec<Cause> {
     const LIMIT_BYTES: usize = 32;
     let mut causes = Vec::new();
-    if text.is_empty() {
-        causes.push(field::required(path, "the name must not be empty"));
-    }
     if text.len() > LIMIT_BYTES {
         causes.push(field::too_long(path, LIMIT_BYTES));
     }
@@ -274,16 +264,27 @@ pub fn identifier(text: &str, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn references(requests: &[String], names: &BTreeSet<String>, path: &Path) -> Vec<Cause> {
-    each(requests, LIST_LIMIT, path, |text, path| {
-        if names.contains(text) {
-            return Vec::new();
-        }
-        let problems: Vec<String> = text.split('/').take(2).flat_map(name::dns1123_label).collect();
-        let mut causes = field::invalid_each(path, text, &problems);
+/// Problems of references to requests of the claim.
+pub fn references(requests: &[String], names: &BTreeSet<String>, path: &Path) -> Vec<Cause> {
+    let mut causes = each(requests, LIST_LIMIT, path, |text, path| reference(text, names, path));
+    if requests.len() <= LIST_LIMIT {
+        causes.extend(repeated(requests, |text| text, path));
+    }
+    causes
+}
+
+/// Problems of a reference to a request of the claim.
+pub fn reference(text: &str, names: &BTreeSet<String>, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let parts: Vec<&str> = text.split('/').collect();
+    if parts.len() <= 2 {
+        let problems = parts.into_iter().map(|part| (part, name::dns1123_label(part)));
+        causes.extend(problems.flat_map(|(part, problems)| field::invalid_each(path, part, &problems)));
+    }
+    if !names.contains(text) {
         let detail =
             "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
         causes.push(field::invalid(path, text, detail));
-        causes
-    })
+    }
+    causes
 }

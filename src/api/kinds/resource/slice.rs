@@ -1,22 +1,25 @@
 //! Resource slices: the devices that a driver offers, in pools, on nodes.
 
 use jiff::Timestamp;
-use k8s_openapi::api::resource::v1::{Device, DeviceAttribute, ResourceSlice, ResourceSliceSpec};
+use k8s_openapi::{
+    api::resource::v1::{ResourceSlice, ResourceSliceSpec},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use serde_json::{Value, json};
 
-use super::{GROUP_VERSION, driver, each, request};
+use super::{GROUP_VERSION, device, driver, each, pool_name, repeated};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
-    kinds::{cells, names},
+    kinds::{cells, names, pod_template::scheduling},
     status::Cause,
-    validation::name,
+    update_check::{self, UpdateCheck},
 };
 
 const DEVICES_LIMIT: usize = 128;
-const ATTRIBUTES_LIMIT: usize = 32;
-const STRING_LIMIT_BYTES: usize = 64;
-const POOL_NAME_LIMIT_BYTES: usize = 253;
+/// Most devices of a slice some of which are tainted or take part in shared counters.
+const ADVANCED_DEVICES_LIMIT: usize = 64;
+const COUNTER_SETS_LIMIT: usize = 8;
 
 /// `resource.k8s.io/v1.ResourceSlice`
 pub struct ResourceSliceKind;
@@ -26,6 +29,7 @@ impl Kind for ResourceSliceKind {
     const NAMES: Names = names::cluster(GROUP_VERSION, "ResourceSlice", "resourceslices", "resourceslice");
     const GENERATION: Generation = Generation::Spec;
     const FIELDS: &'static [&'static str] = &["spec.nodeName", "spec.driver"];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Node", "string", "The node that has the devices."),
@@ -34,18 +38,22 @@ impl Kind for ResourceSliceKind {
         cells::AGE,
     ];
 
-    fn validate(slice: &ResourceSlice) -> Vec<Cause> {
-        validate(&slice.spec, &Path::new("spec"))
+    /// A taint is known since when it is there.
+    fn default(slice: &mut ResourceSlice) {
+        let devices = slice.spec.devices.iter_mut().flatten();
+        for taint in devices.flat_map(|device| device.taints.iter_mut().flatten()) {
+            taint
+                .time_added
+                .get_or_insert_with(|| Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()));
+        }
     }
 
-    fn validate_update(new: &ResourceSlice, old: &ResourceSlice) -> Vec<Cause> {
-        let (new, old, path) = (&new.spec, &old.spec, Path::new("spec"));
-        let mut causes = field::immutable(&path.child("driver"), &new.driver, &old.driver);
-        causes.extend(field::immutable(&path.child("nodeName"), &new.node_name, &old.node_name));
-        causes.extend(field::immutable(&path.child("pool").child("name"), &new.pool.name, &old.pool.name));
-        causes.extend(field::immutable(&path.child("nodeSelector"), &new.node_selector, &old.node_selector));
-        causes.extend(field::immutable(&path.child("allNodes"), &new.all_nodes, &old.all_nodes));
-        causes
+    fn validate(slice: &ResourceSlice) -> Vec<Cause> {
+        validate(&slice.spec, None, &Path::new("spec"))
+    }
+
+    fn validate_again(new: &ResourceSlice, old: &ResourceSlice) -> Vec<Cause> {
+        validate(&new.spec, Some(&old.spec), &Path::new("spec"))
     }
 
     fn field_values(slice: &ResourceSlice) -> Vec<String> {
@@ -64,44 +72,39 @@ impl Kind for ResourceSliceKind {
     }
 }
 
-fn validate(spec: &ResourceSliceSpec, path: &Path) -> Vec<Cause> {
+fn validate(spec: &ResourceSliceSpec, old: Option<&ResourceSliceSpec>, path: &Path) -> Vec<Cause> {
     let mut causes = driver(&spec.driver, &path.child("driver"));
     causes.extend(pool(spec, &path.child("pool")));
-    causes.extend(placement(spec, path));
-    for (name, flag) in [("allNodes", spec.all_nodes), ("perDeviceNodeSelection", spec.per_device_node_selection)] {
-        if flag == Some(false) {
-            causes.push(field::invalid(&path.child(name), false, "must be either unset or set to true"));
-        }
+    if let Some(old) = old {
+        causes.extend(field::immutable(&path.child("pool").child("name"), &spec.pool.name, &old.pool.name));
+        causes.extend(field::immutable(&path.child("driver"), &spec.driver, &old.driver));
+        causes.extend(field::immutable(&path.child("nodeName"), &spec.node_name, &old.node_name));
     }
-    let per_device = spec.per_device_node_selection == Some(true);
+    causes.extend(placement(spec, path));
+    if spec.shared_counters.is_some() && spec.devices.is_some() {
+        causes.push(field::invalid(path, "", "only one of `sharedCounters` or `devices` is allowed"));
+    }
     let devices = spec.devices.as_deref().unwrap_or_default();
-    causes.extend(each(devices, DEVICES_LIMIT, &path.child("devices"), |one, path| {
-        let mut causes = device(one, path);
-        causes.extend(device_placement(one, per_device, path));
-        causes
-    }));
-    for (index, one) in devices.iter().enumerate() {
-        if devices[..index].iter().any(|other| other.name == one.name) {
-            causes.push(field::duplicate(&path.child("devices").index(index), &one.name));
-        }
+    let is_advanced = devices.iter().any(|device| device.taints.is_some() || device.consumes_counters.is_some());
+    let limit = if is_advanced { ADVANCED_DEVICES_LIMIT } else { DEVICES_LIMIT };
+    let per_device = spec.per_device_node_selection == Some(true);
+    let devices_path = path.child("devices");
+    causes.extend(each(devices, limit, &devices_path, |one, path| device::validate(one, per_device, path)));
+    if devices.len() <= limit {
+        causes.extend(repeated(devices, |one| &one.name, &devices_path));
+    }
+    let counters = spec.shared_counters.as_deref().unwrap_or_default();
+    let counters_path = path.child("sharedCounters");
+    causes.extend(each(counters, COUNTER_SETS_LIMIT, &counters_path, device::counter_set));
+    if counters.len() <= COUNTER_SETS_LIMIT {
+        causes.extend(repeated(counters, |one| &one.name, &counters_path));
     }
     causes
 }
 
 fn pool(spec: &ResourceSliceSpec, path: &Path) -> Vec<Cause> {
     let pool = &spec.pool;
-    let mut causes = Vec::new();
-    let name_path = path.child("name");
-    if pool.name.is_empty() {
-        causes.push(field::required(&name_path, ""));
-    } else {
-        if pool.name.len() > POOL_NAME_LIMIT_BYTES {
-            causes.push(field::too_long(&name_path, POOL_NAME_LIMIT_BYTES));
-        }
-        for part in pool.name.split('/') {
-            causes.extend(field::invalid_each(&name_path, part, &name::dns1123_subdomain(part)));
-        }
-    }
+    let mut causes = pool_name(&pool.name, &path.child("name"));
     if pool.resource_slice_count <= 0 {
         let path = path.child("resourceSliceCount");
         causes.push(field::invalid(&path, pool.resource_slice_count, "must be greater than zero"));
@@ -114,83 +117,41 @@ fn pool(spec: &ResourceSliceSpec, path: &Path) -> Vec<Cause> {
 }
 
 /// The devices are somewhere, in exactly one way of saying where.
-fn placement(spec: &ResourceSliceSpec, path: &Path) -> Option<Cause> {
-    let ways = [
-        spec.node_name.is_some(),
-        spec.node_selector.is_some(),
-        spec.all_nodes == Some(true),
-        spec.per_device_node_selection == Some(true),
-    ];
+fn placement(spec: &ResourceSliceSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if let Some(node) = spec.node_name.as_deref() {
+        let path = path.child("nodeName");
+        match node {
+            "" => causes.push(field::invalid(&path, node, "must be either unset or set to a non-empty string")),
+            node => causes.extend(device::node_name(node, &path)),
+        }
+    }
+    if let Some(selector) = &spec.node_selector {
+        let path = path.child("nodeSelector");
+        causes.extend(scheduling::node_selector(selector, &path));
+        if selector.node_selector_terms.len() != 1 {
+            let detail = "must have exactly one node selector term";
+            causes.push(field::invalid(&path.child("nodeSelectorTerms"), &selector.node_selector_terms, detail));
+        }
+    }
+    for (name, flag) in [("allNodes", spec.all_nodes), ("perDeviceNodeSelection", spec.per_device_node_selection)] {
+        if flag == Some(false) {
+            causes.push(field::invalid(&path.child(name), false, "must be either unset or set to true"));
+        }
+    }
+    let chosen = device::chosen(&[
+        ("nodeName", spec.node_name.as_ref().is_some_and(|node| !node.is_empty())),
+        ("nodeSelector", spec.node_selector.is_some()),
+        ("allNodes", spec.all_nodes == Some(true)),
+        ("perDeviceNodeSelection", spec.per_device_node_selection == Some(true)),
+    ]);
     let choice = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
-    match ways.iter().filter(|way| **way).count() {
-        0 => Some(field::required(path, choice)),
-        1 => None,
-        _ => Some(field::invalid(path, Value::Null, &format!("{choice}, but multiple fields are set"))),
-    }
-}
-
-/// A device says where it is if its slice leaves that to devices.
-fn device_placement(device: &Device, per_device: bool, path: &Path) -> Option<Cause> {
-    let ways = [device.node_name.is_some(), device.node_selector.is_some(), device.all_nodes.is_some()];
-    let given = ways.iter().filter(|way| **way).count();
-    let choice = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is \
-                  set to true in the ResourceSlice spec";
-    match (per_device, given) {
-        (false, 0) | (true, 1) => None,
-        (false, _) => {
-            let detail = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to \
-                          true in the ResourceSlice spec";
-            Some(field::invalid(path, Value::Null, detail))
-        }
-        (true, 0) => Some(field::required(path, choice)),
-        (true, _) => Some(field::invalid(path, Value::Null, choice)),
-    }
-}
-
-fn device(device: &Device, path: &Path) -> Vec<Cause> {
-    let mut causes = field::invalid_each(&path.child("name"), &device.name, &name::dns1123_label(&device.name));
-    let attributes = device.attributes.as_ref();
-    let capacity = device.capacity.as_ref();
-    let count = attributes.map_or(0, |all| all.len()) + capacity.map_or(0, |all| all.len());
-    if count > ATTRIBUTES_LIMIT {
-        let detail =
-            format!("the total number of attributes and capacities must not exceed {ATTRIBUTES_LIMIT}, has {count}");
-        causes.push(field::invalid(path, count, &detail));
-    }
-    for (key, value) in attributes.into_iter().flatten() {
-        let path = path.child("attributes").key(key);
-        causes.extend(qualified(key, &path));
-        causes.extend(attribute(value, &path));
-    }
-    for key in capacity.into_iter().flat_map(|capacity| capacity.keys()) {
-        causes.extend(qualified(key, &path.child("capacity")));
-    }
-    causes
-}
-
-/// `[domain/]identifier`
-fn qualified(key: &str, path: &Path) -> Vec<Cause> {
-    match key.split_once('/') {
-        None => request::identifier(key, path),
-        Some((domain, id)) => {
-            let mut causes = driver(domain, path);
-            causes.extend(request::identifier(id, path));
-            causes
-        }
-    }
-}
-
-fn attribute(value: &DeviceAttribute, path: &Path) -> Vec<Cause> {
-    let fields = json!(value);
-    let given = fields.as_object().map_or(0, |fields| fields.values().filter(|value| !value.is_null()).count());
-    let mut causes = match given {
-        0 => vec![field::invalid(path, "", "exactly one value must be specified")],
-        1 => Vec::new(),
-        _ => vec![field::invalid(path, value, "exactly one value must be specified")],
-    };
-    for (name, text) in [("string", &value.string), ("version", &value.version)] {
-        if text.as_ref().is_some_and(|text| text.len() > STRING_LIMIT_BYTES) {
-            causes.push(field::too_long(&path.child(name), STRING_LIMIT_BYTES));
+    match chosen.len() {
+        0 => causes.push(field::required(path, choice)),
+        1 => {}
+        _ => {
+            let detail = format!("{choice}, but multiple fields are set");
+            causes.push(field::invalid(path, format!("{{{}}}", chosen.join(", ")), &detail));
         }
     }
     causes
@@ -201,7 +162,7 @@ mod tests {
     use super::*;
 
     fn problems(spec: Value) -> Vec<String> {
-        let causes = validate(&serde_json::from_value(spec).unwrap(), &Path::new("spec"));
+        let causes = validate(&serde_json::from_value(spec).unwrap(), None, &Path::new("spec"));
         causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
     }
 

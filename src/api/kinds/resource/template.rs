@@ -41,7 +41,7 @@ impl Kind for ResourceClaimTemplateKind {
     }
 
     fn validate_update(new: &ResourceClaimTemplate, old: &ResourceClaimTemplate) -> Vec<Cause> {
-        field::immutable(&Path::new("spec"), &new.spec, &old.spec)
+        field::immutable_internal(&Path::new("spec"), "resource.v1.ResourceClaimTemplateSpec", &new.spec, &old.spec)
     }
 
     fn cells(template: &ResourceClaimTemplate, now: Timestamp) -> Vec<Value> {

@@ -13,6 +13,9 @@ pub type Element = Box<str>;
 /// Keys of list items that need not be given, since the API fills them in.
 const KEY_DEFAULTS: [(&str, &str); 1] = [("protocol", "TCP")];
 
+/// Keys that an item may be without, and then is told apart by the others.
+const OPTIONAL_KEYS: [&str; 1] = ["shareID"];
+
 /// The element of a field or map entry.
 pub fn field(name: &str) -> Element {
     ["f:", name].concat().into()
@@ -36,7 +39,8 @@ pub fn keyed(item: &Value, keys: &[&'static str]) -> Result<Element, String> {
         _ => return Err("associative list with keys may not have non-map elements".into()),
     };
     let mut given = Map::new();
-    for key in keys {
+    let left_out = |key: &str| OPTIONAL_KEYS.contains(&key) && !fields.contains_key(key);
+    for key in keys.iter().filter(|key| !left_out(key)) {
         given.insert((*key).to_owned(), key_value(fields, key)?);
     }
     Ok(format!("k:{}", Value::Object(given)).into())
@@ -103,6 +107,7 @@ mod tests {
         assert_eq!(&*element, r#"k:{"containerPort":80,"protocol":"TCP"}"#);
         assert_eq!(shown(&element), r#"[containerPort=80,protocol="TCP"]"#);
         assert!(keyed(&json!({}), &["name"]).unwrap_err().contains("omits key field \"name\""));
+        assert_eq!(&*keyed(&json!({"pool": "p"}), &["pool", "shareID"]).unwrap(), r#"k:{"pool":"p"}"#);
         assert!(keyed(&json!(1), &["name"]).unwrap_err().contains("non-map"));
     }
 

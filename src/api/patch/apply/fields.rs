@@ -27,6 +27,11 @@ impl Comparison {
         self.modified.clone().union(&self.added)
     }
 
+    /// The fields that nobody but the writer has any more.
+    pub fn lost(&self) -> Set {
+        self.taken().union(&self.removed)
+    }
+
     /// The comparison as if neither object had the fields of `ignored`.
     #[must_use]
     pub fn without(self, ignored: &Set) -> Self {
@@ -60,6 +65,18 @@ pub fn of(place: Place<'_>, value: &Value) -> Set {
         Shape::Leaf => Set::leaf(),
         Shape::Map => of_map(place, value),
         Shape::List => of_list(place, value),
+    }
+}
+
+/// Whether all items of sets and keyed lists have what tells them apart.
+pub fn are_trackable(place: Place<'_>, value: &Value) -> bool {
+    match place.shape(value) {
+        Shape::Leaf => true,
+        Shape::Map => shape::fields(Some(value)).iter().all(|(name, value)| are_trackable(place.field(name).0, value)),
+        Shape::List => {
+            let mut items = shape::items(Some(value)).iter();
+            items.all(|item| place.element(item).is_ok() && are_trackable(place.item(), item))
+        }
     }
 }
 

@@ -145,9 +145,9 @@ impl Managers {
     }
 
     /// Changes what each manager owns; managers who own nothing then are forgotten.
-    pub fn change(&mut self, change: impl Fn(&Manager, &mut Set)) {
+    pub fn change(&mut self, change: impl Fn(&Manager, &mut Owned)) {
         self.0.retain(|manager, owned| {
-            change(manager, &mut owned.fields);
+            change(manager, owned);
             !owned.fields.is_empty()
         });
     }

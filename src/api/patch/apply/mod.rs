@@ -3,9 +3,9 @@
 //! an [`apply`](Tracker::apply) owns exactly what it lists, removes what it no longer lists, and may
 //! change what others own only by force.
 //!
-//! What is owned one by one and what as a whole comes from the kind's schema ([`shape`]). Managers
-//! of all API versions are compared by the same paths: no kind differs between its versions in more
-//! than what conversion has made equal before.
+//! What is owned one by one and what as a whole comes from the kind's schema ([`shape`]). A manager
+//! owns fields of the API version that it writes: what a change means to it is found out in that
+//! version, where the kind has others ([`Tracker::elsewhere`]).
 
 mod check;
 mod conflict;
@@ -20,12 +20,15 @@ mod shape;
 mod unchanged;
 mod unowned;
 
-use std::sync::LazyLock;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::api::{Status, meta, schema::Schema, status::Reason, time};
+use crate::api::{Status, meta, protobuf, schema::Schema, status::Reason, time};
 
 use conflict::Conflicts;
 use fields::Comparison;
@@ -59,15 +62,6 @@ static NOBODYS: LazyLock<Set> = LazyLock::new(|| {
     ])
 });
 
-/// Structures that are there in every object of upstream's types, so that nobody adds them.
-static ALWAYS_THERE: LazyLock<Value> = LazyLock::new(|| {
-    let template = json!({"metadata": {}, "spec": {"containers": []}});
-    json!({"metadata": {},
-           "spec": {"template": template, "strategy": {}, "updateStrategy": {},
-                    "jobTemplate": {"metadata": {}, "spec": {"template": template}}},
-           "status": {"loadBalancer": {}}})
-});
-
 /// Keeps track of who owns what at one endpoint of a kind.
 pub struct Tracker<'a> {
     /// The kind's schema.
@@ -76,8 +70,27 @@ pub struct Tracker<'a> {
     pub subresource: &'a str,
     /// Fields that the endpoint sets back to what they were, which writing it does not take.
     pub reset: Set,
+    /// Shows an object in another API version: with the schema of that, or `None` if it is the same
+    /// there.
+    pub elsewhere: &'a Elsewhere<'a>,
     /// When the write happens.
     pub now: Timestamp,
+}
+
+/// See [`Tracker::elsewhere`].
+pub type Elsewhere<'a> = dyn Fn(&Value, &str) -> Option<(Value, Arc<Schema>)> + Sync + 'a;
+
+/// What a change does to an object, as managers see it.
+struct Change {
+    here: Comparison,
+    /// By API version, where that is another one and has other fields.
+    elsewhere: BTreeMap<String, Comparison>,
+}
+
+impl Change {
+    fn seen_by(&self, owned: &Owned) -> &Comparison {
+        self.elsewhere.get(&owned.api_version).unwrap_or(&self.here)
+    }
 }
 
 /// A write other than an apply. Managed fields stand beside the objects, which are without them.
@@ -105,8 +118,9 @@ pub struct Applied<'a> {
 }
 
 impl Tracker<'_> {
-    /// `metadata.managedFields` after a write; null if nobody is known to own anything. Managed
-    /// fields that were sent count unless they are malformed or a subresource is written.
+    /// `metadata.managedFields` after a write; null if nobody is known to own anything, or if lists have items
+    /// that nothing tells apart. Managed fields that were sent count unless they are malformed or a subresource
+    /// is written.
     pub fn update(&self, update: &Update<'_>) -> Value {
         let (known, sent) = self.known(update);
         let blank;
@@ -115,17 +129,22 @@ impl Tracker<'_> {
             Some(_) if known.as_array().is_none_or(Vec::is_empty) => return Value::Null,
             Some(old) => old,
             None => {
-                blank = shared(&ALWAYS_THERE, update.new);
+                blank = self.blank();
                 &blank
             }
         };
+        let root = Place::root(self.schema);
+        if !(fields::are_trackable(root, old) && fields::are_trackable(root, update.new)) {
+            return Value::Null;
+        }
         let comparison = self.compare(old, update.new);
         let manager = self.manager(update.manager, Operation::Update);
         if !sent && let Some(same) = unchanged::with_time(known, &manager, &comparison, &time::format(self.now)) {
             return same;
         }
         let mut managers = Managers::decode(known).unwrap_or_default();
-        self.take(&mut managers, manager, &comparison);
+        let change = self.change(&managers, comparison, [old, update.new]);
+        self.take(&mut managers, manager, &change);
         managers.cap();
         managers.encode()
     }
@@ -143,8 +162,9 @@ impl Tracker<'_> {
         let mut live = live.cloned().unwrap_or_else(|| json!({}));
         meta::set(&mut live, "managedFields", Value::Null);
         if managers.is_empty() {
-            let comparison = self.compare(&shared(&ALWAYS_THERE, &live), &live);
-            self.take(&mut managers, self.manager(BEFORE_FIRST_APPLY, Operation::Update), &comparison);
+            let here = self.compare(&self.blank(), &live);
+            let change = Change { here, elsewhere: BTreeMap::new() };
+            self.take(&mut managers, self.manager(BEFORE_FIRST_APPLY, Operation::Update), &change);
         }
         let manager = self.manager(name, Operation::Apply);
         let merge = |force| self.merge(&live, &config, managers.clone(), &manager, force);
@@ -215,45 +235,70 @@ impl Tracker<'_> {
         if let Some(before) = &before {
             object = prune::prune(place, &object, &before.fields, &managers_with(&managers, manager, &fields));
         }
-        let comparison = self.compare(live, &object);
-        let taken = comparison.taken();
+        let change = self.change(&managers, self.compare(live, &object), [live, &object]);
         let mut conflicts = Conflicts::default();
         for (other, owned) in managers.iter().filter(|(other, _)| *other != manager) {
-            conflicts.add(other, owned.fields.intersection(&taken));
+            conflicts.add(other, owned.fields.intersection(&change.seen_by(owned).taken()));
         }
         if !force && !conflicts.is_empty() {
             return Err(conflicts);
         }
-        let lost = taken.union(&comparison.removed);
-        managers.change(|other, fields| {
+        managers.change(|other, owned| {
             if other != manager {
-                *fields = std::mem::take(fields).difference(&lost);
+                let lost = change.seen_by(owned).lost();
+                owned.fields = std::mem::take(&mut owned.fields).difference(&lost);
             }
         });
         let api_version = self.schema.api_version.to_string();
-        let same = before.as_ref().is_some_and(|before| before.fields == fields && before.api_version == api_version);
-        let time = before.filter(|_| same && object == *live).map(|before| before.time);
-        let time = time.unwrap_or_else(|| time::format(self.now));
+        // Who changes nothing keeps its time, and has none if it comes to own what is there already.
+        let time = match before {
+            _ if object != *live => time::format(self.now),
+            Some(before) => before.time,
+            None => String::new(),
+        };
         managers.set(manager.clone(), Owned { fields, api_version, time });
         Ok((object, managers))
     }
 
     /// Gives what a change has touched to `manager`, and takes it from all others.
-    fn take(&self, managers: &mut Managers, manager: Manager, comparison: &Comparison) {
-        let taken = comparison.taken();
-        let lost = taken.clone().union(&comparison.removed);
+    fn take(&self, managers: &mut Managers, manager: Manager, change: &Change) {
+        let taken = change.here.taken();
         let before = managers.get(&manager).cloned();
-        managers.change(|_, fields| *fields = std::mem::take(fields).difference(&lost));
+        managers.change(|_, owned| {
+            let lost = change.seen_by(owned).lost();
+            owned.fields = std::mem::take(&mut owned.fields).difference(&lost);
+        });
         if taken.is_empty() {
             return;
         }
-        let kept = before.map(|owned| owned.fields.difference(&lost)).unwrap_or_default();
+        let kept = before.map(|owned| owned.fields.difference(&change.here.lost())).unwrap_or_default();
         let owned = Owned {
             fields: kept.union(&taken),
             api_version: self.schema.api_version.to_string(),
             time: time::format(self.now),
         };
         managers.set(manager, owned);
+    }
+
+    /// A change from one object to another, of which `here` is the comparison.
+    fn change(&self, managers: &Managers, here: Comparison, [old, new]: [&Value; 2]) -> Change {
+        let mut elsewhere = BTreeMap::new();
+        for (_, owned) in managers.iter().filter(|(_, owned)| *owned.api_version != *self.schema.api_version) {
+            if elsewhere.contains_key(&owned.api_version) {
+                continue;
+            }
+            let show = |object| (self.elsewhere)(object, &owned.api_version);
+            if let (Some((old, schema)), Some((new, _))) = (show(old), show(new)) {
+                let there = Tracker { schema: &schema, reset: self.reset.clone(), ..*self };
+                elsewhere.insert(owned.api_version.clone(), there.compare(&old, &new));
+            }
+        }
+        Change { here, elsewhere }
+    }
+
+    /// An object of which nobody has said anything: what is always there in upstream's type, so that nobody adds it.
+    fn blank(&self) -> Value {
+        protobuf::blank(&self.schema.api_version, &self.schema.kind)
     }
 
     fn compare(&self, old: &Value, new: &Value) -> Comparison {
@@ -285,13 +330,6 @@ fn managers_with(managers: &Managers, manager: &Manager, fields: &Set) -> Set {
 fn managed_fields(object: &Value) -> &Value {
     const NONE: &Value = &Value::Null;
     meta::metadata(object).and_then(|metadata| metadata.get("managedFields")).unwrap_or(NONE)
-}
-
-/// The structures of `always` that `object` has as well.
-fn shared(always: &Value, object: &Value) -> Value {
-    let (Some(always), Some(object)) = (always.as_object(), object.as_object()) else { return always.clone() };
-    let both = always.iter().filter_map(|(name, below)| Some((name.clone(), shared(below, object.get(name)?))));
-    Value::Object(both.collect::<Map<_, _>>())
 }
 
 /// The group and version as upstream shows them: with a slash even without a group.

@@ -42,7 +42,7 @@ impl<'s> Place<'s> {
     pub fn shape(&self, value: &Value) -> Shape {
         let by_type = match self.kind {
             Type::Struct(structure) if structure.atomic && self.fact.map != Some(MapType::Granular) => Shape::Leaf,
-            Type::Struct(_) | Type::Map(_) if self.fact.map == Some(MapType::Atomic) => Shape::Leaf,
+            Type::Struct(_) | Type::Map(_) | Type::Any if self.fact.map == Some(MapType::Atomic) => Shape::Leaf,
             Type::Struct(_) | Type::Map(_) => Shape::Map,
             Type::List(_) if matches!(self.fact.list, Some(ListType::Set | ListType::Map)) => Shape::List,
             Type::Any if value.is_object() => Shape::Map,

@@ -19,6 +19,9 @@ pub fn with_time(entries: &Value, manager: &Manager, comparison: &Comparison, no
     let list = entries.as_array()?;
     let mut own = None;
     for (place, entry) in list.iter().enumerate() {
+        if entry["apiVersion"] != *manager.api_version {
+            return None;
+        }
         if Manager::of_entry(entry).ok()? == *manager {
             own = Some(place);
         } else if touches(entry.get("fieldsV1")?, &comparison.modified) {

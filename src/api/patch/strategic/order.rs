@@ -4,7 +4,8 @@
 
 use serde_json::{Map, Value};
 
-use super::Error;
+use super::{Error, PATCH};
+use crate::api::go;
 
 /// Brings `merged` into order; `patch_order` is the patch's list, or its `$setElementOrder`.
 pub(super) fn arrange(
@@ -36,6 +37,22 @@ pub(super) fn set(
         *items = arrange(std::mem::take(items), &order, &server_order, key);
     }
     Ok(())
+}
+
+/// Checks that the items of a patch's list stand in its `$setElementOrder`, in that order. An empty list says
+/// nothing, nor do items that are to be deleted.
+pub(super) fn check(items: &[Value], order: &[Value], key: Option<&'static str>) -> Result<(), Error> {
+    if items.is_empty() || order.is_empty() {
+        return Ok(());
+    }
+    let mut order_left = order.iter();
+    let mut wanted = items.iter().filter(|item| item.get(PATCH).is_none());
+    let equal = |item: &Value, other: &Value| place(item, std::slice::from_ref(other), key).is_some();
+    if wanted.all(|item| order_left.any(|other| equal(item, other))) {
+        return Ok(());
+    }
+    let shown = |items: &[Value]| go::printed(&Value::Array(items.to_vec()));
+    Err(Error::Order { patch: shown(items), order: shown(order) })
 }
 
 /// Whether two merge keys are the same; numbers and texts of the same spelling are.

@@ -11,7 +11,7 @@ use crate::{
         Status,
         cel::{self, Activation, Question},
         kind::GroupResource,
-        kinds::{admission_registration::expressions as names, equivalent},
+        kinds::admission_registration::expressions as names,
     },
     apiserver::{
         admission::{Request, describe::describe, matching::Matched},
@@ -84,19 +84,4 @@ pub fn namespace(request: &Request<'_>, reader: &dyn Reader) -> Result<Value, St
         metadata.retain(|name, _| !hidden.contains(&name.as_str()));
     }
     Ok(namespace)
-}
-
-/// An object in the version that a policy is about.
-pub fn shown(object: Value, as_made: &Matched, matched: &Matched) -> Result<Value, Status> {
-    let (from, to) = (as_made.api_version(), matched.api_version());
-    if from == to || object.is_null() {
-        return Ok(object);
-    }
-    let sharing = |of: &Matched| equivalent::find(&of.group, &of.version, &of.resource);
-    if let (Some(from), Some(to)) = (sharing(as_made), sharing(matched)) {
-        return equivalent::convert(object, from, to);
-    }
-    let mut object = object;
-    object["apiVersion"] = to.into();
-    Ok(object)
 }

@@ -17,14 +17,16 @@ use super::{
     Operation, Request, Warnings,
     expressions::{self, Facts},
     matching::{self, Matched},
+    versions,
 };
 use crate::{
     api::{
         Status, cel,
         decoded::Decoded,
+        kind::Descriptor,
         kinds::admission_registration::expressions as names,
         meta,
-        schema::{self, FieldValidation, Wording},
+        schema::{self, FieldValidation, Schema, Wording},
         status::{Answered, Cause, Reason},
     },
     apiserver::{audit, authz::Authorizer, conversion::Converter, reader::Reader, registry::decode::Decoder},
@@ -191,28 +193,17 @@ impl Policies {
         request: &Request<'_>,
         [new, old]: [&'v Value; 2],
     ) -> Result<[Cow<'v, Value>; 2], Misconfigured<'h>> {
-        let made = Matched::of(request.kind);
         let (matched, policy) = (&asked.matched, &asked.policy.definition);
         let wrong = |status: Status| Misconfigured { policy, binding: None, problem: status.message };
         let mut shown = [Cow::Borrowed(new), Cow::Borrowed(old)];
-        for one in shown.iter_mut().filter(|one| *matched != made && !one.is_null()) {
-            let converted = self.converted(request, one.clone().into_owned(), &made, matched).await;
+        if versions::are_as_made(request, matched) {
+            return Ok(shown);
+        }
+        for one in shown.iter_mut().filter(|one| !one.is_null()) {
+            let converted = versions::shown(&self.converter, request, matched, one.clone().into_owned()).await;
             *one = Cow::Owned(converted.map_err(wrong)?);
         }
         Ok(shown)
-    }
-
-    async fn converted(
-        &self,
-        request: &Request<'_>,
-        object: Value,
-        from: &Matched,
-        to: &Matched,
-    ) -> Result<Value, Status> {
-        match request.kind.strategy.custom() {
-            Some(custom) => self.converter.value(custom, object, &to.api_version()).await,
-            None => expressions::shown(object, from, to),
-        }
     }
 
     /// Lets one policy change the object, which is shown to it with the old one. What went wrong is returned; an
@@ -232,9 +223,10 @@ impl Policies {
         let Some(now) = now else { return Ok(problems) };
         let changed = now != before;
         if changed {
-            let made = Matched::of(request.kind);
-            *object =
-                if asked.matched == made { now } else { self.converted(request, now, &asked.matched, &made).await? };
+            *object = match versions::are_as_made(request, &asked.matched) {
+                true => now,
+                false => versions::restored(&self.converter, request, &asked.matched, now, object).await?,
+            };
         }
         rounds.asked(invocation, changed, asked.policy.rules.repeats);
         Ok(problems)
@@ -254,12 +246,13 @@ impl Policies {
             Ok(_) => return Ok(Changed::default()),
             Err(problem) => return Ok(Changed { object: None, problems: vec![problem] }),
         }
+        let kind = versions::kind_shown(request, &asked.matched);
+        let schema = self.schemas.schema(kind);
         let (mut now, mut problems) = (before.clone(), Vec::new());
         for mutation in &asked.policy.rules.all {
             let facts = Facts::new(request, &asked.matched, &self.authorizer, [&now, old, namespace]);
-            let schema = self.schemas.schema(request.kind);
             let changed = mutation.apply(&asked.activations(&facts).1, &now, &schema);
-            match changed.map(|changed| self.completed(request, asked, changed)) {
+            match changed.map(|changed| completed(kind, &schema, changed)) {
                 Ok(Ok(changed)) => now = changed,
                 // A patch that makes no object is an error of the server's, whatever the policy says of errors.
                 Ok(Err(problem)) if mutation.patches => return Err(Status::internal(problem)),
@@ -267,22 +260,6 @@ impl Policies {
             }
         }
         Ok(Changed { object: Some(now), problems })
-    }
-
-    /// A changed object with its defaults, or why it is none of its kind.
-    fn completed(&self, request: &Request<'_>, asked: &Asked<'_, Mutations>, object: Value) -> Result<Value, String> {
-        let made = Matched::of(request.kind);
-        if asked.matched != made || meta::kind(&object) != request.kind.kind {
-            return Ok(object);
-        }
-        let decode = |object| request.kind.strategy.decode(object).map_err(|status| status.message);
-        if request.kind.strategy.custom().is_some() {
-            return decode(object).map(Decoded::into_value);
-        }
-        let schema = self.schemas.schema(request.kind);
-        let checked = schema::check(object, &schema, FieldValidation::Strict, Wording::Decoder);
-        let (object, _) = checked.map_err(|problem| schema::unfit(&schema, &problem).message)?;
-        decode(object).map(Decoded::into_value)
     }
 
     /// Whom a request meets, in order.
@@ -429,6 +406,21 @@ impl Outcome {
         let told = request.forbid(object, &message).message;
         Err(refused(request, object, told, reason, vec![message]))
     }
+}
+
+/// A changed object with its defaults, or why it is none of its kind. Custom resources of another version than
+/// the one they were made in are checked when they are back in that.
+fn completed(kind: &Descriptor, schema: &Schema, object: Value) -> Result<Value, String> {
+    if meta::api_version(&object) != kind.api_version() || meta::kind(&object) != kind.kind {
+        return Ok(object);
+    }
+    let decode = |object| kind.strategy.decode(object).map_err(|status| status.message);
+    if kind.strategy.custom().is_some() {
+        return decode(object).map(Decoded::into_value);
+    }
+    let checked = schema::check(object, schema, FieldValidation::Strict, Wording::Decoder);
+    let (object, _) = checked.map_err(|problem| schema::unfit(schema, &problem).message)?;
+    decode(object).map(Decoded::into_value)
 }
 
 fn configuration_problem(binding: Option<&Binding>, problem: &str) -> String {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     api::{Status, cel, kinds::admission_registration::expressions as names},
     apiserver::{
-        admission::{Request, expressions::Facts, matching::Matched},
+        admission::{Request, expressions::Facts, matching::Matched, versions},
         attributes::Attributes,
         authz::Authorizer,
         conversion::Converter,
@@ -25,7 +25,6 @@ mod mutating;
 mod review;
 mod source;
 mod validating;
-mod versions;
 
 pub use asked::Asked;
 

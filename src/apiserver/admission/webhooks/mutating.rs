@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Asked, Hook, Shown, Webhooks, call::Failure, review::Verdict, versions};
+use super::{Asked, Hook, Shown, Webhooks, call::Failure, review::Verdict};
 use crate::{
     api::{Status, patch::json as json_patch},
     apiserver::{
-        admission::{Request, Rounds, Warnings, matching},
+        admission::{Request, Rounds, Warnings, matching, versions},
         audit,
         registry::ownership,
     },

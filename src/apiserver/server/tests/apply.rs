@@ -199,6 +199,35 @@ async fn a_scale_can_be_applied_too() {
 }
 
 #[tokio::test]
+async fn managers_of_another_version_conflict_and_lose_in_their_version() {
+    let server = Fixture::new();
+    let scaler = |version: &str, spec: Value| {
+        let mut object = json!({"apiVersion": format!("autoscaling/{version}"), "kind": "HorizontalPodAutoscaler",
+                                "metadata": {"name": "a"}, "spec": spec});
+        object["spec"]["maxReplicas"] = 3.into();
+        object["spec"]["scaleTargetRef"] = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+        object
+    };
+    let path = |version: &str| format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers/a");
+    let target = json!({"type": "Utilization", "averageUtilization": 50});
+    let metrics = json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
+    let (code, created) =
+        server.apply(&path("v2"), "fieldManager=me", &scaler("v2", json!({"metrics": metrics}))).await;
+    assert_eq!(code, 201, "{created}");
+    // The aim of the first version is one of the metrics of the second.
+    let config = scaler("v1", json!({"targetCPUUtilizationPercentage": 70}));
+    let (code, status) = server.apply(&path("v1"), "fieldManager=you", &config).await;
+    assert_eq!(
+        (code.as_u16(), &status["message"]),
+        (409, &json!("Apply failed with 1 conflict: conflict with \"me\": .spec.metrics"))
+    );
+    let (code, forced) = server.apply(&path("v1"), "fieldManager=you&force=true", &config).await;
+    assert_eq!((code.as_u16(), managers(&forced)), (200, vec!["me Apply".to_owned(), "you Apply".to_owned()]));
+    assert!(fields(&forced, "me")["f:spec"].get("f:metrics").is_none(), "{forced}");
+    assert_eq!(fields(&forced, "you")["f:spec"]["f:targetCPUUtilizationPercentage"], json!({}));
+}
+
+#[tokio::test]
 async fn kubectl_moves_from_client_side_apply() {
     let server = Fixture::new();
     let config = map("a", json!({"x": "1", "y": "1"}));

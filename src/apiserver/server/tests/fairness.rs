@@ -187,7 +187,9 @@ async fn one_client_in_a_loop_starves_nobody() {
     let lease = json!({"metadata": {"name": "a"}, "spec": {"holderIdentity": "a"}});
     let manager = user("system:kube-controller-manager", &[]);
     let others = async {
-        assert_eq!(server.ask(&node, Method::POST, LEASES, &lease).await.status(), 201);
+        let created = server.ask(&node, Method::POST, LEASES, &lease).await;
+        assert_eq!(created.status(), 201);
+        let lease = value(created).await;
         for _ in 0..20 {
             assert_eq!(server.ask(&node, Method::PUT, &format!("{LEASES}/a"), &lease).await.status(), 200);
             assert_eq!(server.ask(&manager, Method::GET, MAPS, &Value::Null).await.status(), 200);

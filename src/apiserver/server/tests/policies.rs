@@ -283,6 +283,41 @@ async fn custom_resources_meet_policies_in_the_version_that_these_name() {
 }
 
 #[tokio::test]
+async fn built_in_kinds_meet_configurations_in_the_version_that_these_name() {
+    let server = Fixture::with_policies().await;
+    let mut second = constraints("autoscaling", "horizontalpodautoscalers");
+    second["resourceRules"][0]["apiVersions"] = json!(["v2"]);
+    let configuration = "Object{spec: Object.spec{behavior: Object.spec.behavior{scaleDown: \
+                         Object.spec.behavior.scaleDown{stabilizationWindowSeconds: 7}}}}";
+    server.mutating("m", second, apply(configuration), json!({})).await;
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let scaler = json!({"metadata": {"name": "a"}, "spec": {"maxReplicas": 3, "scaleTargetRef": target}});
+    let path = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers";
+    let created = server.made(path, &scaler).await;
+    let behavior = text(&created["metadata"]["annotations"]["autoscaling.alpha.kubernetes.io/behavior"]);
+    assert!(behavior.contains("\"StabilizationWindowSeconds\":7"), "{created}");
+}
+
+#[tokio::test]
+async fn scales_meet_policies_as_scales() {
+    let server = Fixture::with_policies().await;
+    server.made(DEPLOYMENTS, &deployment("a", 1)).await;
+    let of_scales = || constraints("apps", "deployments/scale");
+    let rule = json!({"expression": "object.kind == 'Scale' && object.spec.replicas - oldObject.spec.replicas < 5"});
+    server.validating(json!({"matchConstraints": of_scales(), "validations": [rule]}), json!({})).await;
+    let expression = "Object{spec: Object.spec{replicas: object.spec.replicas + 1}}";
+    server.mutating("m", of_scales(), apply(expression), json!({})).await;
+    let path = format!("{DEPLOYMENTS}/a/scale");
+    let (code, scale) = server.patch(&path, MERGE, &json!({"spec": {"replicas": 3}})).await;
+    assert_eq!((code.as_u16(), &scale["spec"]["replicas"]), (200, &json!(4)), "{scale}");
+    assert_eq!(server.patch(&path, MERGE, &json!({"spec": {"replicas": 8}})).await.0, 422);
+    // What has no such shape is told of by its field.
+    let (code, status) = server.patch(&path, MERGE, &json!({"spec": {"replicas": "x"}})).await;
+    let problem = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
+    assert!(code == 422 && text(&status["message"]).ends_with(problem), "{status}");
+}
+
+#[tokio::test]
 async fn a_webhook_converts_for_policies_that_name_another_version() {
     let server = Bars::served_on(Fixture::with_policies().await).await.server;
     let mut second = constraints("example.com", "bars");

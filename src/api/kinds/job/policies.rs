@@ -2,19 +2,29 @@
 
 use k8s_openapi::api::batch::v1::{JobSpec, SuccessPolicyRule};
 
+use super::{failures, indexes, shown};
 use crate::api::{
     field::{self, Path},
     status::Cause,
     validation::{name, value},
 };
 
+/// Completions from which on other limits are lower, and how many pods may run at a time then.
+pub const MANY_COMPLETIONS: i32 = 100_000;
+/// See [`MANY_COMPLETIONS`].
+pub const PARALLEL_OF_MANY: i32 = 10_000;
+
+const COMPLETION_MODES: &[&str] = &["NonIndexed", "Indexed"];
+const PARALLEL_LIMIT: i32 = 100_000;
+const FAILED_LIMIT: i32 = 100_000;
+const FAILED_OF_MANY: i32 = 10_000;
 const MANAGER_LIMIT_BYTES: usize = 63;
 const RULES_LIMIT: usize = 20;
 const INDEXES_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Problems of failures per index, of the success policy, of replacements and of the manager.
+/// Problems of completion modes, of failures, of the success policy, of replacements and of the manager.
 pub fn validate(spec: &JobSpec, path: &Path) -> Vec<Cause> {
-    let indexed = spec.completion_mode.as_deref() == Some("Indexed");
+    let mode = spec.completion_mode.as_deref();
     let mut causes = Vec::new();
     if spec.max_failed_indexes.is_some() && spec.backoff_limit_per_index.is_none() {
         causes.push(field::required(&path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
@@ -22,13 +32,19 @@ pub fn validate(spec: &JobSpec, path: &Path) -> Vec<Cause> {
     if let Some(manager) = spec.managed_by.as_deref() {
         causes.extend(managed_by(manager, &path.child("managedBy")));
     }
-    causes.extend(if indexed { failed_indexes(spec, path) } else { only_indexed(spec, path) });
+    causes.extend(mode.and_then(|mode| field::one_of(&path.child("completionMode"), mode, COMPLETION_MODES)));
+    match mode {
+        Some("Indexed") => causes.extend(indexed(spec, path)),
+        None | Some("NonIndexed") => causes.extend(only_indexed(spec, path)),
+        Some(_) => {}
+    }
+    causes.extend(failures::validate(spec, &path.child("podFailurePolicy")));
     if let Some(policy) = &spec.success_policy {
         let path = path.child("successPolicy");
-        if indexed {
+        if mode == Some("Indexed") {
             causes.extend(success_rules(&policy.rules, spec.completions.unwrap_or_default(), &path.child("rules")));
         } else {
-            causes.push(field::invalid(&path, policy, "requires indexed completion mode"));
+            causes.push(field::invalid(&path, shown::success(policy), "requires indexed completion mode"));
         }
     }
     causes.extend(replacement(spec, &path.child("podReplacementPolicy")));
@@ -49,19 +65,37 @@ fn managed_by(manager: &str, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn failed_indexes(spec: &JobSpec, path: &Path) -> Option<Cause> {
-    let most = spec.max_failed_indexes.filter(|most| spec.completions.is_some_and(|all| *most > all))?;
-    Some(field::invalid(&path.child("maxFailedIndexes"), most, "must be less than or equal to completions"))
+fn indexed(spec: &JobSpec, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if spec.completions.is_none() {
+        causes.push(field::required(&path.child("completions"), "when completion mode is Indexed"));
+    }
+    let at_most = |name: &str, number: Option<i32>, limit: i32, when: &str| {
+        let detail = format!("must be less than or equal to {limit}{when}");
+        number.filter(|number| *number > limit).map(|number| field::invalid(&path.child(name), number, &detail))
+    };
+    causes.extend(at_most("parallelism", spec.parallelism, PARALLEL_LIMIT, " when completion mode is Indexed"));
+    let most = spec.max_failed_indexes.filter(|most| spec.completions.is_some_and(|all| *most > all));
+    let detail = "must be less than or equal to completions";
+    causes.extend(most.map(|most| field::invalid(&path.child("maxFailedIndexes"), most, detail)));
+    causes.extend(at_most("maxFailedIndexes", spec.max_failed_indexes, FAILED_LIMIT, ""));
+    if spec.backoff_limit_per_index.is_some() && spec.completions.is_some_and(|all| all > MANY_COMPLETIONS) {
+        let when = format!(" when completions are above {MANY_COMPLETIONS} and used with backoff limit per index");
+        if spec.max_failed_indexes.is_none() {
+            let detail = format!("must be specified when completions is above {MANY_COMPLETIONS}");
+            causes.push(field::required(&path.child("maxFailedIndexes"), &detail));
+        }
+        causes.extend(at_most("parallelism", spec.parallelism, PARALLEL_OF_MANY, &when));
+        causes.extend(at_most("maxFailedIndexes", spec.max_failed_indexes, FAILED_OF_MANY, &when));
+    }
+    causes
 }
 
-fn only_indexed(spec: &JobSpec, path: &Path) -> Option<Cause> {
-    if spec.completion_mode.as_deref().is_some_and(|mode| mode != "NonIndexed") {
-        return None;
-    }
+fn only_indexed(spec: &JobSpec, path: &Path) -> Vec<Cause> {
     let numbers =
         [("backoffLimitPerIndex", spec.backoff_limit_per_index), ("maxFailedIndexes", spec.max_failed_indexes)];
-    let mut given = numbers.into_iter().filter_map(|(name, number)| Some((name, number?)));
-    given.next().map(|(name, number)| field::invalid(&path.child(name), number, "requires indexed completion mode"))
+    let given = numbers.into_iter().filter_map(|(name, number)| Some((name, number?)));
+    given.map(|(name, number)| field::invalid(&path.child(name), number, "requires indexed completion mode")).collect()
 }
 
 fn replacement(spec: &JobSpec, path: &Path) -> Option<Cause> {
@@ -97,7 +131,7 @@ fn success_rule(rule: &SuccessPolicyRule, completions: i32, path: &Path) -> Vec<
         if text.len() > INDEXES_LIMIT_BYTES {
             causes.push(field::too_long(&path, INDEXES_LIMIT_BYTES));
         }
-        let counted = count_indexes(text, completions);
+        let counted = indexes::count(text, completions);
         named = Some(*counted.as_ref().unwrap_or(&0));
         causes.extend(
             counted.err().map(|why| field::invalid(&path, text, &format!("error parsing succeededIndexes: {why}"))),
@@ -117,45 +151,6 @@ fn success_rule(rule: &SuccessPolicyRule, completions: i32, path: &Path) -> Vec<
         }
     }
     causes
-}
-
-/// How many indexes a text such as `0-2,5` names, or what is wrong with it.
-fn count_indexes(text: &str, completions: i32) -> Result<i32, String> {
-    if text.is_empty() {
-        return Ok(0);
-    }
-    let mut last: Option<i32> = None;
-    let mut total = 0;
-    for interval in text.split(',') {
-        let (first, end) = parse_interval(interval, completions)?;
-        if let Some(last) = last.filter(|last| *last >= first) {
-            return Err(format!("non-increasing order, previous: {last}, current: {first}"));
-        }
-        total += end - first + 1;
-        last = Some(end);
-    }
-    Ok(total)
-}
-
-fn parse_interval(interval: &str, completions: i32) -> Result<(i32, i32), String> {
-    let limits: Vec<&str> = interval.split('-').collect();
-    if limits.len() > 2 {
-        return Err(format!(
-            "the fragment \"{interval}\" violates the requirement that an index interval can have at most two parts separated by '-'"
-        ));
-    }
-    let first = parse_index(limits[0], completions)?;
-    let Some(second) = limits.get(1) else { return Ok((first, first)) };
-    let end = parse_index(second, completions)?;
-    if first >= end {
-        return Err(format!("non-increasing order, previous: {first}, current: {end}"));
-    }
-    Ok((first, end))
-}
-
-fn parse_index(text: &str, completions: i32) -> Result<i32, String> {
-    let index = text.parse::<i32>().map_err(|_| format!("cannot convert string to integer for index: \"{text}\""))?;
-    if index >= completions { Err(format!("too large index: \"{text}\"")) } else { Ok(index) }
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
-//! Objects of a request as a webhook is to see them, and back: in the version that it has rules for, and
-//! as a Scale where the request is for one.
+//! Objects of a request as a webhook or policy is to see them, and back: in the version that it has rules
+//! for, and as a Scale where the request is for one.
 
 use serde_json::Value;
 
 use crate::{
-    api::{Status, kind::Descriptor, kinds::equivalent},
+    api::{
+        Status,
+        kind::Descriptor,
+        kinds::{equivalent, scale as scales},
+    },
     apiserver::{
         admission::{Request, matching::Matched},
         conversion::Converter,
@@ -56,6 +60,19 @@ pub async fn restored(
     // It must still be one of its kind, and gets the defaults of what was added.
     let decoded = kind.strategy.decode(restored).map_err(|error| Status::internal(error.message))?;
     Ok(decoded.into_value())
+}
+
+/// The kind of what [`shown`] shows; that of the request where another version has the same schema.
+pub fn kind_shown<'r>(request: &Request<'r>, to: &Matched) -> &'r Descriptor {
+    if is_for_scale(request) {
+        return &scales::DESCRIPTOR;
+    }
+    other(request.kind, to).unwrap_or(request.kind)
+}
+
+/// Whether [`shown`] changes nothing.
+pub fn are_as_made(request: &Request<'_>, to: &Matched) -> bool {
+    *to == Matched::of(request.kind) && !is_for_scale(request)
 }
 
 fn is_for_scale(request: &Request<'_>) -> bool {

@@ -1,14 +1,23 @@
 //! Jobs: pods that run until enough of them have succeeded.
 
+mod failures;
+mod indexes;
+mod policies;
+mod selector;
+mod shown;
+mod status;
+mod update;
+
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use serde_json::{Value, json};
 
-use super::{cells, job_policies, label_selector, names, pod_template, workload};
+use super::{cells, names, pod_template};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    validation::{name, value},
 };
 
 /// Label that ties a pod to its job, by the job's UID.
@@ -16,9 +25,6 @@ pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 /// Label that ties a pod to its job, by the job's name.
 pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 
-const OLD_CONTROLLER_UID: &str = "controller-uid";
-const OLD_JOB_NAME: &str = "job-name";
-const COMPLETION_MODES: &[&str] = &["NonIndexed", "Indexed"];
 const RESTART_POLICIES: &[&str] = &["OnFailure", "Never"];
 
 /// `batch/v1.Job`
@@ -33,6 +39,7 @@ impl Kind for JobKind {
     };
     const GENERATION: Generation = Generation::Spec;
     const FIELDS: &'static [&'static str] = &["status.successful"];
+    const ORPHANS_BY_DEFAULT: bool = true;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Status", "string", "State of the job in one word."),
@@ -46,55 +53,58 @@ impl Kind for JobKind {
 
     fn default(job: &mut Job) {
         default_spec(job.spec.get_or_insert_default());
+        labels_of_template(job);
     }
 
     fn prepare_for_create(job: &mut Job) {
-        let (name, uid) = (job.metadata.name.clone(), job.metadata.uid.clone());
+        let (name, uid) = (job.metadata.name.clone().unwrap_or_default(), job.metadata.uid.clone().unwrap_or_default());
         let spec = job.spec.get_or_insert_default();
-        if let (Some(name), Some(uid), false) = (name, uid, spec.manual_selector == Some(true)) {
-            select_own_pods(spec, &name, &uid);
+        pod_template::disabled::drop_from_template(&mut spec.template, None);
+        if spec.manual_selector != Some(true) {
+            selector::generate(spec, &name, &uid);
         }
+        labels_of_template(job);
+    }
+
+    fn prepare_for_update(new: &mut Job, old: &Job) {
+        let old = old.spec.as_ref().map(|old| &old.template);
+        pod_template::disabled::drop_from_template(&mut new.spec.get_or_insert_default().template, old);
     }
 
     fn validate(job: &Job) -> Vec<Cause> {
-        let path = Path::new("spec");
-        let spec = job.spec.clone().unwrap_or_default();
-        let mut causes = validate_spec(&spec, &path);
-        let labels = spec.template.metadata.as_ref().and_then(|meta| meta.labels.clone()).unwrap_or_default();
-        match &spec.selector {
-            None => causes.push(field::required(&path.child("selector"), "")),
-            Some(selector) => {
-                causes.extend(label_selector::validate(selector, &path.child("selector")));
-                causes.extend(workload::matching(selector, &labels, &path.child("template")));
-            }
-        }
-        causes
+        validate(job, true)
+    }
+
+    /// Jobs of before 1.27 may lack the newer labels.
+    fn validate_again(new: &Job, old: &Job) -> Vec<Cause> {
+        validate(new, selector::has_prefixed_labels(old))
     }
 
     fn validate_update(new: &Job, old: &Job) -> Vec<Cause> {
-        let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
-        let path = Path::new("spec");
-        let mut causes = field::immutable(&path.child("selector"), &new.selector, &old.selector);
-        let suspended = old.suspend == Some(true);
-        if !suspended {
-            causes.extend(field::immutable(&path.child("template"), &new.template, &old.template));
-        }
-        causes.extend(field::immutable(&path.child("completionMode"), &new.completion_mode, &old.completion_mode));
-        causes.extend(field::immutable(
-            &path.child("podFailurePolicy"),
-            &new.pod_failure_policy,
-            &old.pod_failure_policy,
-        ));
-        causes.extend(field::immutable(
-            &path.child("backoffLimitPerIndex"),
-            &new.backoff_limit_per_index,
-            &old.backoff_limit_per_index,
-        ));
-        let elastic = new.completion_mode.as_deref() == Some("Indexed") && new.completions == new.parallelism;
-        if !elastic {
-            causes.extend(field::immutable(&path.child("completions"), &new.completions, &old.completions));
-        }
+        let (spec, path) = (new.spec.clone().unwrap_or_default(), Path::new("spec"));
+        // Upstream looks at the spec once more with a change.
+        let mut causes = validate_spec(&spec, &path);
+        causes.extend(selector::validate(&spec, &path));
+        causes.extend(update::validate(new, old));
         causes
+    }
+
+    fn validate_status_update(new: &Job, old: &Job) -> Vec<Cause> {
+        status::validate(new, old)
+    }
+
+    fn warnings(new: &Job, old: Option<&Job>) -> Vec<String> {
+        if old.is_some_and(|old| old.metadata.generation == new.metadata.generation) {
+            return Vec::new();
+        }
+        let mut warnings = Vec::new();
+        if old.is_none() {
+            let name = new.metadata.name.as_deref();
+            warnings.extend(pod_template::warnings::name_for_hosts(name, "Pod names and hostnames"));
+        }
+        let spec = new.spec.as_ref();
+        warnings.extend(spec.into_iter().flat_map(|spec| spec_warnings(spec, &Path::new("spec"))));
+        warnings
     }
 
     fn field_values(job: &Job) -> Vec<String> {
@@ -130,59 +140,98 @@ pub fn default_spec(spec: &mut JobSpec) {
     spec.manual_selector.get_or_insert(false);
     let replacement = if spec.pod_failure_policy.is_some() { "Failed" } else { "TerminatingOrFailed" };
     spec.pod_replacement_policy.get_or_insert_with(|| replacement.to_owned());
+    default_failure_policy(spec);
     pod_template::defaults::template(&mut spec.template);
+}
+
+/// Conditions of pods that failures are known by hold if nothing else is said.
+pub fn default_failure_policy(spec: &mut JobSpec) {
+    let rules = spec.pod_failure_policy.iter_mut().flat_map(|policy| &mut policy.rules);
+    for pattern in rules.flat_map(|rule| rule.on_pod_conditions.iter_mut().flatten()) {
+        let status = pattern.status.take().filter(|status| !status.is_empty());
+        pattern.status = status.or_else(|| Some("True".to_owned()));
+    }
 }
 
 /// Problems of a job's spec but for its selector, which a cron job's template does not have yet.
 pub fn validate_spec(spec: &JobSpec, path: &Path) -> Vec<Cause> {
     let numbers = [
-        ("parallelism", spec.parallelism),
-        ("completions", spec.completions),
-        ("backoffLimit", spec.backoff_limit),
-        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished),
-        ("backoffLimitPerIndex", spec.backoff_limit_per_index),
-        ("maxFailedIndexes", spec.max_failed_indexes),
+        ("parallelism", spec.parallelism.map(i64::from)),
+        ("completions", spec.completions.map(i64::from)),
+        ("activeDeadlineSeconds", spec.active_deadline_seconds),
+        ("backoffLimit", spec.backoff_limit.map(i64::from)),
+        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished.map(i64::from)),
+        ("backoffLimitPerIndex", spec.backoff_limit_per_index.map(i64::from)),
+        ("maxFailedIndexes", spec.max_failed_indexes.map(i64::from)),
     ];
-    let mut causes = workload::non_negative(&numbers, path);
-    if let Some(seconds) = spec.active_deadline_seconds.filter(|seconds| *seconds < 0) {
-        let detail = "must be greater than or equal to 0";
-        causes.push(field::invalid(&path.child("activeDeadlineSeconds"), seconds, detail));
+    let mut causes = Vec::new();
+    for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
+        causes.extend(field::invalid_each(&path.child(name), number, &value::non_negative(number)));
     }
-    let mode = spec.completion_mode.as_deref();
-    if let Some(mode) = mode.filter(|mode| !COMPLETION_MODES.contains(mode)) {
-        causes.push(field::unsupported(&path.child("completionMode"), mode, COMPLETION_MODES));
-    }
-    if mode == Some("Indexed") && spec.completions.is_none() {
-        let detail = "when completion mode is Indexed";
-        causes.push(field::required(&path.child("completions"), detail));
-    }
-    causes.extend(job_policies::validate(spec, path));
+    causes.extend(policies::validate(spec, path));
     causes.extend(pod_template::template(&spec.template, &path.child("template")));
-    let policy = spec.template.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or_default();
-    if !RESTART_POLICIES.contains(&policy) {
-        let path = path.child("template").child("spec").child("restartPolicy");
-        let detail = format!("Required value: valid values: {}", quoted(RESTART_POLICIES));
-        causes.push(match policy {
-            "" | "Always" => field::required(&path, detail.trim_start_matches("Required value: ")),
-            policy => field::unsupported(&path, policy, RESTART_POLICIES),
-        });
-    }
+    causes.extend(restart_policy(spec, &path.child("template").child("spec").child("restartPolicy")));
     causes
 }
 
-/// Pods are found by the job's UID, so that two jobs never fight over one (KEP-3998 names the labels).
-fn select_own_pods(spec: &mut JobSpec, name: &str, uid: &str) {
-    let labels = spec.template.metadata.get_or_insert_default().labels.get_or_insert_default();
-    for (key, value) in [(CONTROLLER_UID, uid), (OLD_CONTROLLER_UID, uid), (JOB_NAME, name), (OLD_JOB_NAME, name)] {
-        labels.insert(key.to_owned(), value.to_owned());
+/// Warnings about a job's spec at `path`.
+pub fn spec_warnings(spec: &JobSpec, path: &Path) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (completions, parallelism) = (spec.completions.unwrap_or_default(), spec.parallelism.unwrap_or_default());
+    let indexed = spec.completion_mode.as_deref() == Some("Indexed");
+    if indexed && completions > policies::MANY_COMPLETIONS && parallelism > policies::PARALLEL_OF_MANY {
+        warnings.push(format!(
+            "{path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, \
+             Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+        ));
     }
-    let selector = spec.selector.get_or_insert_default();
-    selector.match_labels.get_or_insert_default().insert(CONTROLLER_UID.to_owned(), uid.to_owned());
+    warnings.extend(pod_template::warnings::template(&spec.template, &path.child("template")));
+    warnings
 }
 
-fn quoted(words: &[&str]) -> String {
-    let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-    words.join(", ")
+fn validate(job: &Job, prefixed_labels: bool) -> Vec<Cause> {
+    let path = Path::new("spec");
+    let spec = job.spec.clone().unwrap_or_default();
+    let mut causes = selector::generated(job, &spec, prefixed_labels);
+    causes.extend(validate_spec(&spec, &path));
+    causes.extend(selector::validate(&spec, &path));
+    causes.extend(last_host_name(job, &spec));
+    causes
+}
+
+/// Pods of an indexed job are called after their indexes.
+fn last_host_name(job: &Job, spec: &JobSpec) -> Option<Cause> {
+    let last = spec.completions.filter(|all| *all > 0)? - 1;
+    let name = job.metadata.name.as_deref().unwrap_or_default();
+    let host = format!("{name}-{last}");
+    let bad = spec.completion_mode.as_deref() == Some("Indexed") && !name::dns1123_label(&host).is_empty();
+    let detail = format!("will not able to create pod with invalid DNS label: {host}");
+    bad.then(|| field::invalid(&Path::new("metadata.name"), name, &detail))
+}
+
+fn restart_policy(spec: &JobSpec, path: &Path) -> Option<Cause> {
+    match spec.template.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or_default() {
+        "" | "Always" => Some(field::required(path, "valid values: \"OnFailure\", \"Never\"")),
+        "OnFailure" if spec.pod_failure_policy.is_some() => {
+            let detail = "only \"Never\" is supported when podFailurePolicy is specified";
+            Some(field::invalid(path, "OnFailure", detail))
+        }
+        policy => field::one_of(path, policy, RESTART_POLICIES),
+    }
+}
+
+/// A job without labels has those of its template, once these are known.
+fn labels_of_template(job: &mut Job) {
+    let Some(spec) = &job.spec else { return };
+    let labels = spec.template.metadata.as_ref().and_then(|meta| meta.labels.as_ref()).filter(|all| !all.is_empty());
+    let known = |labels: &&std::collections::BTreeMap<String, String>| {
+        spec.manual_selector == Some(true) || labels.contains_key(CONTROLLER_UID)
+    };
+    if let Some(labels) = labels.filter(known)
+        && job.metadata.labels.as_ref().is_none_or(|own| own.is_empty())
+    {
+        job.metadata.labels = Some(labels.clone());
+    }
 }
 
 fn state(job: &Job, status: &JobStatus) -> &'static str {
