@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Affinity, NodeAffinity, NodeSelectorRequirement
 
 use crate::api::{
     field::{self, Path},
+    go_form::Form,
     status::Cause,
 };
 
@@ -40,11 +41,13 @@ fn node_affinity(new: Option<&NodeAffinity>, old: Option<&NodeAffinity>, path: &
     let path = path.child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
     if !old.is_empty() && old.len() != new.len() {
         let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        return vec![field::invalid(&path, new, detail)];
+        return vec![field::invalid(&path, Form::new("[]NodeSelectorTerm", &new), detail)];
     }
     let detail = "only additions are allowed (no mutations or deletions)";
     let pairs = new.iter().zip(&old).enumerate().filter(|(_, (new, old))| !only_adds(new, old));
-    pairs.map(|(index, (new, _))| field::invalid(&path.index(index), new, detail)).collect()
+    pairs
+        .map(|(index, (new, _))| field::invalid(&path.index(index), Form::new("NodeSelectorTerm", new), detail))
+        .collect()
 }
 
 /// Terms are all to be met, so more of them narrow; but a term without any selects nothing, and stays so.
