@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -31,6 +31,9 @@ const CHECKPOINT_PAGES: u32 = 1000;
 const PAGE_CACHE_KIB: i32 = 1024;
 /// How long a statement waits for a lock that another process of ours (a backup) holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the lock of the file is waited for, and how often it is tried.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// How often a read is repeated when the entry it looked for was replaced meanwhile.
 const READ_ATTEMPTS: usize = 16;
 
@@ -312,8 +315,23 @@ fn prepare_files(path: &Path) -> Result<File, Error> {
     open(path).map_err(failed("create", path))?;
     let lock_path = path.with_extension("lock");
     let lock = open(&lock_path).map_err(failed("create", &lock_path))?;
-    lock.try_lock().map_err(|_| Error::InUse { path: path.to_owned() })?;
+    if !is_taken(&lock) {
+        return Err(Error::InUse { path: path.to_owned() });
+    }
     Ok(lock)
+}
+
+/// Takes the lock, if it is free or soon becomes so: a child that this process has just forked holds it, too,
+/// until it executes something else.
+fn is_taken(lock: &File) -> bool {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return true,
+            Err(_) if Instant::now() >= deadline => return false,
+            Err(_) => std::thread::sleep(LOCK_PAUSE),
+        }
+    }
 }
 
 fn row(connection: &Connection, revision: Revision) -> rusqlite::Result<Option<Event>> {
