@@ -7,6 +7,8 @@ use crate::api::{
     status::Cause,
 };
 
+const TERM: &str = "core.v1.NodeSelectorTerm";
+
 /// Problems of a change of node selector and node affinity, which are as before in `new` afterwards.
 pub fn spec(new: &mut PodSpec, old: &PodSpec, path: &Path) -> Vec<Cause> {
     let mut causes: Vec<Cause> = node_selector(new, old, &path.child("nodeSelector")).into_iter().collect();
@@ -40,11 +42,12 @@ fn node_affinity(new: Option<&NodeAffinity>, old: Option<&NodeAffinity>, path: &
     let path = path.child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
     if !old.is_empty() && old.len() != new.len() {
         let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        return vec![field::invalid(&path, new, detail)];
+        let shown = Some(new).filter(|new| !new.is_empty());
+        return vec![field::invalid(&path, shown, detail)];
     }
     let detail = "only additions are allowed (no mutations or deletions)";
     let pairs = new.iter().zip(&old).enumerate().filter(|(_, (new, old))| !only_adds(new, old));
-    pairs.map(|(index, (new, _))| field::invalid(&path.index(index), new, detail)).collect()
+    pairs.map(|(index, (new, _))| field::invalid_internal(&path.index(index), TERM, new, detail)).collect()
 }
 
 /// Terms are all to be met, so more of them narrow; but a term without any selects nothing, and stays so.

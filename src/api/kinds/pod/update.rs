@@ -276,8 +276,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_forbidden_with_the_list_of_what_is_not() {
-        let old = pod(json!({"containers": [{"name": "a"}], "nodeSelector": {"a": "b"}}));
-        let causes = spec(&pod(json!({"containers": [{"name": "a"}]})), &old);
+        let old = pod(json!({"containers": [{"name": "a", "image": "i"}], "nodeSelector": {"a": "b"}}));
+        let causes = spec(&pod(json!({"containers": [{"name": "a", "image": "i"}]})), &old);
         assert_eq!(causes[0].field, "spec");
         assert!(causes[0].message.starts_with(
             "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,\
