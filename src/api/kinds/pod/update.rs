@@ -24,6 +24,10 @@ type Statuses = fn(&PodStatus) -> &[ContainerStatus];
 pub fn spec(new: &Pod, old: &Pod) -> Vec<Cause> {
     let annotations = Path::new("metadata.annotations");
     let mut causes = app_armor::annotation_changes(&new.metadata, &old.metadata, &annotations);
+    // Upstream looks at the new ones once more.
+    if let Some(spec) = &new.spec {
+        causes.extend(app_armor::annotations(&new.metadata, spec, &annotations));
+    }
     causes.extend(spec_alone(new, old));
     causes
 }
