@@ -62,6 +62,11 @@ pub fn invalid_internal(path: &Path, message: &str, value: impl Serialize, detai
     cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {shown}"), detail))
 }
 
+/// [`invalid`], the value being `shown` already.
+pub fn invalid_shown(path: &Path, shown: &str, detail: &str) -> Cause {
+    cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {shown}"), detail))
+}
+
 /// [`duplicate`], the value being shown as by [`invalid_internal`].
 pub fn duplicate_internal(path: &Path, message: &str, value: impl Serialize) -> Cause {
     let value = serde_json::to_value(value).unwrap_or_default();
@@ -76,11 +81,6 @@ pub fn duplicate(path: &Path, value: impl Serialize) -> Cause {
 /// `Invalid value: detail`, for a value that is too large to be shown.
 pub fn invalid_hidden(path: &Path, detail: &str) -> Cause {
     cause(path, "FieldValueInvalid", with_detail("Invalid value".into(), detail))
-}
-
-/// `Duplicate value: "x": detail`.
-pub fn duplicate_because(path: &Path, value: impl Serialize, detail: &str) -> Cause {
-    cause(path, "FieldValueDuplicate", with_detail(format!("Duplicate value: {}", shown(value)), detail))
 }
 
 /// `Duplicate value`, for a value that is too large to be shown.
@@ -164,7 +164,12 @@ fn with_detail(message: String, detail: &str) -> String {
 
 /// Values are shown as JSON: strings quoted, numbers bare, structures whole.
 fn shown(value: impl Serialize) -> String {
-    serde_json::to_string(&value).unwrap_or_else(|_| "?".into())
+    let shown = serde_json::to_string(&value).unwrap_or_else(|_| "?".into());
+    // Go writes all but texts as they could stand in HTML.
+    if shown.starts_with('"') || !shown.contains(['<', '>', '&']) {
+        return shown;
+    }
+    shown.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::api::{
     Status, codec,
     decoded::Decoded,
     field::{self, Path},
-    kind::{Generation, Kind, Name, Strategy, Subresource, TableColumn},
+    kind::{Generation, Kind, Name, NameRule, Strategy, Subresource, TableColumn},
     meta, protobuf,
     status::Cause,
     update_check::UpdateCheck,
@@ -280,7 +280,12 @@ fn finalizer_problems<K: Kind>(object: &Decoded) -> Vec<Cause> {
 fn change_problems<K: Kind>(new: &Decoded, old: &Decoded, checks: &[UpdateCheck]) -> Vec<Cause> {
     let whole = metadata::validate(new, K::NAMES.scope, K::NAME_RULE);
     let change = metadata::validate_update(new, old);
-    let mut causes = [whole.clone(), change.clone()].concat();
+    // A name stays as it is, but what it was made of may change, and is looked at less closely for every kind.
+    let common = match meta::generate_name(new) {
+        "" => whole.clone(),
+        _ => metadata::validate(new, K::NAMES.scope, NameRule::PathSegment),
+    };
+    let mut causes = [common, change.clone()].concat();
     for check in checks {
         match check {
             UpdateCheck::Metadata => causes.extend([whole.clone(), finalizer_problems::<K>(new)].concat()),
@@ -373,7 +378,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::kind::{Column, NameRule, Names, STORED, Scope};
+    use crate::api::kind::{Column, Names, STORED, Scope};
 
     struct Example;
 

@@ -21,6 +21,8 @@ use crate::api::{
 
 const ADDRESS_TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const CONTROLLERS: [&str; 2] = ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
 const MOST_ENDPOINTS: usize = 1000;
 const MOST_ADDRESSES: usize = 100;
 const MOST_PORTS: usize = 20_000;
@@ -90,6 +92,24 @@ impl Kind for EndpointSliceKind {
 
     fn validate_update(new: &EndpointSlice, old: &EndpointSlice) -> Vec<Cause> {
         field::immutable(&Path::new("addressType"), &new.address_type, &old.address_type)
+    }
+
+    /// Controllers are known to write addresses well.
+    fn warnings(new: &EndpointSlice, old: Option<&EndpointSlice>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if old.is_none() && new.address_type == "FQDN" {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+        }
+        let manager = new.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+        if manager.is_some_and(|manager| CONTROLLERS.contains(&manager.as_str())) {
+            return warnings;
+        }
+        for (index, endpoint) in new.endpoints.iter().flatten().enumerate() {
+            let path = Path::new("endpoints").index(index).child("addresses");
+            let all = endpoint.addresses.iter().enumerate();
+            warnings.extend(all.filter_map(|(index, ip)| network::ip_warning(ip, &path.index(index))));
+        }
+        warnings
     }
 
     fn cells(slice: &EndpointSlice, now: Timestamp) -> Vec<Value> {

@@ -18,6 +18,8 @@ use crate::api::{
 
 /// Most items that a table's cell lists.
 const SHOWN: usize = 3;
+const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const CONTROLLER: &str = "endpoint-controller";
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
 /// `v1.Endpoints`
@@ -49,6 +51,25 @@ impl Kind for EndpointsKind {
     /// What older versions have let in may stay.
     fn validate_again(new: &Endpoints, old: &Endpoints) -> Vec<Cause> {
         if new.subsets == old.subsets { Vec::new() } else { Self::validate(new) }
+    }
+
+    /// The controller is known to write addresses well.
+    fn warnings(new: &Endpoints, _old: Option<&Endpoints>) -> Vec<String> {
+        let manager = new.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+        if manager.is_some_and(|manager| manager == CONTROLLER) {
+            return Vec::new();
+        }
+        let mut warnings = Vec::new();
+        for (index, subset) in new.subsets.iter().flatten().enumerate() {
+            let path = Path::new("subsets").index(index);
+            for (name, list) in [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)] {
+                let all = list.iter().flatten().enumerate();
+                warnings.extend(all.filter_map(|(index, address)| {
+                    network::ip_warning(&address.ip, &path.child(name).index(index).child("ip"))
+                }));
+            }
+        }
+        warnings
     }
 
     fn cells(endpoints: &Endpoints, now: Timestamp) -> Vec<Value> {

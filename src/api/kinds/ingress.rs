@@ -14,6 +14,8 @@ use crate::api::{
     validation::{name, network},
 };
 
+/// How an ingress named its class before there was a field for it.
+const CLASS: &str = "kubernetes.io/ingress.class";
 const PATH_TYPES: &[&str] = &["Exact", "ImplementationSpecific", "Prefix"];
 /// Most hosts that a table's cell lists.
 const SHOWN_HOSTS: usize = 3;
@@ -85,6 +87,14 @@ impl Kind for IngressKind {
             [ip, status::hostname(one.hostname.as_deref(), &path.child("hostname"))].concat()
         })
         .collect()
+    }
+
+    fn warnings(new: &Ingress, old: Option<&Ingress>) -> Vec<String> {
+        let annotated = new.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(CLASS));
+        let has_class = new.spec.as_ref().is_some_and(|spec| spec.ingress_class_name.is_some());
+        let is_old_style = old.is_none() && annotated && !has_class;
+        let warning = || format!("annotation {CLASS:?} is deprecated, please use 'spec.ingressClassName' instead");
+        is_old_style.then(warning).into_iter().collect()
     }
 
     fn cells(ingress: &Ingress, now: Timestamp) -> Vec<Value> {

@@ -4,12 +4,11 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::{IPAddress, ParentReference};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{cells, names};
 use crate::api::{
-    field::{self, Path},
+    field::{self, IMMUTABLE, Path},
     kind::{Column, Kind, NameRule, Names},
     status::Cause,
     validation::{name, network},
@@ -40,8 +39,11 @@ impl Kind for IpAddressKind {
     }
 
     fn validate_update(new: &IPAddress, old: &IPAddress) -> Vec<Cause> {
-        let shown = |address: &IPAddress| ShownParent::of(&address.spec.parent_ref);
-        field::immutable(&Path::new("spec").child("parentRef"), &shown(new), &shown(old))
+        let (path, new, old) = (Path::new("spec").child("parentRef"), &new.spec.parent_ref, &old.spec.parent_ref);
+        if new != old && !is_given(new) {
+            return vec![field::invalid(&path, (), IMMUTABLE)];
+        }
+        field::immutable_internal(&path, "networking.v1.ParentReference", new, old)
     }
 
     fn cells(address: &IPAddress, now: Timestamp) -> Vec<Value> {
@@ -60,7 +62,7 @@ impl Kind for IpAddressKind {
 
 fn parent(address: &IPAddress, path: &Path) -> Vec<Cause> {
     let parent = &address.spec.parent_ref;
-    if ShownParent::of(parent).is_none() {
+    if !is_given(parent) {
         return vec![field::required(path, "")];
     }
     let mut causes = Vec::new();
@@ -79,24 +81,9 @@ fn parent(address: &IPAddress, path: &Path) -> Vec<Cause> {
     causes
 }
 
-/// A reference as upstream shows it: its internal type, whose fields begin with capitals.
-#[derive(Serialize, PartialEq)]
-#[serde(rename_all = "PascalCase")]
-struct ShownParent {
-    group: String,
-    resource: String,
-    namespace: String,
-    name: String,
-}
-
-impl ShownParent {
-    /// `None` for a reference that is not there: one that says nothing is taken for that.
-    fn of(parent: &ParentReference) -> Option<Self> {
-        let ParentReference { group, resource, namespace, name } = parent.clone();
-        let (group, namespace) = (group.unwrap_or_default(), namespace.unwrap_or_default());
-        let is_empty = [&group, &resource, &namespace, &name].iter().all(|text| text.is_empty());
-        (!is_empty).then_some(Self { group, resource, namespace, name })
-    }
+/// Whether there is a reference: one that says nothing is taken for none.
+fn is_given(parent: &ParentReference) -> bool {
+    *parent != ParentReference::default()
 }
 
 #[cfg(test)]

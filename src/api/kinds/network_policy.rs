@@ -52,10 +52,33 @@ impl Kind for NetworkPolicyKind {
         validate(&policy.spec.clone().unwrap_or_default(), &Path::new("spec"))
     }
 
+    fn warnings(new: &NetworkPolicy, _old: Option<&NetworkPolicy>) -> Vec<String> {
+        let spec = new.spec.clone().unwrap_or_default();
+        let incoming = spec.ingress.iter().flatten().map(|rule| ("ingress", "from", &rule.from));
+        let outgoing = spec.egress.iter().flatten().map(|rule| ("egress", "to", &rule.to));
+        let rules = incoming.enumerate().chain(outgoing.enumerate());
+        rules
+            .flat_map(|(index, (list, name, peers))| {
+                let path = Path::new("spec").child(list).index(index).child(name);
+                let blocks = peers.iter().flatten().enumerate();
+                blocks.filter_map(move |(index, peer)| {
+                    Some((path.index(index).child("ipBlock"), peer.ip_block.as_ref()?))
+                })
+            })
+            .flat_map(|(path, block)| block_warnings(block, &path))
+            .collect()
+    }
+
     fn cells(policy: &NetworkPolicy, now: Timestamp) -> Vec<Value> {
         let selector = policy.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
         vec![cells::name(&policy.metadata), json!(cells::selector(selector)), cells::age(&policy.metadata, now)]
     }
+}
+
+fn block_warnings(block: &IPBlock, path: &Path) -> Vec<String> {
+    let excepted = block.except.iter().flatten().enumerate();
+    let excepted = excepted.filter_map(|(index, cidr)| network::cidr_warning(cidr, &path.child("except").index(index)));
+    network::cidr_warning(&block.cidr, &path.child("cidr")).into_iter().chain(excepted).collect()
 }
 
 fn validate(spec: &NetworkPolicySpec, path: &Path) -> Vec<Cause> {

@@ -31,6 +31,9 @@ pub const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
 /// A private key for SSH.
 pub const SSH_AUTH: &str = "kubernetes.io/ssh-auth";
 
+/// How each block of PEM begins.
+const BLOCK: &[u8] = b"-----BEGIN ";
+
 /// `v1.Secret`
 pub struct SecretKind;
 
@@ -87,6 +90,11 @@ impl Kind for SecretKind {
         vec![secret.type_.clone().unwrap_or_default()]
     }
 
+    fn warnings(new: &Secret, _old: Option<&Secret>) -> Vec<String> {
+        let is_tls = new.type_.as_deref() == Some(TLS);
+        is_tls.then(|| pair_warning(new)).flatten().into_iter().collect()
+    }
+
     fn cells(secret: &Secret, now: Timestamp) -> Vec<Value> {
         vec![
             cells::name(&secret.metadata),
@@ -120,6 +128,14 @@ fn required_content(secret: &Secret, path: &Path) -> Vec<Cause> {
         }
         _ => Vec::new(),
     }
+}
+
+/// What is not there of a certificate and its key, in the words of Go's `tls.X509KeyPair`.
+fn pair_warning(secret: &Secret) -> Option<String> {
+    let lacks_blocks =
+        |key: &str| !value(secret, key).unwrap_or_default().windows(BLOCK.len()).any(|text| text == BLOCK);
+    let missing = [("tls.crt", "certificate"), ("tls.key", "key")].into_iter().find(|(key, _)| lacks_blocks(key));
+    missing.map(|(_, what)| format!("tls: failed to find any PEM data in {what} input"))
 }
 
 /// The content of `key` is never shown, being secret.

@@ -10,6 +10,8 @@ use crate::api::{
     update_check::{self, UpdateCheck},
 };
 
+const ENFORCE_SECRETS: &str = "kubernetes.io/enforce-mountable-secrets";
+
 /// `v1.ServiceAccount`
 pub struct ServiceAccountKind;
 
@@ -33,6 +35,17 @@ impl Kind for ServiceAccountKind {
 
     fn prepare_for_update(new: &mut ServiceAccount, _old: &ServiceAccount) {
         Self::prepare_for_create(new);
+    }
+
+    fn warnings(new: &ServiceAccount, old: Option<&ServiceAccount>) -> Vec<String> {
+        let is_set = |account: &ServiceAccount| {
+            account.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ENFORCE_SECRETS))
+        };
+        if !is_set(new) || old.is_some_and(is_set) {
+            return Vec::new();
+        }
+        let detail = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets";
+        vec![format!("metadata.annotations[{ENFORCE_SECRETS}]: {detail}")]
     }
 
     fn cells(account: &ServiceAccount, now: Timestamp) -> Vec<Value> {

@@ -45,6 +45,7 @@ mod expiry;
 pub mod finalize;
 pub mod list;
 pub mod own;
+mod owners;
 pub mod ownership;
 pub mod scale;
 pub mod update;

@@ -3,17 +3,19 @@
 //! `events.k8s.io` has to be new in all. Problems are those of the stored shape's fields, shown as upstream's internal
 //! types, whose fields begin with capitals.
 
-use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::api::core::v1::Event;
 use serde::Serialize;
 
 use crate::api::{
-    field::{self, Path},
+    field::{self, IMMUTABLE, Path},
     status::Cause,
     validation::name,
 };
 
 const TEXT_LIMIT_BYTES: usize = 128;
 const MESSAGE_LIMIT_BYTES: usize = 1024;
+/// What an object is referred to by, upstream.
+const REFERENCE: &str = "core.v1.ObjectReference";
 const TYPES: [&str; 2] = ["Normal", "Warning"];
 
 /// Problems of any event. `controller` is what the version of the request calls who reports it.
@@ -63,12 +65,12 @@ pub fn validate_new_style(event: &Event) -> Vec<Cause> {
 pub fn validate_change(new: &Event, old: &Event) -> Vec<Cause> {
     let mut causes = if new.series == old.series { Vec::new() } else { series(new) };
     let reason = || same("reason", text(&new.reason), text(&old.reason));
-    let source = |event: &Event| ShownSource::from(event.source.clone().unwrap_or_default());
+    let source = |event: &Event| event.source.clone().unwrap_or_default();
     let checks = [
-        same("involvedObject", ShownObject::from(&new.involved_object), ShownObject::from(&old.involved_object)),
+        field::immutable_internal(&Path::new("involvedObject"), REFERENCE, &new.involved_object, &old.involved_object),
         reason(),
         same("message", text(&new.message), text(&old.message)),
-        same("source", source(new), source(old)),
+        field::immutable_internal(&Path::new("source"), "core.v1.EventSource", &source(new), &source(old)),
         same("firstTimestamp", &new.first_timestamp, &old.first_timestamp),
         same("lastTimestamp", &new.last_timestamp, &old.last_timestamp),
         same("count", new.count.unwrap_or_default(), old.count.unwrap_or_default()),
@@ -76,12 +78,22 @@ pub fn validate_change(new: &Event, old: &Event) -> Vec<Cause> {
         same("type", text(&new.type_), text(&old.type_)),
         same("eventTime", &new.event_time, &old.event_time),
         same("action", text(&new.action), text(&old.action)),
-        same("related", new.related.as_ref().map(ShownObject::from), old.related.as_ref().map(ShownObject::from)),
+        related(new, old),
         same("reportingController", text(&new.reporting_component), text(&old.reporting_component)),
         same("reportingInstance", text(&new.reporting_instance), text(&old.reporting_instance)),
     ];
     causes.extend(checks.into_iter().flatten());
     causes
+}
+
+/// A reference that may not be there.
+fn related(new: &Event, old: &Event) -> Vec<Cause> {
+    let path = Path::new("related");
+    match &new.related {
+        related if *related == old.related => Vec::new(),
+        None => vec![field::invalid(&path, (), IMMUTABLE)],
+        Some(related) => vec![field::invalid_internal(&path, REFERENCE, related, IMMUTABLE)],
+    }
 }
 
 fn complete(event: &Event, controller: &str) -> Vec<Cause> {
@@ -127,49 +139,6 @@ fn same<T: Serialize + PartialEq>(name: &str, new: T, old: T) -> Vec<Cause> {
 
 fn text(value: &Option<String>) -> &str {
     value.as_deref().unwrap_or_default()
-}
-
-/// A reference as upstream shows it.
-#[derive(Serialize, PartialEq)]
-#[serde(rename_all = "PascalCase")]
-struct ShownObject<'a> {
-    kind: &'a str,
-    namespace: &'a str,
-    name: &'a str,
-    #[serde(rename = "UID")]
-    uid: &'a str,
-    #[serde(rename = "APIVersion")]
-    api_version: &'a str,
-    resource_version: &'a str,
-    field_path: &'a str,
-}
-
-impl<'a> From<&'a ObjectReference> for ShownObject<'a> {
-    fn from(object: &'a ObjectReference) -> Self {
-        Self {
-            kind: text(&object.kind),
-            namespace: text(&object.namespace),
-            name: text(&object.name),
-            uid: text(&object.uid),
-            api_version: text(&object.api_version),
-            resource_version: text(&object.resource_version),
-            field_path: text(&object.field_path),
-        }
-    }
-}
-
-/// A source as upstream shows it.
-#[derive(Serialize, PartialEq)]
-#[serde(rename_all = "PascalCase")]
-struct ShownSource {
-    component: String,
-    host: String,
-}
-
-impl From<EventSource> for ShownSource {
-    fn from(source: EventSource) -> Self {
-        Self { component: source.component.unwrap_or_default(), host: source.host.unwrap_or_default() }
-    }
 }
 
 #[cfg(test)]

@@ -97,6 +97,10 @@ impl Kind for NodeKind {
         validation::validate_update(new, old)
     }
 
+    fn warnings(new: &Node, _old: Option<&Node>) -> Vec<String> {
+        validation::warnings(new)
+    }
+
     fn field_values(node: &Node) -> Vec<String> {
         vec![unschedulable(node).to_string()]
     }

@@ -3,16 +3,14 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use k8s_openapi::{
-    api::core::v1::{ConfigMapNodeConfigSource, Node, NodeAddress, NodeConfigSource, NodeSpec, NodeStatus, Taint},
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
-};
-use serde::Serialize;
-
 use crate::api::{
     field::{self, Path},
     status::Cause,
     validation::{name, network, resource, value},
+};
+use k8s_openapi::{
+    api::core::v1::{ConfigMapNodeConfigSource, Node, NodeConfigSource, NodeSpec, NodeStatus, Taint},
+    apimachinery::pkg::api::resource::Quantity,
 };
 
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
@@ -57,6 +55,22 @@ pub fn validate_update(new: &Node, old: &Node) -> Vec<Cause> {
     causes
 }
 
+/// What clients are warned of in a node that is valid.
+pub fn warnings(node: &Node) -> Vec<String> {
+    let (spec, _) = parts(node);
+    let mut warnings = Vec::new();
+    if spec.config_source.is_some() {
+        warnings.push("spec.configSource: the feature is removed".to_owned());
+    }
+    if spec.external_id.is_some_and(|id| !id.is_empty()) {
+        warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+    }
+    let networks = spec.pod_cidrs.iter().flatten().enumerate();
+    let path = Path::new("spec.podCIDRs");
+    warnings.extend(networks.filter_map(|(index, cidr)| network::cidr_warning(cidr, &path.index(index))));
+    warnings
+}
+
 fn parts(node: &Node) -> (NodeSpec, NodeStatus) {
     (node.spec.clone().unwrap_or_default(), node.status.clone().unwrap_or_default())
 }
@@ -78,39 +92,12 @@ fn taints(taints: &[Taint]) -> Vec<Cause> {
             causes.extend(field::one_of(&path.child("effect"), &taint.effect, EFFECTS));
         }
         if taints[..index].iter().any(|other| (&other.key, &other.effect) == (&taint.key, &taint.effect)) {
-            causes.push(field::duplicate_because(
-                &path,
-                ShownTaint::from(taint),
-                "taints must be unique by key and effect pair",
-            ));
+            let cause = field::duplicate_internal(&path, "core.v1.Taint", taint);
+            let message = format!("{}: taints must be unique by key and effect pair", cause.message);
+            causes.push(Cause { message, ..cause });
         }
     }
     causes
-}
-
-/// A taint as upstream shows it.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ShownTaint<'a> {
-    key: &'a str,
-    value: &'a str,
-    effect: &'a str,
-    time_added: &'a Option<Time>,
-}
-
-impl<'a> From<&'a Taint> for ShownTaint<'a> {
-    fn from(taint: &'a Taint) -> Self {
-        let Taint { key, value, effect, time_added } = taint;
-        Self { key, value: value.as_deref().unwrap_or_default(), effect, time_added }
-    }
-}
-
-/// An address as upstream shows it.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ShownAddress<'a> {
-    r#type: &'a str,
-    address: &'a str,
 }
 
 fn amounts(status: &NodeStatus) -> Vec<Cause> {
@@ -126,9 +113,7 @@ fn addresses(status: &NodeStatus) -> Vec<Cause> {
     let (path, all) = (Path::new("status.addresses"), status.addresses.as_deref().unwrap_or_default());
     let again = all.iter().enumerate().filter(|(index, address)| all[..*index].contains(address));
     again
-        .map(|(index, NodeAddress { type_, address })| {
-            field::duplicate(&path.index(index), ShownAddress { r#type: type_, address })
-        })
+        .map(|(index, address)| field::duplicate_internal(&path.index(index), "core.v1.NodeAddress", address))
         .collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod transition;
 mod validation;
+mod warnings;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeStatus};
@@ -70,6 +71,10 @@ impl Kind for PersistentVolumeKind {
     fn validate_update(new: &PersistentVolume, old: &PersistentVolume) -> Vec<Cause> {
         let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
         transition::validate(new, &old)
+    }
+
+    fn warnings(new: &PersistentVolume, _old: Option<&PersistentVolume>) -> Vec<String> {
+        warnings::of(new)
     }
 
     fn cells(volume: &PersistentVolume, now: Timestamp) -> Vec<Value> {

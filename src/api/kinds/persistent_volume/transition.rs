@@ -1,11 +1,11 @@
 //! What about a volume may not change (`ValidatePersistentVolumeUpdate` of core's validation).
 
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeSpec, VolumeNodeAffinity};
-use serde::Serialize;
+use k8s_openapi::api::core::v1::{PersistentVolumeSpec, VolumeNodeAffinity};
 use serde_json::{Map, Value, json};
 
 use crate::api::{
     field::{self, IMMUTABLE, Path},
+    go_form,
     status::Cause,
 };
 
@@ -40,16 +40,20 @@ pub fn validate(mut new: PersistentVolumeSpec, old: &PersistentVolumeSpec) -> Ve
     }
     let mut causes = Vec::new();
     if sources(&new) != sources(old) {
-        let detail = "spec.persistentvolumesource is immutable after creation";
-        causes.push(field::forbidden(&Path::new("spec.persistentvolumesource"), detail));
+        let difference = go_form::difference("PersistentVolumeSource", old, &new);
+        let detail = format!("spec.persistentvolumesource is immutable after creation\n{difference}");
+        causes.push(field::forbidden(&Path::new("spec.persistentvolumesource"), &detail));
     }
     causes.extend(field::immutable(&Path::new("volumeMode"), &new.volume_mode, &old.volume_mode));
     if let Some(before) = &old.node_affinity
         && !new.node_affinity.as_ref().is_some_and(|now| is_renamed(now, before))
     {
-        let shown = new.node_affinity.as_ref().map(ShownAffinity::from);
-        let detail = format!("{IMMUTABLE}, except for updating from beta label to GA");
-        causes.push(field::invalid(&Path::new("nodeAffinity"), shown, &detail));
+        let (path, detail) =
+            (Path::new("nodeAffinity"), format!("{IMMUTABLE}, except for updating from beta label to GA"));
+        causes.push(match &new.node_affinity {
+            None => field::invalid(&path, (), &detail),
+            Some(now) => field::invalid_internal(&path, "core.v1.VolumeNodeAffinity", shown(now), &detail),
+        });
     }
     if old.volume_attributes_class_name.is_some() && new.volume_attributes_class_name.is_none() {
         let path = Path::new("spec.volumeAttributesClassName");
@@ -75,7 +79,9 @@ fn is_renamed(new: &VolumeNodeAffinity, old: &VolumeNodeAffinity) -> bool {
         let fields = new.match_fields.iter().flatten().zip(old.match_fields.iter_mut().flatten());
         let labels = new.match_expressions.iter().flatten().zip(old.match_expressions.iter_mut().flatten());
         for (new, old) in fields.chain(labels) {
-            if RENAMED.contains(&(&old.key, &new.key)) {
+            // Upstream looks the new name up in a map, which has the empty one for all that it lacks.
+            let renamed = RENAMED.iter().find(|(before, _)| *before == old.key).map_or("", |(_, after)| *after);
+            if renamed == new.key {
                 old.key.clone_from(&new.key);
             }
         }
@@ -83,56 +89,13 @@ fn is_renamed(new: &VolumeNodeAffinity, old: &VolumeNodeAffinity) -> bool {
     *new == old
 }
 
-/// An affinity as upstream shows it: its internal type, whose fields begin with capitals.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ShownAffinity<'a> {
-    required: Option<ShownSelector<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ShownSelector<'a> {
-    node_selector_terms: Vec<ShownTerm<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ShownTerm<'a> {
-    match_expressions: Option<Vec<ShownRequirement<'a>>>,
-    match_fields: Option<Vec<ShownRequirement<'a>>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ShownRequirement<'a> {
-    key: &'a str,
-    operator: &'a str,
-    values: &'a Option<Vec<String>>,
-}
-
-impl<'a> From<&'a VolumeNodeAffinity> for ShownAffinity<'a> {
-    fn from(affinity: &'a VolumeNodeAffinity) -> Self {
-        let terms = |terms: &'a [NodeSelectorTerm]| terms.iter().map(ShownTerm::from).collect();
-        let shown = |terms| ShownSelector { node_selector_terms: terms };
-        Self { required: affinity.required.as_ref().map(|required| shown(terms(&required.node_selector_terms))) }
+/// What is shown of an affinity: no terms at all rather than an empty list of them.
+fn shown(affinity: &VolumeNodeAffinity) -> Value {
+    let mut shown = json!(affinity);
+    if shown["required"]["nodeSelectorTerms"] == json!([]) {
+        shown["required"]["nodeSelectorTerms"] = Value::Null;
     }
-}
-
-impl<'a> From<&'a NodeSelectorTerm> for ShownTerm<'a> {
-    fn from(term: &'a NodeSelectorTerm) -> Self {
-        let shown = |list: &'a Option<Vec<NodeSelectorRequirement>>| {
-            list.as_ref().map(|list| list.iter().map(ShownRequirement::from).collect())
-        };
-        Self { match_expressions: shown(&term.match_expressions), match_fields: shown(&term.match_fields) }
-    }
-}
-
-impl<'a> From<&'a NodeSelectorRequirement> for ShownRequirement<'a> {
-    fn from(requirement: &'a NodeSelectorRequirement) -> Self {
-        let NodeSelectorRequirement { key, operator, values } = requirement;
-        Self { key, operator, values }
-    }
+    shown
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ use crate::api::{
 /// Ways in which a volume can be mounted.
 pub const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
+/// How a claim named its class before there was a field for it.
+const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 /// The way that only one pod of the cluster may use.
 const ONE_POD: &str = "ReadWriteOncePod";
 const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
@@ -85,6 +87,28 @@ impl Kind for PersistentVolumeClaimKind {
 
     fn validate_status_update(new: &PersistentVolumeClaim, _old: &PersistentVolumeClaim) -> Vec<Cause> {
         transition::validate_status(&new.status.clone().unwrap_or_default())
+    }
+
+    fn warnings(new: &PersistentVolumeClaim, _old: Option<&PersistentVolumeClaim>) -> Vec<String> {
+        let class = new.metadata.annotations.as_ref().and_then(|all| all.get_key_value(CLASS_ANNOTATION));
+        let mut warnings: Vec<String> = class
+            .map(|(key, _)| {
+                format!(
+                    "metadata.annotations[{key}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
+                )
+            })
+            .into_iter()
+            .collect();
+        let resources = new.spec.as_ref().and_then(|spec| spec.resources.clone()).unwrap_or_default();
+        for (name, list) in [("requests", &resources.requests), ("limits", &resources.limits)] {
+            let size = list.as_ref().and_then(|list| list.get("storage")?.0.parse::<quantity::Quantity>().ok());
+            if let Some(size) = size.filter(|size| size.milli_value() % 1000 != 0) {
+                warnings.push(format!(
+                    "spec.resources.{name}[storage]: fractional byte value \"{size}\" is invalid, must be an integer"
+                ));
+            }
+        }
+        warnings
     }
 
     fn cells(claim: &PersistentVolumeClaim, now: Timestamp) -> Vec<Value> {

@@ -7,6 +7,7 @@ pub mod ports;
 pub mod status;
 pub mod transition;
 pub mod validation;
+mod warnings;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -86,6 +87,10 @@ impl Kind for ServiceKind {
 
     fn validate_status_update(new: &Service, _old: &Service) -> Vec<Cause> {
         status::validate(new)
+    }
+
+    fn warnings(new: &Service, _old: Option<&Service>) -> Vec<String> {
+        warnings::of(new)
     }
 
     fn field_values(service: &Service) -> Vec<String> {
@@ -175,7 +180,7 @@ mod tests {
 
     fn decoded(spec: Value) -> Decoded {
         let service = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec});
-        descriptor::<ServiceKind>().strategy.decode(service).unwrap()
+        descriptor::<ServiceKind>().strategy.prepare_for_create(service).unwrap()
     }
 
     #[test]

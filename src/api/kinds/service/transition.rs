@@ -7,6 +7,7 @@ use super::facts;
 use crate::api::{
     field::{self, Path},
     status::Cause,
+    validation::name,
 };
 
 /// Fills what was allocated into an update that leaves it out, and drops what the type no longer has.
@@ -39,6 +40,9 @@ pub fn validate(new: &Service, old: &Service) -> Vec<Cause> {
     if balanced && new.load_balancer_class != old.load_balancer_class {
         let detail = "may not change once set";
         causes.push(field::invalid(&path.child("loadBalancerClass"), &new.load_balancer_class, detail));
+    }
+    if let Some(class) = new.load_balancer_class.as_deref().filter(|_| facts::is_type(new, "LoadBalancer")) {
+        causes.extend(field::invalid_each(&path.child("loadBalancerClass"), class, &name::qualified_name(class)));
     }
     causes
 }
@@ -149,15 +153,16 @@ mod tests {
     }
 
     fn service(spec: Value) -> Decoded {
-        strategy().decode(json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec})).unwrap()
+        strategy().prepare_for_create(json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec})).unwrap()
     }
 
     #[test]
     fn an_update_keeps_what_was_allocated() {
         let old = service(json!({"type": "NodePort", "clusterIP": "10.43.0.9", "ipFamilies": ["IPv4"],
             "ipFamilyPolicy": "SingleStack", "ports": [{"port": 80, "nodePort": 30080}]}));
-        let new = service(json!({"type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}]}));
-        let new = strategy().prepare_for_update(new.into_value(), &old).unwrap();
+        let new = json!({"metadata": {"name": "a", "namespace": "b"},
+            "spec": {"type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}]}});
+        let new = strategy().prepare_for_update(new, &old).unwrap();
         assert_eq!(new["spec"]["clusterIPs"], json!(["10.43.0.9"]));
         assert_eq!(new["spec"]["ipFamilies"], json!(["IPv4"]));
         assert_eq!(new["spec"]["ports"][0]["nodePort"], 30080);

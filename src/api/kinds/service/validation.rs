@@ -112,9 +112,10 @@ fn traffic(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
     }
     causes.extend(health_check(spec, &path.child("healthCheckNodePort")));
     let internal = path.child("internalTrafficPolicy");
-    if facts::has_cluster_address(spec) || spec.internal_traffic_policy.is_some() {
-        causes.extend(chosen(spec.internal_traffic_policy.as_deref(), POLICIES, &internal));
-    }
+    causes.extend(match spec.internal_traffic_policy.as_deref() {
+        None => facts::has_cluster_address(spec).then(|| field::required(&internal, "")),
+        Some(policy) => field::one_of(&internal, policy, POLICIES),
+    });
     let distribution = spec.traffic_distribution.as_deref();
     causes.extend(
         distribution
@@ -175,7 +176,7 @@ mod tests {
     fn problems(spec: Value) -> Vec<String> {
         let strategy = descriptor::<ServiceKind>().strategy;
         let service = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec});
-        let causes = strategy.validate(&strategy.decode(service).unwrap());
+        let causes = strategy.validate(&strategy.prepare_for_create(service).unwrap());
         causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
     }
 
