@@ -96,6 +96,15 @@ pub fn unsupported(path: &Path, value: impl Serialize, supported: &[&str]) -> Ca
     cause(path, "FieldValueNotSupported", with_detail(format!("Unsupported value: {}", shown(value)), &detail))
 }
 
+/// [`unsupported`], the value being shown as by [`invalid_internal`].
+pub fn unsupported_internal(path: &Path, message: &str, value: impl Serialize, supported: &[&str]) -> Cause {
+    let quoted: Vec<String> = supported.iter().map(shown).collect();
+    let value = serde_json::to_value(value).unwrap_or_default();
+    let detail = format!("supported values: {}", quoted.join(", "));
+    let shown = go::internal(message, &value);
+    cause(path, "FieldValueNotSupported", format!("Unsupported value: {shown}: {detail}"))
+}
+
 /// [`unsupported`], unless the value is a supported one.
 pub fn one_of(path: &Path, value: &str, supported: &[&str]) -> Option<Cause> {
     (!supported.contains(&value)).then(|| unsupported(path, value, supported))

@@ -115,7 +115,7 @@ impl Kind for CronJobKind {
         causes.extend(job::validate_spec(&template, &own));
         if let Some(selector) = &template.selector {
             let detail = "`selector` will be auto-generated";
-            causes.push(field::invalid(&own.child("selector"), label_selector::shown(selector), detail));
+            causes.push(field::invalid_internal(&own.child("selector"), label_selector::MESSAGE, selector, detail));
         }
         if template.manual_selector == Some(true) {
             causes.push(field::unsupported(&own.child("manualSelector"), true, &["nil", "false"]));

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use super::{
     cells, names, pod_template,
-    workload::{self, SelectorRule, ShownRollingUpdate, ShownStrategy},
+    workload::{self, SelectorRule},
 };
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     meta,
     status::Cause,
-    update_check::{self, UpdateCheck},
+    update_check::UpdateCheck,
 };
 
 const ROLLING_UPDATE: &str = "RollingUpdate";
@@ -39,7 +39,8 @@ impl Kind for DaemonSetKind {
         ..names::namespaced(names::APPS, "DaemonSet", "daemonsets", "daemonset")
     };
     const GENERATION: Generation = Generation::Spec;
-    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
+    const UPDATE_CHECKS: &'static [UpdateCheck] =
+        &[UpdateCheck::MetadataChange, UpdateCheck::Change, UpdateCheck::Object];
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Desired", "integer", "Nodes that should run a pod."),
@@ -66,6 +67,8 @@ impl Kind for DaemonSetKind {
         }
         strategy.type_ = Some(kind);
         pod_template::defaults::template(&mut spec.template);
+        let annotations = set.metadata.annotations.get_or_insert_default();
+        annotations.entry(TEMPLATE_GENERATION.to_owned()).or_insert_with(|| "0".to_owned());
     }
 
     fn validate(set: &DaemonSet) -> Vec<Cause> {
@@ -191,13 +194,9 @@ fn strategy(strategy: &DaemonSetUpdateStrategy, path: &Path) -> Vec<Cause> {
             }
             causes
         }
-        (kind, update) => {
-            let rolling_update = update.as_ref().map(|update| ShownRollingUpdate {
-                max_unavailable: update.max_unavailable.as_ref(),
-                max_surge: update.max_surge.as_ref(),
-            });
-            let shown = ShownStrategy { r#type: kind, rolling_update };
-            vec![field::unsupported(path, shown, &[ROLLING_UPDATE, ON_DELETE])]
+        _ => {
+            let message = "apps.v1.DaemonSetUpdateStrategy";
+            vec![field::unsupported_internal(path, message, strategy, &[ROLLING_UPDATE, ON_DELETE])]
         }
     }
 }

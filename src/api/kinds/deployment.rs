@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     cells, names, pod_template,
-    workload::{self, SelectorRule, ShownRollingUpdate, ShownStrategy},
+    workload::{self, SelectorRule},
 };
 use crate::api::{
     field::{self, Path},
@@ -158,13 +158,9 @@ fn strategy(spec: &DeploymentSpec, path: &Path) -> Vec<Cause> {
             Some(update) => rolling_update(update, &rolling),
             None => vec![field::required(&rolling, "this should be defaulted and never be nil")],
         },
-        kind => {
-            let rolling_update = strategy.rolling_update.as_ref().map(|update| ShownRollingUpdate {
-                max_unavailable: update.max_unavailable.as_ref(),
-                max_surge: update.max_surge.as_ref(),
-            });
-            let shown = ShownStrategy { r#type: kind, rolling_update };
-            vec![field::unsupported(path, shown, &[RECREATE, ROLLING_UPDATE])]
+        _ => {
+            let message = "apps.v1.DeploymentStrategy";
+            vec![field::unsupported_internal(path, message, strategy, &[RECREATE, ROLLING_UPDATE])]
         }
     }
 }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use serde::Serialize;
-
 use crate::api::{
     field::{self, Path},
     selector,
     status::Cause,
     validation::{metadata, name},
 };
+
+/// Upstream's type of selectors, as errors show them.
+pub const MESSAGE: &str = "meta.v1.LabelSelector";
 
 /// Whether the selector asks for nothing, and so matches everything.
 pub fn is_empty(selector: &LabelSelector) -> bool {
@@ -37,23 +38,6 @@ pub fn equal(one: Option<&LabelSelector>, other: Option<&LabelSelector>) -> bool
         match_expressions: selector.match_expressions.clone().filter(|terms| !terms.is_empty()),
     };
     one.map(some) == other.map(some)
-}
-
-/// The selector as errors show it, in the order of upstream's type.
-pub fn shown(selector: &LabelSelector) -> impl Serialize {
-    Shown {
-        match_labels: selector.match_labels.as_ref().filter(|labels| !labels.is_empty()),
-        match_expressions: selector.match_expressions.as_deref().filter(|terms| !terms.is_empty()),
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Shown<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    match_labels: Option<&'a BTreeMap<String, String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    match_expressions: Option<&'a [LabelSelectorRequirement]>,
 }
 
 /// Problems of a selector.

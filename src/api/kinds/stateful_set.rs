@@ -1,19 +1,15 @@
 //! Stateful sets: numbered pods, each with a name and volumes of its own.
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        apps::v1::{StatefulSet, StatefulSetSpec},
-        core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
-    },
-    apimachinery::pkg::util::intstr::IntOrString,
+use k8s_openapi::api::{
+    apps::v1::{StatefulSet, StatefulSetSpec},
+    core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
 };
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
     cells, names, persistent_volume_claim, pod_template,
-    workload::{self, SelectorRule, ShownStrategy},
+    workload::{self, SelectorRule},
 };
 use crate::api::{
     field::{self, Path},
@@ -231,12 +227,9 @@ fn update_strategy(spec: &StatefulSetSpec, path: &Path) -> Vec<Cause> {
     if kind.is_empty() {
         causes.push(field::required(path, ""));
     } else if !STRATEGIES.contains(&kind) {
-        let rolling_update = strategy.rolling_update.as_ref().map(|update| ShownPartition {
-            partition: update.partition.unwrap_or_default(),
-            max_unavailable: update.max_unavailable.as_ref(),
-        });
-        let shown = ShownStrategy { r#type: kind, rolling_update };
-        causes.push(field::invalid(path, shown, "must be 'RollingUpdate' or 'OnDelete'"));
+        let message = "apps.v1.StatefulSetUpdateStrategy";
+        let detail = "must be 'RollingUpdate' or 'OnDelete'";
+        causes.push(field::invalid_internal(path, message, &strategy, detail));
         return causes;
     }
     let rolling = path.child("rollingUpdate");
@@ -256,14 +249,6 @@ fn update_strategy(spec: &StatefulSetSpec, path: &Path) -> Vec<Cause> {
         None => {}
     }
     causes
-}
-
-/// How a rolling update goes, as errors show it.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ShownPartition<'a> {
-    partition: i32,
-    max_unavailable: Option<&'a IntOrString>,
 }
 
 /// The template with a volume for each claim, as its pods get them, and without the names that pods get of their own.

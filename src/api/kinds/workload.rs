@@ -3,15 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::core::v1::PodTemplateSpec,
-    apimachinery::pkg::{
-        apis::meta::v1::{LabelSelector, ObjectMeta},
-        util::intstr::IntOrString,
-    },
-};
-use serde::Serialize;
-
 use super::{
     label_selector,
     pod_template::{self, warnings::name_for_hosts},
@@ -20,6 +11,13 @@ use crate::api::{
     field::{self, Path},
     status::Cause,
     validation::{name, value},
+};
+use k8s_openapi::{
+    api::core::v1::PodTemplateSpec,
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
 };
 
 /// What a kind says of selectors that do not do.
@@ -47,7 +45,7 @@ pub fn selector_and_template(
     }
     let is_valid = label_selector::is_valid(selector);
     if let Some(detail) = rule.unusable.filter(|_| !is_valid) {
-        causes.push(field::invalid(&own, label_selector::shown(selector), detail));
+        causes.push(field::invalid_internal(&own, label_selector::MESSAGE, selector, detail));
         return causes;
     }
     let labels = template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
@@ -62,8 +60,9 @@ pub fn selector_and_template(
 /// A selector that never changes.
 pub fn fixed_selector(new: &LabelSelector, old: &LabelSelector) -> Option<Cause> {
     let same = label_selector::equal(Some(new), Some(old));
-    let shown = (!label_selector::is_empty(new)).then(|| label_selector::shown(new));
-    (!same).then(|| field::invalid(&Path::new("spec.selector"), shown, field::IMMUTABLE))
+    let shown = Some(new).filter(|new| !label_selector::is_empty(new));
+    let path = Path::new("spec.selector");
+    (!same).then(|| field::invalid_internal(&path, label_selector::MESSAGE, shown, field::IMMUTABLE))
 }
 
 /// The problem of a template whose pods the selector does not find.
@@ -111,26 +110,6 @@ pub fn warnings(template: Option<&PodTemplateSpec>, new: &ObjectMeta, old: Optio
 pub fn named_warnings(template: Option<&PodTemplateSpec>, new: &ObjectMeta, old: Option<&ObjectMeta>) -> Vec<String> {
     let name = old.is_none().then(|| name_for_hosts(new.name.as_deref(), "Pod names and hostnames")).flatten();
     name.into_iter().chain(warnings(template, new, old)).collect()
-}
-
-/// An update strategy as errors show it: with the names of upstream's internal type.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ShownStrategy<'a, R> {
-    /// What kind of strategy it is.
-    pub r#type: &'a str,
-    /// How a rolling update goes.
-    pub rolling_update: Option<R>,
-}
-
-/// How a rolling update goes, of kinds that may be short of pods or have too many.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ShownRollingUpdate<'a> {
-    /// How many pods may be missing.
-    pub max_unavailable: Option<&'a IntOrString>,
-    /// How many there may be too many.
-    pub max_surge: Option<&'a IntOrString>,
 }
 
 /// Pods of a controller that keeps them running always restart their containers, without a deadline.

@@ -39,10 +39,17 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
 /// A subdomain that may have underscores where it may have letters (KEP-4427).
 pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
     let mut problems = longer_than(value, SUBDOMAIN_LIMIT_BYTES);
-    if !value.replace('_', "a").split('.').all(is_dns_label) {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let label = label.strip_prefix('_').unwrap_or(label).as_bytes();
+        label.first().is_some_and(|byte| is_word(*byte))
+            && label.last().is_some_and(|byte| is_word(*byte))
+            && label.iter().all(|byte| is_word(*byte) || matches!(byte, b'-' | b'_'))
+    };
+    if !value.split('.').all(is_label) {
         let message = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or \
                        '.', and must start and end with an alphanumeric character";
-        let label = "[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?";
+        let label = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
         problems.push(pattern(message, &format!(r"{label}(\.{label})*"), &["example.com"]));
     }
     problems

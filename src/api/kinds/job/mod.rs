@@ -4,7 +4,6 @@ mod failures;
 mod indexes;
 mod policies;
 mod selector;
-mod shown;
 mod status;
 mod update;
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::batch::v1::{JobSpec, SuccessPolicyRule};
 
-use super::{failures, indexes, shown};
+use super::{failures, indexes};
 use crate::api::{
     field::{self, Path},
     status::Cause,
@@ -44,7 +44,8 @@ pub fn validate(spec: &JobSpec, path: &Path) -> Vec<Cause> {
         if mode == Some("Indexed") {
             causes.extend(success_rules(&policy.rules, spec.completions.unwrap_or_default(), &path.child("rules")));
         } else {
-            causes.push(field::invalid(&path, shown::success(policy), "requires indexed completion mode"));
+            let detail = "requires indexed completion mode";
+            causes.push(field::invalid_internal(&path, "batch.v1.SuccessPolicy", policy, detail));
         }
     }
     causes.extend(replacement(spec, &path.child("podReplacementPolicy")));

@@ -54,7 +54,8 @@ pub fn generated(job: &Job, spec: &JobSpec, prefixed_labels: bool) -> Vec<Cause>
     let expected = expected.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     if label_selector::is_valid(selector) && !label_selector::matches(selector, &expected) {
         let path = Path::new("spec.selector");
-        causes.push(field::invalid(&path, label_selector::shown(selector), "`selector` not auto-generated"));
+        let detail = "`selector` not auto-generated";
+        causes.push(field::invalid_internal(&path, label_selector::MESSAGE, selector, detail));
     }
     causes
 }

@@ -4,14 +4,16 @@ use k8s_openapi::api::{
     batch::v1::{Job, JobSpec, JobStatus},
     core::v1::{Affinity, Container, PodSpec, PodTemplateSpec},
 };
-use serde::Serialize;
 
-use super::{shown, status::holds};
+use super::status::holds;
 use crate::api::{
     field::{self, IMMUTABLE, Path},
     kinds::label_selector,
     status::Cause,
 };
+
+const FAILURE_POLICY: &str = "batch.v1.PodFailurePolicy";
+const SUCCESS_POLICY: &str = "batch.v1.SuccessPolicy";
 
 /// Problems of a change.
 pub fn validate(new: &Job, old: &Job) -> Vec<Cause> {
@@ -20,41 +22,37 @@ pub fn validate(new: &Job, old: &Job) -> Vec<Cause> {
     let path = Path::new("spec");
     let mut causes: Vec<Cause> = completions(&new, &old, &path.child("completions")).into_iter().collect();
     if !label_selector::equal(new.selector.as_ref(), old.selector.as_ref()) {
-        let selector = new.selector.as_ref().map(label_selector::shown);
-        causes.push(field::invalid(&path.child("selector"), selector, IMMUTABLE));
+        let own = path.child("selector");
+        causes.push(field::invalid_internal(&own, label_selector::MESSAGE, &new.selector, IMMUTABLE));
     }
     causes.extend(template(&new, &old, &status, &path.child("template")));
     causes.extend(field::immutable(&path.child("completionMode"), &new.completion_mode, &old.completion_mode));
-    let failures = new.pod_failure_policy.as_ref().map(shown::failures);
-    causes.extend(fixed(&path.child("podFailurePolicy"), &new.pod_failure_policy, &old.pod_failure_policy, failures));
+    let (policy, before) = (&new.pod_failure_policy, &old.pod_failure_policy);
+    causes.extend(field::immutable_internal(&path.child("podFailurePolicy"), FAILURE_POLICY, policy, before));
     let (limit, before) = (&new.backoff_limit_per_index, &old.backoff_limit_per_index);
     causes.extend(field::immutable(&path.child("backoffLimitPerIndex"), limit, before));
     causes.extend(field::immutable(&path.child("managedBy"), &new.managed_by, &old.managed_by));
-    let success = new.success_policy.as_ref().map(shown::success);
-    causes.extend(fixed(&path.child("successPolicy"), &new.success_policy, &old.success_policy, success));
+    let (policy, before) = (&new.success_policy, &old.success_policy);
+    causes.extend(field::immutable_internal(&path.child("successPolicy"), SUCCESS_POLICY, policy, before));
     causes
-}
-
-fn fixed<T: PartialEq>(path: &Path, new: &T, old: &T, shown: impl Serialize) -> Option<Cause> {
-    (new != old).then(|| field::invalid(path, shown, IMMUTABLE))
 }
 
 /// An indexed job grows and shrinks with its parallelism.
 fn completions(new: &JobSpec, old: &JobSpec, path: &Path) -> Option<Cause> {
     if new.completion_mode.as_deref() != Some("Indexed") {
-        return fixed(path, &new.completions, &old.completions, new.completions);
+        return field::immutable(path, &new.completions, &old.completions).pop();
     }
-    let (Some(completions), Some(parallelism)) = (new.completions, new.parallelism) else { return None };
+    let (completions, parallelism) = (new.completions?, new.parallelism?);
     let apart = new.completions != old.completions && completions != parallelism;
     apart.then(|| field::invalid(path, completions, "can only be modified in tandem with spec.parallelism"))
 }
 
 /// The template of a suspended job that has no pods may change where these would run and what they would use.
-fn template(new: &JobSpec, old: &JobSpec, status: &JobStatus, path: &Path) -> Option<Cause> {
+fn template(new: &JobSpec, old: &JobSpec, status: &JobStatus, path: &Path) -> Vec<Cause> {
     let suspended = old.suspend == Some(true);
     let idle = (status.start_time.is_none() || holds(status, "Suspended")) && status.active.unwrap_or_default() == 0;
     if !(suspended && idle) {
-        return fixed(path, &new.template, &old.template, &new.template);
+        return field::immutable_internal(path, "core.v1.PodTemplateSpec", &new.template, &old.template);
     }
     let mut allowed = old.template.clone();
     take_over_scheduling(&mut allowed, &new.template);
@@ -62,7 +60,7 @@ fn template(new: &JobSpec, old: &JobSpec, status: &JobStatus, path: &Path) -> Op
     take_over_resources(&mut allowed.containers, &new.containers);
     let inits = new.init_containers.as_deref().unwrap_or_default();
     take_over_resources(allowed.init_containers.as_deref_mut().unwrap_or_default(), inits);
-    fixed(&path.child("spec"), &new, &allowed, &new)
+    field::immutable_internal(&path.child("spec"), "core.v1.PodSpec", &new, &allowed)
 }
 
 fn take_over_scheduling(to: &mut PodTemplateSpec, from: &PodTemplateSpec) {

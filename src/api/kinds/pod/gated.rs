@@ -8,6 +8,8 @@ use crate::api::{
     status::Cause,
 };
 
+const TERM: &str = "core.v1.NodeSelectorTerm";
+
 /// Problems of a change of node selector and node affinity, which are as before in `new` afterwards.
 pub fn spec(new: &mut PodSpec, old: &PodSpec, path: &Path) -> Vec<Cause> {
     let mut causes: Vec<Cause> = node_selector(new, old, &path.child("nodeSelector")).into_iter().collect();

@@ -20,6 +20,7 @@ use crate::api::{
     codec,
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::UpdateCheck,
 };
 
 /// `v1.Pod`
@@ -45,6 +46,8 @@ impl Kind for PodKind {
         ..names::namespaced(names::CORE, "Pod", "pods", "pod")
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] =
+        &[UpdateCheck::MetadataChange, UpdateCheck::Metadata, UpdateCheck::Object, UpdateCheck::Change];
     const FIELDS: &'static [&'static str] = &[
         "spec.nodeName",
         "spec.restartPolicy",

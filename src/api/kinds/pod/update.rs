@@ -25,6 +25,10 @@ type Statuses = fn(&PodStatus) -> &[ContainerStatus];
 pub fn spec(new: &Pod, old: &Pod) -> Vec<Cause> {
     let annotations = Path::new("metadata.annotations");
     let mut causes = app_armor::annotation_changes(&new.metadata, &old.metadata, &annotations);
+    // Upstream looks at the new ones once more.
+    if let Some(spec) = &new.spec {
+        causes.extend(app_armor::annotations(&new.metadata, spec, &annotations));
+    }
     causes.extend(spec_alone(new, old));
     causes
 }
@@ -262,8 +266,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_forbidden_with_the_list_of_what_is_not() {
-        let old = pod(json!({"containers": [{"name": "a"}], "nodeSelector": {"a": "b"}}));
-        let causes = spec(&pod(json!({"containers": [{"name": "a"}]})), &old);
+        let old = pod(json!({"containers": [{"name": "a", "image": "i"}], "nodeSelector": {"a": "b"}}));
+        let causes = spec(&pod(json!({"containers": [{"name": "a", "image": "i"}]})), &old);
         assert_eq!(causes[0].field, "spec");
         assert_eq!(
             causes[0].message,

@@ -52,7 +52,11 @@ pub fn warnings(pod: &Value) -> Vec<String> {
     let Some(spec) = pod.spec.as_ref().filter(|spec| !is_windows(spec)) else { return Vec::new() };
     let path = Path::default();
     let all = containers::with_paths(spec, &path);
-    all.iter().filter_map(|(_, container)| warning(spec, &pod.metadata, container, &path)).collect()
+    let mut warnings: Vec<String> =
+        all.iter().filter_map(|(_, container)| warning(spec, &pod.metadata, container, &path)).collect();
+    // Containers of one name, which validation refuses, are warned of once.
+    warnings.dedup();
+    warnings
 }
 
 /// The warning about a container whose annotation no field repeats, at the `path` of its pod or template.

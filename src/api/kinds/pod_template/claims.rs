@@ -55,7 +55,8 @@ fn claim_source(claim: &PodResourceClaim, path: &Path) -> Vec<Cause> {
 
 /// Problems of what a container has of its pod's claims.
 pub fn of_container(used: &[ResourceClaim], spec: &PodSpec, path: &Path) -> Vec<Cause> {
-    let claims: BTreeSet<&str> = spec.resource_claims.iter().flatten().map(|claim| claim.name.as_str()).collect();
+    let names = spec.resource_claims.iter().flatten().map(|claim| claim.name.as_str());
+    let claims: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
     let mut seen: Vec<(&str, &str)> = Vec::new();
     let mut causes = Vec::new();
     for (index, claim) in used.iter().enumerate() {

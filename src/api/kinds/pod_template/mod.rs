@@ -142,7 +142,7 @@ fn with_volumes<'a>(spec: &'a PodSpec, sound: &[&Volume]) -> Cow<'a, PodSpec> {
     if spec.volumes.as_ref().is_none_or(|all| all.len() == sound.len()) {
         return Cow::Borrowed(spec);
     }
-    let volumes = sound.iter().map(|volume| Volume::clone(volume)).collect();
+    let volumes = sound.iter().copied().cloned().collect();
     Cow::Owned(PodSpec { volumes: Some(volumes), ..spec.clone() })
 }
 

@@ -2,8 +2,6 @@
 
 use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, SeccompProfile, SecurityContext};
 
-use serde::Serialize;
-
 use super::{app_armor, containers, mounts::local_descending, windows};
 use crate::api::{
     field::{self, Path},
@@ -131,21 +129,12 @@ fn seccomp(profile: &SeccompProfile, path: &Path) -> Vec<Cause> {
         }
         Some(file) if profile.type_ == "Localhost" => causes.extend(local_descending(file, &local)),
         Some(_) => {
-            let shown =
-                ShownSeccomp { r#type: &profile.type_, localhost_profile: profile.localhost_profile.as_deref() };
-            causes.push(field::invalid(&local, shown, "can only be set when seccomp type is Localhost"));
+            let (message, detail) = ("core.v1.SeccompProfile", "can only be set when seccomp type is Localhost");
+            causes.push(field::invalid_internal(&local, message, profile, detail));
         }
         None => {}
     }
     causes
-}
-
-/// A profile as errors show it: with the names of upstream's internal type.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ShownSeccomp<'a> {
-    r#type: &'a str,
-    localhost_profile: Option<&'a str>,
 }
 
 fn sysctls(context: &PodSecurityContext, spec: &PodSpec, path: &Path) -> Vec<Cause> {
