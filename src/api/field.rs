@@ -62,6 +62,11 @@ pub fn invalid_internal(path: &Path, message: &str, value: impl Serialize, detai
     cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {shown}"), detail))
 }
 
+/// [`invalid`], the value being `shown` already.
+pub fn invalid_shown(path: &Path, shown: &str, detail: &str) -> Cause {
+    cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {shown}"), detail))
+}
+
 /// [`duplicate`], the value being shown as by [`invalid_internal`].
 pub fn duplicate_internal(path: &Path, message: &str, value: impl Serialize) -> Cause {
     let value = serde_json::to_value(value).unwrap_or_default();
@@ -150,7 +155,12 @@ fn with_detail(message: String, detail: &str) -> String {
 
 /// Values are shown as JSON: strings quoted, numbers bare, structures whole.
 fn shown(value: impl Serialize) -> String {
-    serde_json::to_string(&value).unwrap_or_else(|_| "?".into())
+    let shown = serde_json::to_string(&value).unwrap_or_else(|_| "?".into());
+    // Go writes all but texts as they could stand in HTML.
+    if shown.starts_with('"') || !shown.contains(['<', '>', '&']) {
+        return shown;
+    }
+    shown.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 #[cfg(test)]

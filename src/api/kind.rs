@@ -153,11 +153,15 @@ pub trait Strategy: Send + Sync {
     }
     /// Every problem of the object, metadata included. Empty when valid.
     fn validate(&self, object: &Decoded) -> Vec<Cause>;
+    /// Every problem of a new state that the old one does not excuse.
+    fn validate_again(&self, new: &Decoded, _old: &Decoded) -> Vec<Cause> {
+        self.validate(new)
+    }
     /// Every problem of the change, immutability included. Called after [`Strategy::validate`].
     fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
     /// Problems of a status update.
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
-    /// Every problem of an object of which the part called `part` is updated.
+    /// Problems of an update of the part called `part`.
     fn validate_part_update(&self, _part: &str, _new: &Decoded, _old: &Decoded) -> Vec<Cause> {
         Vec::new()
     }

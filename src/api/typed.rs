@@ -101,6 +101,12 @@ impl<K: Kind> Strategy for Typed<K> {
         causes
     }
 
+    fn validate_again(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
+        let mut causes = metadata_problems::<K>(new);
+        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
+        causes
+    }
+
     fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         change_problems::<K>(new, old, K::UPDATE_CHECKS)
     }
@@ -118,9 +124,7 @@ impl<K: Kind> Strategy for Typed<K> {
     }
 
     fn validate_part_update(&self, part: &str, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata_problems::<K>(new);
-        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
-        causes.extend(metadata::validate_update(new, old));
+        let mut causes = metadata::validate_update(new, old);
         causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_part_update(part, new, old))));
         causes
     }

@@ -21,15 +21,17 @@ pub fn validate(object: &Value, old: Option<&Value>, schema: &Structural) -> Vec
     validate_at(object, old, schema, &Path::default())
 }
 
-/// Every problem of a value, told of as being at `path`.
+/// Every problem of a value, told of as being at `path`. Messages name what is in it from there on.
 pub fn validate_at(value: &Value, old: Option<&Value>, schema: &Structural, path: &Path) -> Vec<Cause> {
-    let mut walk = Walk { causes: Vec::new() };
+    let mut walk = Walk { causes: Vec::new(), root: path.as_str().len() };
     walk.value(value, old, schema, path);
     walk.causes
 }
 
 struct Walk {
     causes: Vec<Cause>,
+    /// How long the path of the whole value is, which is no part of names.
+    root: usize,
 }
 
 impl Walk {
@@ -127,7 +129,7 @@ impl Walk {
         }
         if let Some(format) = rules.format.as_ref().filter(|format| !formats::is(text, format)) {
             let found = Value::from(text);
-            self.causes.push(wrong_type(path, &found, format, &found));
+            self.causes.push(wrong_type(path, self.name(path), &found, format, &found));
         }
     }
 
@@ -160,7 +162,7 @@ impl Walk {
 
     fn junctions(&mut self, value: &Value, rules: &Rules, path: &Path) {
         let problems = |schema: &Structural| {
-            let mut walk = Walk { causes: Vec::new() };
+            let mut walk = Walk { causes: Vec::new(), root: self.root };
             walk.value(value, None, schema, path);
             walk.causes
         };
@@ -203,12 +205,24 @@ impl Walk {
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
-        self.causes.push(wrong_type(path, &found.into(), kind_name(schema.kind), &found.into()));
+        let format = schema.rules.as_ref().and_then(|rules| rules.format.as_deref());
+        let is_scalar = matches!(value, Value::Bool(_) | Value::Number(_) | Value::Object(_));
+        let (wanted, found) = match format.filter(|_| is_scalar) {
+            // Values other than texts and lists are of a format first of all.
+            Some(format) => (format, if found == "integer" { "int64" } else { "" }),
+            None => (kind_name(schema.kind), found),
+        };
+        self.causes.push(wrong_type(path, self.name(path), &found.into(), wanted, &found.into()));
+    }
+
+    fn name<'a>(&self, path: &'a Path) -> &'a str {
+        let name = path.as_str().get(self.root..).unwrap_or_default();
+        name.strip_prefix('.').unwrap_or(name)
     }
 
     /// `spec.x in body should …`
     fn invalid(&mut self, path: &Path, value: impl serde::Serialize, problem: &str) {
-        self.causes.push(field::invalid(path, value, &format!("{path} in body {problem}")));
+        self.causes.push(field::invalid(path, value, &format!("{} in body {problem}", self.name(path))));
     }
 }
 
@@ -236,8 +250,8 @@ fn kind_name(kind: Kind) -> &'static str {
 }
 
 /// `Invalid value: "string": spec.replicas in body must be of type integer: "string"`
-fn wrong_type(path: &Path, value: &Value, wanted: &str, found: &Value) -> Cause {
-    let cause = field::invalid(path, value, &format!("{path} in body must be of type {wanted}: {found}"));
+fn wrong_type(path: &Path, name: &str, value: &Value, wanted: &str, found: &Value) -> Cause {
+    let cause = field::invalid(path, value, &format!("{name} in body must be of type {wanted}: {found}"));
     Cause { reason: "FieldValueTypeInvalid".into(), ..cause }
 }
 

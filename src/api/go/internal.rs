@@ -38,6 +38,27 @@ const NAMES: [(&str, &str); 30] = [
     ("uid", "UID"),
     ("url", "URL"),
 ];
+/// Fields that stand before the others in an order of their own.
+const FIRST: [(&str, &[&str]); 2] = [
+    (
+        "apiextensions.v1.CustomResourceDefinitionVersion",
+        &["name", "served", "storage", "deprecated", "deprecationWarning"],
+    ),
+    (
+        "core.v1.PersistentVolumeSource",
+        &[
+            "gcePersistentDisk",
+            "awsElasticBlockStore",
+            "hostPath",
+            "glusterfs",
+            "nfs",
+            "rbd",
+            "quobyte",
+            "iscsi",
+            "flexVolume",
+        ],
+    ),
+];
 /// The prefix of extensions of schemas.
 const EXTENSION: &str = "x-kubernetes-";
 /// The package of types that have JSON names inside as well.
@@ -54,6 +75,17 @@ pub fn internal(message: &str, value: &Value) -> String {
     out
 }
 
+/// The value of one field of a message, as [`internal`] shows it in the whole.
+pub fn internal_field(message: &str, name: &str, value: &Value) -> String {
+    let mut out = String::new();
+    let message = facts::messages().iter().find(|known| known.name == message);
+    match message.and_then(|message| message.spot(name)) {
+        Some(spot) => put_field(&mut out, &spot.field, value),
+        None => put_plain(&mut out, value),
+    }
+    out
+}
+
 fn put_message(out: &mut String, message: &Message, value: &Value) {
     if message.name.starts_with(META) {
         return put_ordered(out, Some(message), value);
@@ -65,7 +97,11 @@ fn put_message(out: &mut String, message: &Message, value: &Value) {
 }
 
 fn put_fields(out: &mut String, message: &Message, value: &Value, is_first: &mut bool) {
-    for field in &message.fields {
+    let first = FIRST.iter().find(|(name, _)| *name == message.name).map_or(&[][..], |(_, first)| first);
+    let place = |field: &Field| first.iter().position(|name| *name == field.name).unwrap_or(first.len());
+    let mut fields: Vec<&Field> = message.fields.iter().collect();
+    fields.sort_by_key(|field| place(field));
+    for field in fields {
         match (field.shape, field.kind) {
             (Shape::Inline, Kind::Message(place)) => put_fields(out, facts::messages().at(place), value, is_first),
             // Metadata has no field of its own: what is in it stands among the others.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::api::protobuf::facts::{self, Field, Kind, Message, Shape};
 
-pub use internal::internal;
+pub use internal::{internal, internal_field};
 
 /// `value`, of a kind, as JSON with its fields in Go's order. What differs from `before` is in the order of its
 /// names: a JSON patch or merge patch has made another document of it.

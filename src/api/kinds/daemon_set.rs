@@ -25,7 +25,7 @@ const ROLLING_UPDATE: &str = "RollingUpdate";
 const ON_DELETE: &str = "OnDelete";
 /// How often the template changed, which was a field before `apps/v1`; the server keeps it in an annotation.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
-const SELECTOR_RULE: SelectorRule = SelectorRule { owner: "daemonset", unusable: None };
+const SELECTOR_RULE: SelectorRule = SelectorRule { is_required: false, unusable: None };
 
 /// `apps/v1.DaemonSet`
 pub struct DaemonSetKind;

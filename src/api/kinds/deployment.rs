@@ -21,7 +21,7 @@ use crate::api::{
 const ROLLING_UPDATE: &str = "RollingUpdate";
 const RECREATE: &str = "Recreate";
 /// What is said of selectors that do not do, also those of replica sets.
-pub const SELECTOR_RULE: SelectorRule = SelectorRule { owner: "deployment", unusable: Some("invalid label selector") };
+pub const SELECTOR_RULE: SelectorRule = SelectorRule { is_required: true, unusable: Some("invalid label selector") };
 
 /// `apps/v1.Deployment`
 pub struct DeploymentKind;

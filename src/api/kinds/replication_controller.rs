@@ -107,7 +107,8 @@ impl Kind for ReplicationControllerKind {
     }
 
     fn warnings(new: &ReplicationController, old: Option<&ReplicationController>) -> Vec<String> {
-        let template = new.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        // Upstream looks at the older template of one that changes.
+        let template = old.unwrap_or(new).spec.as_ref().and_then(|spec| spec.template.as_ref());
         workload::named_warnings(template, &new.metadata, old.map(|old| &old.metadata))
     }
 

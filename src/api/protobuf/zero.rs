@@ -82,6 +82,7 @@ fn settle_field(field: &Field, value: &mut Value, keeps_empty_lists: bool, way: 
 
 fn settle_value(field: &Field, value: &mut Value, way: Way) {
     let message = match field.kind {
+        Kind::Double => return settle_double(value),
         Kind::Message(place) | Kind::SchemaOr(_, place) => facts::messages().at(place),
         _ => return,
     };
@@ -89,6 +90,16 @@ fn settle_value(field: &Field, value: &mut Value, way: Way) {
         (Shape::Map, Value::Object(values)) => values.values_mut().for_each(|value| settle_inner(message, value, way)),
         (_, Value::Array(items)) => items.iter_mut().for_each(|item| settle_inner(message, item, way)),
         (_, value) => settle_inner(message, value, way),
+    }
+}
+
+/// Go writes whole numbers without a fraction.
+fn settle_double(value: &mut Value) {
+    let whole = value.as_f64().filter(|_| value.is_f64()).filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
+    if let Some(whole) = whole {
+        #[expect(clippy::cast_possible_truncation, reason = "a whole number within these bounds is kept")]
+        let whole = whole as i64;
+        *value = whole.into();
     }
 }
 

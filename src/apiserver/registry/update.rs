@@ -103,7 +103,11 @@ impl Registry {
         let causes = match endpoint {
             Endpoint::Main => strategy.validate_change(&new, old),
             Endpoint::Status => strategy.validate_status_update(&new, old),
-            Endpoint::Part(part) => without_repetition(strategy.validate_part_update(part, &new, old)),
+            Endpoint::Part(part) => {
+                let mut causes = strategy.validate_again(&new, old);
+                causes.extend(strategy.validate_part_update(part, &new, old));
+                without_repetition(causes)
+            }
         };
         let (tolerated, causes): (Vec<Cause>, Vec<Cause>) = causes.into_iter().partition(|cause| cause.is_tolerated);
         call.warnings.extend(tolerated.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect());

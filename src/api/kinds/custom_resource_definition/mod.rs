@@ -83,7 +83,12 @@ impl Kind for CustomResourceDefinitionKind {
 
     fn validate(definition: &CustomResourceDefinition) -> Vec<Cause> {
         let mut causes = name(definition);
-        causes.extend(spec::validate(&definition.spec, &Path::new("spec")));
+        causes.extend(Self::validate_again(definition, definition));
+        causes
+    }
+
+    fn validate_again(definition: &CustomResourceDefinition, _old: &CustomResourceDefinition) -> Vec<Cause> {
+        let mut causes = spec::validate(&definition.spec, &Path::new("spec"));
         causes.extend(stored_versions(definition));
         causes
     }
@@ -93,7 +98,7 @@ impl Kind for CustomResourceDefinitionKind {
     }
 
     fn validate_status_update(new: &CustomResourceDefinition, _old: &CustomResourceDefinition) -> Vec<Cause> {
-        let mut causes = stored_versions(new);
+        let mut causes = Vec::new();
         let accepted = new.status.as_ref().and_then(|status| status.accepted_names.as_ref());
         if let Some(names) = accepted.filter(|names| !names.plural.is_empty() || !names.kind.is_empty()) {
             causes.extend(spec::names(names, &Path::new("status.acceptedNames")));
@@ -145,7 +150,12 @@ fn stored_versions(definition: &CustomResourceDefinition) -> Vec<Cause> {
         .collect();
     for (index, name) in stored.iter().enumerate() {
         if !versions.iter().any(|version| version.name == *name) {
-            causes.push(field::invalid(&path.index(index), name, "must appear in spec.versions"));
+            let detail = format!(
+                "missing from spec.versions; {name} was previously a storage version, and must remain in \
+                 spec.versions until a storage migration ensures no data remains persisted in {name} and removes \
+                 {name} from status.storedVersions"
+            );
+            causes.push(field::invalid(&path.index(index), name, &detail));
         }
     }
     causes

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinitionNames, CustomResourceDefinitionSpec,
+    CustomResourceDefinitionNames, CustomResourceDefinitionSpec, CustomResourceDefinitionVersion,
 };
+
+use serde_json::{Value, json};
 
 use super::{conversion, version};
 use crate::api::{
     field::{self, Path},
+    go,
     kinds::pod_template::chosen,
     status::Cause,
     validation::name,
@@ -25,12 +28,15 @@ pub fn validate(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> 
                       instead";
         causes.push(field::invalid(&path.child("preserveUnknownFields"), true, detail));
     }
+    causes.extend(versions(spec, &path.child("versions")));
     // The name of the first version is that of the definition too.
-    if let Some(first) = spec.versions.first() {
+    if let Some(first) = spec.versions.first().filter(|first| !first.name.is_empty()) {
         causes.extend(label(&first.name, &path.child("version")));
     }
-    causes.extend(versions(spec, &path.child("versions")));
-    causes.extend(schemas(spec, path));
+    // A schema that all versions have is told of as the definition's.
+    if let Some(first) = spec.versions.first().filter(|_| is_same(&spec.versions, |version| &version.schema)) {
+        causes.extend(version::validate_schema(first, &path.child("validation")));
+    }
     causes.extend(names(&spec.names, &path.child("names")));
     causes.extend(required_names(&spec.names, &path.child("names")));
     causes.extend(conversion::validate(spec.conversion.as_ref(), &path.child("conversion")));
@@ -101,34 +107,54 @@ fn versions(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (index, one) in spec.versions.iter().enumerate() {
         let schema = one.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
-        if one.served && schema.is_none() {
+        if schema.is_none() {
             let path = path.index(index).child("schema").child("openAPIV3Schema");
             causes.push(field::required(&path, ""));
         }
     }
+    let has_schema = !is_same(&spec.versions, |version| &version.schema);
     for (index, one) in spec.versions.iter().enumerate() {
-        causes.extend(version::validate(one, &path.index(index)));
+        causes.extend(version::validate(one, has_schema, &path.index(index)));
     }
+    let invalid = |detail: &str| {
+        let shown = go::internal_field("apiextensions.v1.CustomResourceDefinitionSpec", "versions", &shown(spec));
+        field::invalid_shown(path, &shown, detail)
+    };
     let distinct: BTreeSet<&str> = spec.versions.iter().map(|version| version.name.as_str()).collect();
     if distinct.len() != spec.versions.len() {
-        causes.push(field::invalid(path, &spec.versions, "must contain unique version names"));
+        causes.push(invalid("must contain unique version names"));
     }
     if spec.versions.iter().filter(|version| version.storage).count() != 1 {
-        let detail = "must have exactly one version marked as storage version";
-        causes.push(field::invalid(path, &spec.versions, detail));
+        causes.push(invalid("must have exactly one version marked as storage version"));
     }
     causes
 }
 
-/// A schema that all versions have is told of as the definition's.
-fn schemas(spec: &CustomResourceDefinitionSpec, path: &Path) -> Vec<Cause> {
-    let Some((first, others)) = spec.versions.split_first() else { return Vec::new() };
-    if others.iter().all(|other| other.schema == first.schema) {
-        return version::validate_schema(first, &path.child("validation"));
+/// Whether all versions say the same in a field.
+fn is_same<T: PartialEq>(
+    versions: &[CustomResourceDefinitionVersion],
+    field: impl Fn(&CustomResourceDefinitionVersion) -> &T,
+) -> bool {
+    versions.windows(2).all(|pair| field(&pair[0]) == field(&pair[1]))
+}
+
+/// The versions, without what they all say: that is the definition's.
+fn shown(spec: &CustomResourceDefinitionSpec) -> Value {
+    let all = &spec.versions;
+    let mut versions = all.clone();
+    let same = [
+        is_same(all, |version| &version.schema),
+        is_same(all, |version| &version.subresources),
+        is_same(all, |version| &version.additional_printer_columns),
+        is_same(all, |version| &version.selectable_fields),
+    ];
+    for version in &mut versions {
+        version.schema = version.schema.take().filter(|_| !same[0]);
+        version.subresources = version.subresources.take().filter(|_| !same[1]);
+        version.additional_printer_columns = version.additional_printer_columns.take().filter(|_| !same[2]);
+        version.selectable_fields = version.selectable_fields.take().filter(|_| !same[3]);
     }
-    let path = |index| path.child("versions").index(index).child("schema");
-    let each = spec.versions.iter().enumerate();
-    each.flat_map(|(index, version)| version::validate_schema(version, &path(index))).collect()
+    if versions.is_empty() { Value::Null } else { json!(versions) }
 }
 
 fn required_names(names: &CustomResourceDefinitionNames, path: &Path) -> Vec<Cause> {

@@ -23,6 +23,7 @@ enum Level {
 pub fn validate(root: &JSONSchemaProps, path: &Path) -> Vec<Cause> {
     let mut causes = invariants(root, Level::Root, path);
     causes.extend(completeness(root, path));
+    causes.sort_by_cached_key(|cause| format!("{}: {}", cause.field, cause.message));
     causes
 }
 
@@ -36,6 +37,10 @@ fn invariants(schema: &JSONSchemaProps, level: Level, path: &Path) -> Vec<Cause>
     }
     causes.extend(own_type(schema, level, path));
     causes.extend(extensions(schema, path));
+    if level == Level::Root && schema.additional_properties.is_some() {
+        let detail = "must not be used at the root";
+        causes.push(field::forbidden(&path.child("additionalProperties"), detail));
+    }
     if level == Level::Root || is_set(schema.x_kubernetes_embedded_resource) {
         causes.extend(metadata(schema, path));
     }
@@ -193,14 +198,11 @@ fn value_validation(schema: &JSONSchemaProps, outer: &JSONSchemaProps, path: &Pa
     causes
 }
 
-/// What nested schemas speak of is in the skeleton.
+/// What nested schemas at the root speak of is in the skeleton.
 fn completeness(schema: &JSONSchemaProps, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (narrower, at) in nested(schema, path) {
         causes.extend(missing(narrower, schema, &at, path));
-    }
-    for (child, _, path) in skeleton(schema, path) {
-        causes.extend(completeness(child, &path));
     }
     causes
 }

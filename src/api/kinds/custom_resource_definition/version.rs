@@ -23,14 +23,17 @@ const COLUMN_FORMATS: &[&str] = &["byte", "date", "date-time", "double", "float"
 const WARNING_LIMIT_BYTES: usize = 256;
 const SELECTABLE_LIMIT: usize = 8;
 
-/// Problems of a version.
-pub fn validate(version: &CustomResourceDefinitionVersion, path: &Path) -> Vec<Cause> {
+/// Problems of a version. It `has_schema` of its own unless all versions have the same.
+pub fn validate(version: &CustomResourceDefinitionVersion, has_schema: bool, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     let problems = name::dns1035_label(&version.name);
     if !problems.is_empty() {
         causes.push(field::invalid(&path.child("name"), &version.name, &problems.join(",")));
     }
     causes.extend(deprecation(version, &path.child("deprecationWarning")));
+    if has_schema {
+        causes.extend(validate_schema(version, &path.child("schema")));
+    }
     if let Some(scale) = version.subresources.as_ref().and_then(|all| all.scale.as_ref()) {
         causes.extend(scale_paths(scale, &path.child("subresources")));
     }
@@ -128,7 +131,11 @@ fn selectable_fields(fields: &[SelectableField], root: Option<&JSONSchemaProps>,
     if fields.is_empty() {
         return Vec::new();
     }
-    let schema = root.map(|root| Structural::read(&json!(root))).unwrap_or_default();
+    let Some(root) = root else {
+        let detail = "may only be set when `version.schema.openAPIV3Schema` is not included";
+        return vec![field::invalid(path, "", detail)];
+    };
+    let schema = Structural::read(&json!(root));
     let (mut causes, mut seen) = (Vec::new(), Vec::new());
     for (index, one) in fields.iter().enumerate() {
         let path = path.index(index).child("jsonPath");
