@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{
     field::{self, IMMUTABLE, Path},
+    go_form,
     status::Cause,
 };
 
@@ -39,8 +40,9 @@ pub fn validate(mut new: PersistentVolumeSpec, old: &PersistentVolumeSpec) -> Ve
     }
     let mut causes = Vec::new();
     if sources(&new) != sources(old) {
-        let detail = "spec.persistentvolumesource is immutable after creation";
-        causes.push(field::forbidden(&Path::new("spec.persistentvolumesource"), detail));
+        let difference = go_form::difference("PersistentVolumeSource", old, &new);
+        let detail = format!("spec.persistentvolumesource is immutable after creation\n{difference}");
+        causes.push(field::forbidden(&Path::new("spec.persistentvolumesource"), &detail));
     }
     causes.extend(field::immutable(&Path::new("volumeMode"), &new.volume_mode, &old.volume_mode));
     if let Some(before) = &old.node_affinity

@@ -8,6 +8,7 @@ use k8s_openapi::{
 
 use crate::api::{
     field::{self, Path},
+    go_form,
     quantity::Quantity,
     status::Cause,
     validation::{name, resource},
@@ -26,10 +27,14 @@ pub fn validate(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim) -> Vec
     let (now, before) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
     let status = old.status.clone().unwrap_or_default();
     let mut causes = Vec::new();
-    if like_before(now.clone(), &before, status.phase.as_deref() == Some("Bound")) != before {
-        let detail =
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-        causes.push(field::forbidden(&Path::new("spec"), detail));
+    let (alike, kept) = like_before(now.clone(), before.clone(), status.phase.as_deref() == Some("Bound"));
+    if alike != kept {
+        let difference = go_form::difference("PersistentVolumeClaimSpec", &kept, &alike);
+        let detail = format!(
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
+             claims\n{difference}"
+        );
+        causes.push(field::forbidden(&Path::new("spec"), &detail));
     }
     let given = status.capacity.as_ref().and_then(|capacity| capacity.get("storage"));
     if size(&now) < size(&before) && size(&now) <= amount(given) {
@@ -72,14 +77,14 @@ pub fn validate_status(status: &PersistentVolumeClaimStatus) -> Vec<Cause> {
     causes
 }
 
-/// The new spec with what may be different as it was.
+/// The specs, alike in what may be different: the new one and the old one.
 fn like_before(
     mut new: PersistentVolumeClaimSpec,
-    old: &PersistentVolumeClaimSpec,
+    mut old: PersistentVolumeClaimSpec,
     is_bound: bool,
-) -> PersistentVolumeClaimSpec {
+) -> (PersistentVolumeClaimSpec, PersistentVolumeClaimSpec) {
     if old.volume_name.as_ref().is_none_or(String::is_empty) {
-        new.volume_name.clone_from(&old.volume_name);
+        old.volume_name.clone_from(&new.volume_name);
     }
     if old.storage_class_name.is_none() {
         new.storage_class_name = None;
@@ -92,7 +97,7 @@ fn like_before(
             now.insert("storage".to_owned(), before.clone());
         }
     }
-    new
+    (new, old)
 }
 
 fn size(spec: &PersistentVolumeClaimSpec) -> Quantity {

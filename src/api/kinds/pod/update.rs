@@ -2,10 +2,11 @@
 //! one aspect each through `/ephemeralcontainers`, `/resize` and `/status`.
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, EphemeralContainer, Pod, PodSpec, PodStatus, Toleration};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::api::{
     field::{self, Path},
+    go_form,
     kinds::pod_template::{app_armor, scheduling},
     status::Cause,
     validation,
@@ -53,7 +54,10 @@ fn spec_alone(new: &Pod, old: &Pod) -> Vec<Cause> {
     }
     forgive(&mut new, &old);
     if new != old {
-        let detail = format!("pod updates may not change fields other than {UPDATABLE}\n{}", difference(&new, &old));
+        let detail = format!(
+            "pod updates may not change fields other than {UPDATABLE}\n{}",
+            go_form::difference("PodSpec", &old, &new)
+        );
         causes.push(field::forbidden(&path, &detail));
     }
     causes
@@ -71,7 +75,7 @@ pub fn ephemeral_containers(new: &Pod, old: &Pod) -> Vec<Cause> {
                 causes.push(field::forbidden(&path, &detail));
             }
             Some(other) if other != container => {
-                let difference = fields_changed(&json!(other), &json!(container));
+                let difference = go_form::difference("EphemeralContainer", container, other);
                 let detail =
                     format!("existing ephemeral containers {:?} may not be changed\n{difference}", container.name);
                 causes.push(field::forbidden(&path, &detail));
@@ -97,8 +101,7 @@ pub fn resize(new: &Pod, old: &Pod) -> Vec<Cause> {
         container.resize_policy.clone_from(&before.resize_policy);
     }
     if same != old {
-        let detail = format!("only cpu and memory resources are mutable\n{}", difference(&same, &old));
-        causes.push(field::forbidden(&path, &detail));
+        causes.push(field::forbidden(&path, "only cpu and memory resources are mutable"));
     }
     causes
 }
@@ -239,27 +242,10 @@ fn length<T>(list: Option<&Vec<T>>) -> usize {
     list.map_or(0, Vec::len)
 }
 
-fn difference(new: &PodSpec, old: &PodSpec) -> String {
-    fields_changed(&json!(new), &json!(old))
-}
-
-/// Each changed field with its old and its new value.
-fn fields_changed(new: &Value, old: &Value) -> String {
-    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return String::new() };
-    let names: std::collections::BTreeSet<&String> = new.keys().chain(old.keys()).collect();
-    let mut lines = String::new();
-    for name in names.into_iter().filter(|name| new.get(*name) != old.get(*name)) {
-        for (sign, side) in [('-', old), ('+', new)] {
-            if let Some(value) = side.get(name) {
-                lines.push_str(&format!("{sign} {name}: {value}\n"));
-            }
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn pod(spec: Value) -> Pod {
@@ -279,11 +265,15 @@ mod tests {
         let old = pod(json!({"containers": [{"name": "a"}], "nodeSelector": {"a": "b"}}));
         let causes = spec(&pod(json!({"containers": [{"name": "a"}]})), &old);
         assert_eq!(causes[0].field, "spec");
-        assert!(causes[0].message.starts_with(
+        assert_eq!(
+            causes[0].message,
             "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,\
              `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
-             tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n"
-        ));
+             tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n\
+             @@ -39,9 +39,7 @@\n  \"TerminationGracePeriodSeconds\": null,\n  \"ActiveDeadlineSeconds\": null,\n  \
+             \"DNSPolicy\": \"\",\n- \"NodeSelector\": {\n-  \"a\": \"b\"\n- },\n+ \"NodeSelector\": null,\n  \
+             \"ServiceAccountName\": \"\",\n  \"AutomountServiceAccountToken\": null,\n  \"NodeName\": \"\",\n"
+        );
         let causes = spec(&pod(json!({"containers": []})), &old);
         assert_eq!(causes[0].message, "Forbidden: pod updates may not add or remove containers");
     }
