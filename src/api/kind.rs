@@ -205,6 +205,10 @@ pub trait Strategy: Send + Sync {
     fn warnings(&self, _new: &Decoded, _old: Option<&Decoded>) -> Vec<String> {
         Vec::new()
     }
+    /// Whether the server names an object that comes without a name.
+    fn is_named_by_server(&self) -> bool {
+        false
+    }
     /// Whether dependents stay when an object is deleted by somebody who does not say what becomes of them.
     fn orphans_by_default(&self) -> bool {
         false
@@ -283,6 +287,8 @@ pub trait Kind: Send + Sync + 'static {
     const UPDATES_UNCONDITIONALLY: bool = true;
     /// See [`Strategy::deprecation`].
     const DEPRECATION: Option<&'static str> = None;
+    /// See [`Strategy::is_named_by_server`].
+    const NAMED_BY_SERVER: bool = false;
     /// See [`Strategy::orphans_by_default`].
     const ORPHANS_BY_DEFAULT: bool = false;
     /// When `metadata.generation` is raised.

@@ -182,6 +182,10 @@ impl<K: Kind> Strategy for Typed<K> {
         known::<K>(new).map(|new| K::warnings(new, old)).unwrap_or_default()
     }
 
+    fn is_named_by_server(&self) -> bool {
+        K::NAMED_BY_SERVER
+    }
+
     fn orphans_by_default(&self) -> bool {
         K::ORPHANS_BY_DEFAULT
     }

@@ -30,6 +30,7 @@ impl Kind for LimitRangeKind {
     const NAMES: Names =
         Names { short_names: &["limits"], ..names::namespaced(names::CORE, "LimitRange", "limitranges", "limitrange") };
     const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Created At", "date", cells::CREATED)];
+    const NAMED_BY_SERVER: bool = true;
     const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
 
     fn default(range: &mut LimitRange) {

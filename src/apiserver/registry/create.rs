@@ -31,6 +31,10 @@ impl Registry {
         let mut proposal = proposal.into();
         place(call, proposal.object_mut())?;
         let (mut object, managed) = self.own(call, Endpoint::Main, proposal, None)?;
+        let is_nameless = meta::name(&object).is_empty() && meta::generate_name(&object).is_empty();
+        if is_nameless && call.kind.strategy.is_named_by_server() {
+            meta::set(&mut object, "name", uuid::Uuid::new_v4().to_string());
+        }
         let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         let mut attempts = if generated { NAME_ATTEMPTS } else { 1 };
         loop {

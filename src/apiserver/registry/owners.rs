@@ -19,10 +19,10 @@ pub(super) fn dedup(object: &mut Value) -> Option<String> {
     }
     *owners = kept;
     (!again.is_empty()).then(|| {
-        let uids = again.join(" ");
+        let uids = again.join(", ");
         format!(
             ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may \
-             reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: [{uids}]"
+             reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}"
         )
     })
 }
@@ -37,7 +37,7 @@ mod tests {
     fn an_owner_is_there_once() {
         let (a, b) = (json!({"uid": "a", "controller": true}), json!({"uid": "b"}));
         let mut object = json!({"metadata": {"ownerReferences": [a, b, a]}});
-        assert!(dedup(&mut object).unwrap().ends_with("duplicate UID(s) observed: [a]"));
+        assert!(dedup(&mut object).unwrap().ends_with("duplicate UID(s) observed: a"));
         assert_eq!(object["metadata"]["ownerReferences"], json!([a, b]));
         assert_eq!(dedup(&mut object), None);
     }

@@ -20,7 +20,7 @@ use super::{cells, names};
 use crate::api::{
     kind::{Column, Kind, NameRule, Names, Subresource},
     status::Cause,
-    update_check::{self, UpdateCheck},
+    update_check::UpdateCheck,
 };
 
 /// Seconds for which a client sticks to a pod under session affinity, when the service does not say.
@@ -41,7 +41,8 @@ impl Kind for ServiceKind {
     };
     const NAME_RULE: NameRule = NameRule::Label;
     const FIELDS: &'static [&'static str] = &["spec.clusterIP", "spec.type"];
-    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
+    const UPDATE_CHECKS: &'static [UpdateCheck] =
+        &[UpdateCheck::MetadataChange, UpdateCheck::Change, UpdateCheck::Object];
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Type", "string", "ClusterIP, NodePort, LoadBalancer or ExternalName."),
