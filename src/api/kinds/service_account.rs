@@ -18,7 +18,7 @@ impl Kind for ServiceAccountKind {
         ..names::namespaced(names::CORE, "ServiceAccount", "serviceaccounts", "serviceaccount")
     };
     const COLUMNS: &'static [Column] =
-        &[cells::NAME, cells::column("Secrets", "integer", "Number of secrets named by the account."), cells::AGE];
+        &[cells::NAME, cells::column("Secrets", "string", "Number of secrets named by the account."), cells::AGE];
 
     fn cells(account: &ServiceAccount, now: Timestamp) -> Vec<Value> {
         let secrets = account.secrets.as_ref().map_or(0, Vec::len);

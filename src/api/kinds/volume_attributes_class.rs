@@ -52,7 +52,7 @@ impl Kind for VolumeAttributesClassKind {
         causes
     }
 
-    fn validate_update(new: &VolumeAttributesClass, old: &VolumeAttributesClass) -> Vec<Cause> {
+    fn validate_again(new: &VolumeAttributesClass, old: &VolumeAttributesClass) -> Vec<Cause> {
         let mut causes = Vec::new();
         if new.driver_name != old.driver_name {
             causes.push(field::forbidden(&Path::new("driverName"), "updates to driverName are forbidden."));
@@ -60,6 +60,7 @@ impl Kind for VolumeAttributesClassKind {
         if new.parameters != old.parameters {
             causes.push(field::forbidden(&Path::new("parameters"), "updates to parameters are forbidden."));
         }
+        causes.extend(Self::validate(new));
         causes
     }
 

@@ -86,7 +86,7 @@ fn is_readable(schema: &JSONSchemaProps) -> bool {
 /// The schemas directly below `schema`, each with its path.
 pub fn children<'a>(schema: &'a JSONSchemaProps, path: &Path) -> Vec<(&'a JSONSchemaProps, Path)> {
     let mut found: Vec<(&JSONSchemaProps, Path)> = Vec::new();
-    let mut map = |name: &str, map: &'a Option<BTreeMap<String, JSONSchemaProps>>| {
+    let map = |name: &str, map: &'a Option<BTreeMap<String, JSONSchemaProps>>| {
         map.iter().flatten().map(|(key, child)| (child, path.child(name).key(key))).collect::<Vec<_>>()
     };
     let one = |name: &str, either: &'a Option<JSONSchemaPropsOrBool>| match either {

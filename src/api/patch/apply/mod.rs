@@ -245,9 +245,11 @@ impl Tracker<'_> {
             }
         });
         let api_version = self.schema.api_version.to_string();
-        let same = before.as_ref().is_some_and(|before| before.fields == fields && before.api_version == api_version);
-        let time = before.filter(|_| same && object == *live).map(|before| before.time);
-        let time = time.unwrap_or_else(|| time::format(self.now));
+        // Who changes nothing keeps its time, or has none.
+        let time = match before {
+            _ if object != *live => time::format(self.now),
+            before => before.map(|before| before.time).unwrap_or_default(),
+        };
         managers.set(manager.clone(), Owned { fields, api_version, time });
         Ok((object, managers))
     }
