@@ -8,7 +8,14 @@ use k8s_openapi::{Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::api::{Status, custom::CustomKind, decoded::Decoded, status::Cause, validation::name};
+use crate::api::{
+    Status,
+    custom::CustomKind,
+    decoded::Decoded,
+    status::Cause,
+    update_check::{self, UpdateCheck},
+    validation::name,
+};
 
 pub use crate::api::typed::Typed;
 
@@ -146,11 +153,15 @@ pub trait Strategy: Send + Sync {
     }
     /// Every problem of the object, metadata included. Empty when valid.
     fn validate(&self, object: &Decoded) -> Vec<Cause>;
+    /// Every problem of a new state that the old one does not excuse.
+    fn validate_again(&self, new: &Decoded, _old: &Decoded) -> Vec<Cause> {
+        self.validate(new)
+    }
     /// Every problem of the change, immutability included. Called after [`Strategy::validate`].
     fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
     /// Problems of a status update.
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause>;
-    /// Every problem of an object of which the part called `part` is updated.
+    /// Problems of an update of the part called `part`.
     fn validate_part_update(&self, _part: &str, _new: &Decoded, _old: &Decoded) -> Vec<Cause> {
         Vec::new()
     }
@@ -253,6 +264,8 @@ pub enum Generation {
     Changes,
     /// As [`Generation::Spec`], and also when annotations change (Deployments).
     SpecAndAnnotations,
+    /// As [`Generation::Spec`], and also when labels change (endpoint slices).
+    SpecAndLabels,
 }
 
 /// A built-in kind, typed. Default bodies are those of a plain kind without status.
@@ -276,6 +289,10 @@ pub trait Kind: Send + Sync + 'static {
     const GENERATION: Generation = Generation::Never;
     /// Selectable fields beyond name and namespace.
     const FIELDS: &'static [&'static str] = &[];
+    /// What an update is checked for, in upstream's order.
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE_THEN_CHANGE;
+    /// Whether a new object brings its status along, as that of a machine which registers itself does.
+    const STATUS_ON_CREATE: bool = false;
 
     /// Checks or mends what the type of the object could not take. An error is why it cannot be handled.
     fn before_decoding(_object: &mut Value) -> Result<(), String> {

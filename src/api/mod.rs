@@ -25,6 +25,7 @@ pub mod status;
 pub mod time;
 pub mod toleration;
 pub mod typed;
+pub mod update_check;
 pub mod validation;
 
 pub use status::Status;

@@ -1,6 +1,8 @@
 //! `Status`: the one error that leaves the API. Its reason, code and details are what clients act
 //! on (API conventions, "Response Status Kind").
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 /// Why a request failed, in the words clients compare with (`metav1.StatusReason`).
@@ -188,12 +190,13 @@ impl Status {
     }
 
     /// 422 with one cause per problem, in upstream's wording:
-    /// `Pod "a" is invalid: spec.containers: Required value`.
+    /// `Pod "a" is invalid: spec.containers: Required value`. The message says once what several causes say.
     pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Self {
         let mut each: Vec<String> = Vec::with_capacity(causes.len());
-        for text in causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)) {
-            // What is found twice is said once.
-            if !each.contains(&text) {
+        let mut said = HashSet::with_capacity(causes.len());
+        for cause in &causes {
+            let text = format!("{}: {}", cause.field, cause.message);
+            if said.insert(text.clone()) {
                 each.push(text);
             }
         }
@@ -272,5 +275,8 @@ mod tests {
         };
         let status = Status::invalid("", "Pod", "a", vec![cause("spec.x"), cause("spec.y")]);
         assert_eq!(status.message, "Pod \"a\" is invalid: [spec.x: Required value, spec.y: Required value]");
+        let status = Status::invalid("", "Pod", "a", vec![cause("spec.x"), cause("spec.x")]);
+        assert_eq!(status.message, "Pod \"a\" is invalid: spec.x: Required value");
+        assert_eq!(status.details.unwrap().causes.len(), 2);
     }
 }

@@ -27,6 +27,21 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     if separated && !text.contains('[') { text.parse().ok() } else { None }
 }
 
+/// A text in the quotes of Go's errors of times: bytes that are neither ASCII nor printable are spelled in hexadecimal.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+            b' '..=b'~' | 0x7f => quoted.push(char::from(byte)),
+            _ => quoted.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// Time since `then`, as [`human_duration`]; [`UNKNOWN`] without a time.
 pub fn age(then: Option<Timestamp>, now: Timestamp) -> String {
     then.map_or_else(|| UNKNOWN.to_owned(), |then| human_duration(now.as_second() - then.as_second()))
@@ -109,6 +124,11 @@ mod tests {
         for text in ["", "2026-01-02", "2026-01-02 03:04:05Z", "2026-01-02T03:04:05", "2026-01-02T03:04:05+01:00[x]"] {
             assert!(parse(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn errors_quote_bytes() {
+        assert_eq!(quoted("a\"é"), r#""a\"\xc3\xa9""#);
     }
 
     #[test]

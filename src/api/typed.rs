@@ -11,10 +11,11 @@ use crate::api::{
     Status, codec,
     decoded::Decoded,
     field::{self, Path},
-    kind::{Generation, Kind, Name, Strategy, Subresource, TableColumn},
+    kind::{Generation, Kind, Name, NameRule, Strategy, Subresource, TableColumn},
     meta, protobuf,
     status::Cause,
-    validation::{metadata, repeats},
+    update_check::UpdateCheck,
+    validation::metadata,
 };
 
 /// Turns a typed [`Kind`] into an untyped [`Strategy`].
@@ -37,7 +38,7 @@ impl<K: Kind> Strategy for Typed<K> {
 
     fn prepare_for_create(&self, object: Value) -> Result<Decoded, Status> {
         let mut object = identified::<K>(object)?;
-        if has_status::<K>() {
+        if has_status::<K>() && !K::STATUS_ON_CREATE {
             remove(&mut object, "status");
         }
         for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
@@ -45,7 +46,7 @@ impl<K: Kind> Strategy for Typed<K> {
         }
         let generation = match K::GENERATION {
             Generation::Never | Generation::Changes => Value::Null,
-            Generation::Once | Generation::Spec | Generation::SpecAndAnnotations => 1.into(),
+            _ => 1.into(),
         };
         meta::set(&mut object, "generation", generation);
         let mut typed = parse::<K>(&object)?;
@@ -100,40 +101,31 @@ impl<K: Kind> Strategy for Typed<K> {
         causes
     }
 
-    fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let (group, kind) = (K::NAMES.group, K::NAMES.kind);
-        let (repeats, qualifies) = (repeats::of(group, kind), repeats::qualifies_finalizers(group, kind));
-        let again = problems(change::<K>(new, old).map(|(new, old)| K::validate_again(new, old)));
-        let mut changed = problems(change::<K>(new, old).map(|(new, old)| K::validate_update(new, old)));
-        // A change is checked for some of what is checked in every new object.
-        changed.retain(|cause| !again.contains(cause));
-        let mut causes = metadata::validate(new, K::NAMES.scope, K::NAME_RULE);
-        causes.extend(metadata::validate_update(new, old));
-        causes.extend(repeats.object(new, K::NAMES.scope, K::NAME_RULE, qualifies));
-        causes.extend(again);
-        causes.extend(repeats.change(new, old, qualifies));
-        causes.extend(changed);
+    fn validate_again(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
+        let mut causes = metadata_problems::<K>(new);
+        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
         causes
+    }
+
+    fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
+        change_problems::<K>(new, old, K::UPDATE_CHECKS)
     }
 
     fn validate_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
         let mut causes = metadata::validate_update(new, old);
-        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_update(new, old))));
+        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_update(new, old))));
         causes
     }
 
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata::validate(new, K::NAMES.scope, K::NAME_RULE);
-        causes.extend(metadata::validate_update(new, old));
-        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_status_update(new, old))));
+        let mut causes = change_problems::<K>(new, old, &[UpdateCheck::MetadataChange]);
+        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_status_update(new, old))));
         causes
     }
 
     fn validate_part_update(&self, part: &str, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata_problems::<K>(new);
-        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
-        causes.extend(metadata::validate_update(new, old));
-        causes.extend(problems(change::<K>(new, old).map(|(new, old)| K::validate_part_update(part, new, old))));
+        let mut causes = metadata::validate_update(new, old);
+        causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_part_update(part, new, old))));
         causes
     }
 
@@ -278,8 +270,38 @@ fn cannot_be_handled<K: Kind>(why: impl std::fmt::Display) -> Status {
 
 fn metadata_problems<K: Kind>(object: &Decoded) -> Vec<Cause> {
     let mut causes = metadata::validate(object, K::NAMES.scope, K::NAME_RULE);
-    if repeats::qualifies_finalizers(K::NAMES.group, K::NAMES.kind) {
-        causes.extend(metadata::qualified_finalizers(object));
+    causes.extend(finalizer_problems::<K>(object));
+    causes
+}
+
+fn finalizer_problems<K: Kind>(object: &Decoded) -> Vec<Cause> {
+    let looks_at_metadata =
+        K::UPDATE_CHECKS.iter().any(|check| matches!(check, UpdateCheck::Metadata | UpdateCheck::MetadataChange));
+    let is_liberal = !looks_at_metadata || metadata::LIBERAL_GROUPS.contains(&K::NAMES.group);
+    if is_liberal { Vec::new() } else { metadata::qualified_finalizers(object) }
+}
+
+/// What `checks` find, after the problems of metadata that are looked for whatever the kind.
+fn change_problems<K: Kind>(new: &Decoded, old: &Decoded, checks: &[UpdateCheck]) -> Vec<Cause> {
+    let whole = metadata::validate(new, K::NAMES.scope, K::NAME_RULE);
+    let change = metadata::validate_update(new, old);
+    // A name stays as it is, but what it was made of may change, and is looked at less closely for every kind.
+    let common = match meta::generate_name(new) {
+        "" => whole.clone(),
+        _ => metadata::validate(new, K::NAMES.scope, NameRule::PathSegment),
+    };
+    let mut causes = [common, change.clone()].concat();
+    for check in checks {
+        match check {
+            UpdateCheck::Metadata => causes.extend([whole.clone(), finalizer_problems::<K>(new)].concat()),
+            UpdateCheck::MetadataChange => causes.extend([change.clone(), finalizer_problems::<K>(new)].concat()),
+            UpdateCheck::Object => {
+                causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_again(new, old))));
+            }
+            UpdateCheck::Change => {
+                causes.extend(problems(typed_change::<K>(new, old).map(|(new, old)| K::validate_update(new, old))));
+            }
+        }
     }
     causes
 }
@@ -304,12 +326,16 @@ fn is_unset(value: &Value) -> bool {
 }
 
 fn next_generation<K: Kind>(new: &Value, old: &Value) -> Option<i64> {
-    let annotations = |object: &Value| meta::metadata(object).and_then(|all| all.get("annotations").cloned());
+    let changed = |name: &str| {
+        let value = |object| meta::metadata(object).and_then(|all: &Map<String, Value>| all.get(name));
+        value(new) != value(old)
+    };
     let raised = match K::GENERATION {
         Generation::Never | Generation::Once => return generation_of(old),
         Generation::Changes if same_spec(new, old) => return generation_of(old),
         Generation::Spec | Generation::Changes => !same_spec(new, old),
-        Generation::SpecAndAnnotations => !same_spec(new, old) || annotations(new) != annotations(old),
+        Generation::SpecAndAnnotations => !same_spec(new, old) || changed("annotations"),
+        Generation::SpecAndLabels => !same_spec(new, old) || changed("labels"),
     };
     Some(meta::generation(old) + i64::from(raised))
 }
@@ -342,7 +368,7 @@ pub(super) fn replace(to: &mut Value, from: &Value, field: &str) {
     }
 }
 
-fn change<'a, K: Kind>(new: &'a Decoded, old: &'a Decoded) -> Result<(&'a K::Object, &'a K::Object), Status> {
+fn typed_change<'a, K: Kind>(new: &'a Decoded, old: &'a Decoded) -> Result<(&'a K::Object, &'a K::Object), Status> {
     Ok((known::<K>(new)?, known::<K>(old)?))
 }
 
@@ -357,7 +383,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::kind::{Column, NameRule, Names, STORED, Scope};
+    use crate::api::kind::{Column, Names, STORED, Scope};
 
     struct Example;
 
@@ -426,6 +452,17 @@ mod tests {
         assert_eq!(object["status"]["replicas"], 5);
         let same = strategy().prepare_for_update(stored(1, 0).into_value(), &old).unwrap();
         assert_eq!(same["metadata"]["generation"], 3);
+    }
+
+    #[test]
+    fn a_problem_of_metadata_is_found_as_often_as_upstream_looks() {
+        let old = stored(1, 1);
+        let mut new = stored(1, 1).into_value();
+        meta::set(&mut new, "labels", json!({"a": "-"}));
+        let new = strategy().prepare_for_update(new, &old).unwrap();
+        // Twice for every kind, and here in the object and in the change once more each.
+        assert_eq!(strategy().validate_change(&new, &old).len(), 4);
+        assert_eq!(change_problems::<Example>(&new, &old, crate::api::update_check::OBJECT).len(), 2);
     }
 
     #[test]

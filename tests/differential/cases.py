@@ -15,7 +15,8 @@ DRY = "dryRun=All&fieldManager=differential"
 VERSION = "@resourceVersion@"
 # Jobs name their own UID in labels and selectors; each server gave it another.
 UID = "@uid@"
-# Who they are stands in every seed; they are changed in this one alone.
+# Who they are stands in every seed; they are changed in this one alone. Its owners are of a kind that nobody serves:
+# only one of the servers has a garbage collector, which would miss others.
 IDENTITY_SEED = "core.v1.ConfigMap"
 # What each server says about itself.
 OWN = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")

@@ -274,15 +274,14 @@ impl Strategy for CustomKind {
     }
 
     fn validate_change(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        let mut causes = metadata::validate(new, self.scope, NameRule::Subdomain);
+        // Every kind's metadata is checked first, and then its change by what validates custom resources.
         let change = metadata::validate_update(new, old);
-        // Once for every kind, and once for custom ones.
-        causes.extend(change.iter().chain(&change).cloned());
+        let causes = [metadata::validate(new, self.scope, NameRule::Subdomain), change.clone(), change].concat();
         self.check(new, Some(old), causes)
     }
 
     fn validate_status_update(&self, new: &Decoded, old: &Decoded) -> Vec<Cause> {
-        self.check(new, Some(old), metadata::validate_update(new, old))
+        self.validate_change(new, old)
     }
 
     fn updates_unconditionally(&self) -> bool {

@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -22,6 +23,7 @@ impl Kind for ConfigMapKind {
     type Object = ConfigMap;
     const NAMES: Names =
         Names { short_names: &["cm"], ..names::namespaced(names::CORE, "ConfigMap", "configmaps", "configmap") };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_WHOLE;
     const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Data", "string", "Number of keys."), cells::AGE];
 
     fn validate(map: &ConfigMap) -> Vec<Cause> {

@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
     status::Cause,
+    update_check::UpdateCheck,
     validation::value,
 };
 
@@ -19,6 +20,13 @@ impl Kind for ControllerRevisionKind {
     type Object = ControllerRevision;
     const NAMES: Names =
         names::namespaced(names::APPS, "ControllerRevision", "controllerrevisions", "controllerrevision");
+    const UPDATE_CHECKS: &'static [UpdateCheck] = &[
+        UpdateCheck::MetadataChange,
+        UpdateCheck::Metadata,
+        UpdateCheck::Object,
+        UpdateCheck::MetadataChange,
+        UpdateCheck::Change,
+    ];
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Controller", "string", "Whose revision it is."),

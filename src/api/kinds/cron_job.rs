@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::value,
 };
 
@@ -31,6 +32,7 @@ impl Kind for CronJobKind {
         ..names::namespaced(names::BATCH, "CronJob", "cronjobs", "cronjob")
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Schedule", "string", "When, in cron's form."),

@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -27,6 +28,7 @@ impl Kind for CsiDriverKind {
     const NAMES: Names = names::cluster(names::STORAGE, "CSIDriver", "csidrivers", "csidriver");
     const GENERATION: Generation = Generation::Changes;
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("AttachRequired", "boolean", "Whether volumes are attached to nodes."),

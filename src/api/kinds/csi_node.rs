@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::{name, value},
 };
 
@@ -21,6 +22,7 @@ impl Kind for CsiNodeKind {
     type Object = CSINode;
     const NAMES: Names = names::cluster(names::STORAGE, "CSINode", "csinodes", "csinode");
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("Drivers", "integer", "How many drivers are on the node."), cells::AGE];
 

@@ -18,13 +18,14 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names, Subresource},
     meta,
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const ROLLING_UPDATE: &str = "RollingUpdate";
 const ON_DELETE: &str = "OnDelete";
 /// How often the template changed, which was a field before `apps/v1`; the server keeps it in an annotation.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
-const SELECTOR_RULE: SelectorRule = SelectorRule { owner: "daemonset", unusable: None };
+const SELECTOR_RULE: SelectorRule = SelectorRule { is_required: false, unusable: None };
 
 /// `apps/v1.DaemonSet`
 pub struct DaemonSetKind;
@@ -38,6 +39,7 @@ impl Kind for DaemonSetKind {
         ..names::namespaced(names::APPS, "DaemonSet", "daemonsets", "daemonset")
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Desired", "integer", "Nodes that should run a pod."),

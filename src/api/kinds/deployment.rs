@@ -15,12 +15,13 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const ROLLING_UPDATE: &str = "RollingUpdate";
 const RECREATE: &str = "Recreate";
 /// What is said of selectors that do not do, also those of replica sets.
-pub const SELECTOR_RULE: SelectorRule = SelectorRule { owner: "deployment", unusable: Some("invalid label selector") };
+pub const SELECTOR_RULE: SelectorRule = SelectorRule { is_required: true, unusable: Some("invalid label selector") };
 
 /// `apps/v1.Deployment`
 pub struct DeploymentKind;
@@ -34,6 +35,7 @@ impl Kind for DeploymentKind {
         ..names::namespaced(names::APPS, "Deployment", "deployments", "deployment")
     };
     const GENERATION: Generation = Generation::SpecAndAnnotations;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Ready", "string", "Ready pods of all that should be."),

@@ -1,5 +1,7 @@
 //! Endpoint slices: the addresses behind a Service, a hundred or so at a time (KEP-752).
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use serde_json::{Value, json};
@@ -13,14 +15,19 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::{name, network},
 };
 
 const ADDRESS_TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const CONTROLLERS: [&str; 2] = ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
 const MOST_ENDPOINTS: usize = 1000;
 const MOST_ADDRESSES: usize = 100;
 const MOST_PORTS: usize = 20_000;
+/// Most zones, or nodes, of one endpoint's hints.
+const MOST_HINTS: usize = 8;
 
 /// `discovery.k8s.io/v1.EndpointSlice`
 pub struct EndpointSliceKind;
@@ -33,7 +40,8 @@ impl Kind for EndpointSliceKind {
         "endpointslices",
         "endpointslice",
     );
-    const GENERATION: Generation = Generation::Spec;
+    const GENERATION: Generation = Generation::SpecAndLabels;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("AddressType", "string", "IPv4, IPv6 or FQDN."),
@@ -69,20 +77,39 @@ impl Kind for EndpointSliceKind {
             }
             _ => {}
         }
-        let (path, all) = (Path::new("endpoints"), slice.endpoints.as_deref().unwrap_or_default());
-        if all.len() > MOST_ENDPOINTS {
-            causes.push(field::too_many(&path, all.len(), MOST_ENDPOINTS));
-            return causes;
-        }
-        causes.extend(
-            all.iter().enumerate().flat_map(|(index, one)| endpoint(one, &slice.address_type, &path.index(index))),
-        );
         causes.extend(ports(slice.ports.as_deref().unwrap_or_default(), &Path::new("ports")));
+        causes.extend(endpoints(slice, &Path::new("endpoints")));
         causes
+    }
+
+    /// Endpoints that older versions have let in may stay.
+    fn validate_again(new: &EndpointSlice, old: &EndpointSlice) -> Vec<Cause> {
+        if new.endpoints == old.endpoints {
+            return Self::validate(&EndpointSlice { endpoints: None, ..new.clone() });
+        }
+        Self::validate(new)
     }
 
     fn validate_update(new: &EndpointSlice, old: &EndpointSlice) -> Vec<Cause> {
         field::immutable(&Path::new("addressType"), &new.address_type, &old.address_type)
+    }
+
+    /// Controllers are known to write addresses well.
+    fn warnings(new: &EndpointSlice, old: Option<&EndpointSlice>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if old.is_none() && new.address_type == "FQDN" {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+        }
+        let manager = new.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+        if manager.is_some_and(|manager| CONTROLLERS.contains(&manager.as_str())) {
+            return warnings;
+        }
+        for (index, endpoint) in new.endpoints.iter().flatten().enumerate() {
+            let path = Path::new("endpoints").index(index).child("addresses");
+            let all = endpoint.addresses.iter().enumerate();
+            warnings.extend(all.filter_map(|(index, ip)| network::ip_warning(ip, &path.index(index))));
+        }
+        warnings
     }
 
     fn cells(slice: &EndpointSlice, now: Timestamp) -> Vec<Value> {
@@ -107,6 +134,14 @@ fn shown(port: &EndpointPort) -> String {
     }
 }
 
+fn endpoints(slice: &EndpointSlice, path: &Path) -> Vec<Cause> {
+    let all = slice.endpoints.as_deref().unwrap_or_default();
+    if all.len() > MOST_ENDPOINTS {
+        return vec![field::too_many(path, all.len(), MOST_ENDPOINTS)];
+    }
+    all.iter().enumerate().flat_map(|(index, one)| endpoint(one, &slice.address_type, &path.index(index))).collect()
+}
+
 fn endpoint(endpoint: &Endpoint, kind: &str, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     let addresses = path.child("addresses");
@@ -115,36 +150,80 @@ fn endpoint(endpoint: &Endpoint, kind: &str, path: &Path) -> Vec<Cause> {
     } else if endpoint.addresses.len() > MOST_ADDRESSES {
         causes.push(field::too_many(&addresses, endpoint.addresses.len(), MOST_ADDRESSES));
     }
-    for (index, address) in endpoint.addresses.iter().enumerate() {
-        let path = addresses.index(index);
-        if kind == "FQDN" && address.is_empty() {
-            causes.push(field::required(&path, ""));
-        } else {
-            causes.extend(field::invalid_each(&path, address, &address_problems(address, kind)));
-        }
-    }
-    if let Some(hostname) = &endpoint.hostname {
-        causes.extend(field::invalid_each(&path.child("hostname"), hostname, &name::dns1123_label(hostname)));
+    for (index, text) in endpoint.addresses.iter().enumerate() {
+        causes.extend(address(text, kind, &addresses, index));
     }
     if let Some(node) = &endpoint.node_name {
         causes.extend(field::invalid_each(&path.child("nodeName"), node, &name::dns1123_subdomain(node)));
     }
+    if let Some(hostname) = &endpoint.hostname {
+        causes.extend(field::invalid_each(&path.child("hostname"), hostname, &name::dns1123_label(hostname)));
+    }
+    if let Some(given) = &endpoint.hints {
+        let names = given.for_zones.iter().flatten().map(|zone| zone.name.as_str()).collect::<Vec<_>>();
+        causes.extend(hints(&names, &path.child("hints").child("forZones"), name::label_value));
+        let names = given.for_nodes.iter().flatten().map(|node| node.name.as_str()).collect::<Vec<_>>();
+        causes.extend(hints(&names, &path.child("hints").child("forNodes"), name::dns1123_subdomain));
+    }
     causes
 }
 
-fn address_problems(address: &str, kind: &str) -> Vec<String> {
-    match kind {
-        "IPv4" | "IPv6" if address.parse::<std::net::IpAddr>().is_err() => {
-            vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
-        }
-        "IPv4" if address.parse::<std::net::Ipv4Addr>().is_err() => vec!["must be an IPv4 address".to_owned()],
-        "IPv6" if address.parse::<std::net::Ipv6Addr>().is_err() => vec!["must be an IPv6 address".to_owned()],
-        "IPv4" | "IPv6" => non_special_ip(address),
-        "FQDN" => name::dns1123_subdomain(address),
-        _ => Vec::new(),
+/// An address of another family is a problem of the whole list.
+fn address(text: &str, kind: &str, addresses: &Path, index: usize) -> Vec<Cause> {
+    let path = addresses.index(index);
+    let (version, is_of_kind) = match kind {
+        "IPv4" => ("an IPv4", text.parse::<Ipv4Addr>().is_ok()),
+        "IPv6" => ("an IPv6", text.parse::<Ipv6Addr>().is_ok()),
+        "FQDN" => return domain(text, &path),
+        _ => return Vec::new(),
+    };
+    let problems = network::ip(text);
+    if !problems.is_empty() {
+        return field::invalid_each(&path, text, &problems);
     }
+    let mut causes = Vec::new();
+    if !is_of_kind {
+        causes.push(field::invalid(addresses, text, &format!("must be {version} address")));
+    }
+    causes.extend(field::invalid_each(&path, text, &non_special_ip(text)));
+    causes
 }
 
+/// A name of at least two parts (`IsFullyQualifiedDomainName` of apimachinery).
+fn domain(text: &str, path: &Path) -> Vec<Cause> {
+    if text.is_empty() {
+        return vec![field::required(path, "")];
+    }
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let problems = name::dns1123_subdomain(text);
+    if !problems.is_empty() {
+        return vec![field::invalid(path, text, &problems.join(","))];
+    }
+    if !text.contains('.') {
+        return vec![field::invalid(path, text, "should be a domain with at least two segments separated by dots")];
+    }
+    let labels = text.split('.').map(|label| (label, name::dns1123_label(label)));
+    let bad = labels.filter(|(_, problems)| !problems.is_empty());
+    bad.map(|(label, problems)| field::invalid(path, label, &problems.join(","))).collect()
+}
+
+/// Zones or nodes whose clients an endpoint is meant for.
+fn hints(names: &[&str], path: &Path, check: fn(&str) -> Vec<String>) -> Vec<Cause> {
+    if names.len() > MOST_HINTS {
+        return vec![field::too_many(path, names.len(), MOST_HINTS)];
+    }
+    let mut causes = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let path = path.index(index).child("name");
+        if names[..index].contains(name) {
+            causes.push(field::duplicate(&path, name));
+        }
+        causes.extend(field::invalid_each(&path, name, &check(name)));
+    }
+    causes
+}
+
+/// Names and protocols of ports; a number may be any.
 fn ports(ports: &[EndpointPort], path: &Path) -> Vec<Cause> {
     if ports.len() > MOST_PORTS {
         return vec![field::too_many(path, ports.len(), MOST_PORTS)];
@@ -159,12 +238,12 @@ fn ports(ports: &[EndpointPort], path: &Path) -> Vec<Cause> {
         if ports[..index].iter().any(|other| other.name == port.name) {
             causes.push(field::duplicate(&path.child("name"), text));
         }
-        if let Some(number) = port.port {
-            causes.extend(field::invalid_each(&path.child("port"), number, &network::port(number.into())));
-        }
         let protocol = port.protocol.as_deref().unwrap_or_default();
         if !PROTOCOLS.contains(&protocol) {
             causes.push(field::unsupported(&path.child("protocol"), protocol, PROTOCOLS));
+        }
+        if let Some(text) = &port.app_protocol {
+            causes.extend(field::invalid_each(&path.child("appProtocol"), text, &name::qualified_name(text)));
         }
     }
     causes
@@ -184,7 +263,7 @@ mod tests {
             .into()
         };
         assert_eq!(strategy.validate(&slice("IPv4")), []);
-        assert_eq!(strategy.validate(&slice("IPv6"))[0].field, "endpoints[0].addresses[0]");
+        assert_eq!(strategy.validate(&slice("IPv6"))[0].field, "endpoints[0].addresses");
         assert_eq!(
             strategy.validate(&slice("x"))[0].message,
             "Unsupported value: \"x\": supported values: \"FQDN\", \"IPv4\", \"IPv6\""

@@ -12,11 +12,14 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::{name, network},
 };
 
 /// Most items that a table's cell lists.
 const SHOWN: usize = 3;
+const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const CONTROLLER: &str = "endpoint-controller";
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
 /// `v1.Endpoints`
@@ -28,6 +31,7 @@ impl Kind for EndpointsKind {
         Names { short_names: &["ep"], ..names::namespaced(names::CORE, "Endpoints", "endpoints", "endpoints") };
     const DEPRECATION: Option<&'static str> =
         Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_WHOLE;
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("Endpoints", "string", "Addresses with their ports."), cells::AGE];
 
@@ -44,6 +48,30 @@ impl Kind for EndpointsKind {
         subsets.flat_map(|(index, one)| subset(one, &path.index(index))).collect()
     }
 
+    /// What older versions have let in may stay.
+    fn validate_again(new: &Endpoints, old: &Endpoints) -> Vec<Cause> {
+        if new.subsets == old.subsets { Vec::new() } else { Self::validate(new) }
+    }
+
+    /// The controller is known to write addresses well.
+    fn warnings(new: &Endpoints, _old: Option<&Endpoints>) -> Vec<String> {
+        let manager = new.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+        if manager.is_some_and(|manager| manager == CONTROLLER) {
+            return Vec::new();
+        }
+        let mut warnings = Vec::new();
+        for (index, subset) in new.subsets.iter().flatten().enumerate() {
+            let path = Path::new("subsets").index(index);
+            for (name, list) in [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)] {
+                let all = list.iter().flatten().enumerate();
+                warnings.extend(all.filter_map(|(index, address)| {
+                    network::ip_warning(&address.ip, &path.child(name).index(index).child("ip"))
+                }));
+            }
+        }
+        warnings
+    }
+
     fn cells(endpoints: &Endpoints, now: Timestamp) -> Vec<Value> {
         let meta = &endpoints.metadata;
         vec![cells::name(meta), json!(shown(endpoints.subsets.as_deref().unwrap_or_default())), cells::age(meta, now)]
@@ -52,7 +80,7 @@ impl Kind for EndpointsKind {
 
 /// Problems of an address that traffic is sent to: it must be one of the network's, not of the host's own.
 pub fn non_special_ip(address: &str) -> Vec<String> {
-    let Ok(ip) = address.parse::<IpAddr>() else { return network::ip(address) };
+    let Ok(ip) = address.parse::<IpAddr>() else { return vec!["must be a valid IP address".to_owned()] };
     let mut problems = Vec::new();
     if ip.is_unspecified() {
         problems.push(format!("may not be unspecified ({address})"));
@@ -108,10 +136,10 @@ fn subset(subset: &EndpointSubset, path: &Path) -> Vec<Cause> {
     let ready = subset.addresses.as_deref().unwrap_or_default();
     let waiting = subset.not_ready_addresses.as_deref().unwrap_or_default();
     let ports = subset.ports.as_deref().unwrap_or_default();
-    if ready.is_empty() && waiting.is_empty() {
-        return vec![field::required(path, "must specify `addresses` or `notReadyAddresses`")];
-    }
     let mut causes = Vec::new();
+    if ready.is_empty() && waiting.is_empty() {
+        causes.push(field::required(path, "must specify `addresses` or `notReadyAddresses`"));
+    }
     for (name, list) in [("addresses", ready), ("notReadyAddresses", waiting)] {
         let path = path.child(name);
         causes.extend(list.iter().enumerate().flat_map(|(index, one)| address(one, &path.index(index))));
@@ -123,13 +151,14 @@ fn subset(subset: &EndpointSubset, path: &Path) -> Vec<Cause> {
 }
 
 fn address(address: &EndpointAddress, path: &Path) -> Vec<Cause> {
-    let mut causes = field::invalid_each(&path.child("ip"), &address.ip, &non_special_ip(&address.ip));
+    let mut causes = field::invalid_each(&path.child("ip"), &address.ip, &network::ip(&address.ip));
     if let Some(hostname) = address.hostname.as_deref().filter(|hostname| !hostname.is_empty()) {
         causes.extend(field::invalid_each(&path.child("hostname"), hostname, &name::dns1123_label(hostname)));
     }
     if let Some(node) = &address.node_name {
         causes.extend(field::invalid_each(&path.child("nodeName"), node, &name::dns1123_subdomain(node)));
     }
+    causes.extend(field::invalid_each(&path.child("ip"), &address.ip, &non_special_ip(&address.ip)));
     causes
 }
 
@@ -146,6 +175,9 @@ fn port(port: &EndpointPort, must_have_name: bool, path: &Path) -> Vec<Cause> {
         causes.push(field::required(&path.child("protocol"), ""));
     } else if !PROTOCOLS.contains(&protocol) {
         causes.push(field::unsupported(&path.child("protocol"), protocol, PROTOCOLS));
+    }
+    if let Some(text) = &port.app_protocol {
+        causes.extend(field::invalid_each(&path.child("appProtocol"), text, &name::qualified_name(text)));
     }
     causes
 }

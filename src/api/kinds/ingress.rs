@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec};
 use serde_json::{Value, json};
 
-use super::{cells, names, workload};
+use super::{cells, names, service::status, workload};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
@@ -14,6 +14,8 @@ use crate::api::{
     validation::{name, network},
 };
 
+/// How an ingress named its class before there was a field for it.
+const CLASS: &str = "kubernetes.io/ingress.class";
 const PATH_TYPES: &[&str] = &["Exact", "ImplementationSpecific", "Prefix"];
 /// Most hosts that a table's cell lists.
 const SHOWN_HOSTS: usize = 3;
@@ -51,10 +53,7 @@ impl Kind for IngressKind {
         let spec = ingress.spec.clone().unwrap_or_default();
         let mut causes = Vec::new();
         if spec.rules.as_ref().is_none_or(Vec::is_empty) && spec.default_backend.is_none() {
-            causes.push(field::invalid(&path, json!([]), "either `defaultBackend` or `rules` must be specified"));
-        }
-        if let Some(class) = spec.ingress_class_name.as_deref() {
-            causes.extend(field::invalid_each(&path.child("ingressClassName"), class, &name::dns1123_subdomain(class)));
+            causes.push(field::invalid(&path, &spec.rules, "either `defaultBackend` or `rules` must be specified"));
         }
         if let Some(target) = &spec.default_backend {
             causes.extend(backend(target, &path.child("defaultBackend")));
@@ -72,7 +71,30 @@ impl Kind for IngressKind {
                 causes.extend(field::invalid_each(&path, secret, &name::dns1123_subdomain(secret)));
             }
         }
+        if let Some(class) = spec.ingress_class_name.as_deref() {
+            causes.extend(field::invalid_each(&path.child("ingressClassName"), class, &name::dns1123_subdomain(class)));
+        }
         causes
+    }
+
+    fn validate_status_update(new: &Ingress, _old: &Ingress) -> Vec<Cause> {
+        let path = Path::new("status.loadBalancer.ingress");
+        let balancer = new.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let all = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default().iter().enumerate();
+        all.flat_map(|(index, one)| {
+            let path = path.index(index);
+            let ip = status::ip(one.ip.as_deref(), &path.child("ip"));
+            [ip, status::hostname(one.hostname.as_deref(), &path.child("hostname"))].concat()
+        })
+        .collect()
+    }
+
+    fn warnings(new: &Ingress, old: Option<&Ingress>) -> Vec<String> {
+        let annotated = new.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(CLASS));
+        let has_class = new.spec.as_ref().is_some_and(|spec| spec.ingress_class_name.is_some());
+        let is_old_style = old.is_none() && annotated && !has_class;
+        let warning = || format!("annotation {CLASS:?} is deprecated, please use 'spec.ingressClassName' instead");
+        is_old_style.then(warning).into_iter().collect()
     }
 
     fn cells(ingress: &Ingress, now: Timestamp) -> Vec<Value> {
@@ -131,7 +153,7 @@ fn http_path(one: &HTTPIngressPath, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     let text = one.path.as_deref().unwrap_or_default();
     match one.path_type.as_str() {
-        "" => causes.push(field::required(&path.child("pathType"), "pathType must be specified")),
+        "" => return vec![field::required(&path.child("pathType"), "pathType must be specified")],
         "Exact" | "Prefix" if !text.starts_with('/') => {
             causes.push(field::invalid(&path.child("path"), text, "must be an absolute path"));
         }
@@ -139,6 +161,9 @@ fn http_path(one: &HTTPIngressPath, path: &Path) -> Vec<Cause> {
             let bad = ["//", "/./", "/../", "%2f", "%2F"].into_iter().filter(|bad| text.contains(bad));
             causes
                 .extend(bad.map(|bad| field::invalid(&path.child("path"), text, &format!("must not contain '{bad}'"))));
+            let bad = ["/..", "/."].into_iter().filter(|bad| text.ends_with(bad));
+            causes
+                .extend(bad.map(|bad| field::invalid(&path.child("path"), text, &format!("cannot end with '{bad}'"))));
         }
         "ImplementationSpecific" if !text.is_empty() && !text.starts_with('/') => {
             causes.push(field::invalid(&path.child("path"), text, "must be an absolute path"));
@@ -157,7 +182,7 @@ fn backend(backend: &IngressBackend, path: &Path) -> Vec<Cause> {
             let path = path.child("resource");
             return workload::object_reference(object.api_group.as_deref(), &object.kind, &object.name, &path);
         }
-        (None, None) => return vec![field::required(path, "resource or service backend is required")],
+        (None, None) => return vec![field::invalid(path, "", "resource or service backend is required")],
         (Some(service), None) => service,
     };
     let owner = path;
@@ -204,7 +229,7 @@ mod tests {
             messages,
             [
                 "Invalid value: \"a\": must be an absolute path",
-                "Required value: resource or service backend is required"
+                "Invalid value: \"\": resource or service backend is required"
             ]
         );
     }

@@ -9,9 +9,11 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
+const CONTROLLER_LIMIT_BYTES: usize = 250;
 const SCOPES: &[&str] = &["Cluster", "Namespace"];
 
 /// `networking.k8s.io/v1.IngressClass`
@@ -21,6 +23,7 @@ impl Kind for IngressClassKind {
     type Object = IngressClass;
     const NAMES: Names = names::cluster(names::NETWORKING, "IngressClass", "ingressclasses", "ingressclass");
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Controller", "string", "Who serves ingresses of the class."),
@@ -40,7 +43,11 @@ impl Kind for IngressClassKind {
         if controller.is_empty() {
             return vec![field::required(&path, "")];
         }
-        let mut causes = field::invalid_each(&path, controller, &name::domain_prefixed_path(controller));
+        let mut causes = Vec::new();
+        if controller.len() > CONTROLLER_LIMIT_BYTES {
+            causes.push(field::too_long(&path, CONTROLLER_LIMIT_BYTES));
+        }
+        causes.extend(field::invalid_each(&path, controller, &name::domain_prefixed_path(controller)));
         if let Some(parameters) = class.spec.as_ref().and_then(|spec| spec.parameters.as_ref()) {
             causes.extend(self::parameters(parameters, &Path::new("spec.parameters")));
         }
@@ -48,7 +55,10 @@ impl Kind for IngressClassKind {
     }
 
     fn validate_update(new: &IngressClass, old: &IngressClass) -> Vec<Cause> {
-        let controller = |class: &IngressClass| class.spec.as_ref().and_then(|spec| spec.controller.clone());
+        let controller = |class: &IngressClass| {
+            let given = class.spec.as_ref().and_then(|spec| spec.controller.clone());
+            given.unwrap_or_default()
+        };
         field::immutable(&Path::new("spec.controller"), &controller(new), &controller(old))
     }
 

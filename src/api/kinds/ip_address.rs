@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use k8s_openapi::api::networking::v1::IPAddress;
+use k8s_openapi::api::networking::v1::{IPAddress, ParentReference};
 use serde_json::{Value, json};
 
 use super::{cells, names};
 use crate::api::{
-    field::{self, Path},
+    field::{self, IMMUTABLE, Path},
     kind::{Column, Kind, NameRule, Names},
     status::Cause,
     validation::{name, network},
@@ -39,7 +39,11 @@ impl Kind for IpAddressKind {
     }
 
     fn validate_update(new: &IPAddress, old: &IPAddress) -> Vec<Cause> {
-        field::immutable(&Path::new("spec").child("parentRef"), &new.spec.parent_ref, &old.spec.parent_ref)
+        let (path, new, old) = (Path::new("spec").child("parentRef"), &new.spec.parent_ref, &old.spec.parent_ref);
+        if new != old && !is_given(new) {
+            return vec![field::invalid(&path, (), IMMUTABLE)];
+        }
+        field::immutable_internal(&path, "networking.v1.ParentReference", new, old)
     }
 
     fn cells(address: &IPAddress, now: Timestamp) -> Vec<Value> {
@@ -58,6 +62,9 @@ impl Kind for IpAddressKind {
 
 fn parent(address: &IPAddress, path: &Path) -> Vec<Cause> {
     let parent = &address.spec.parent_ref;
+    if !is_given(parent) {
+        return vec![field::required(path, "")];
+    }
     let mut causes = Vec::new();
     if let Some(group) = parent.group.as_deref().filter(|group| !group.is_empty()) {
         causes.extend(field::invalid_each(&path.child("group"), group, &name::dns1123_subdomain(group)));
@@ -72,6 +79,11 @@ fn parent(address: &IPAddress, path: &Path) -> Vec<Cause> {
         causes.extend(field::invalid_each(&path.child("namespace"), namespace, &name::path_segment(namespace)));
     }
     causes
+}
+
+/// Whether there is a reference: one that says nothing is taken for none.
+fn is_given(parent: &ParentReference) -> bool {
+    *parent != ParentReference::default()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::value,
 };
 
@@ -19,6 +20,7 @@ impl Kind for LeaseKind {
     type Object = Lease;
     const NAMES: Names = names::namespaced(names::GroupVersion::v1("coordination.k8s.io"), "Lease", "leases", "lease");
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("Holder", "string", "Identity of the holder."), cells::AGE];
 

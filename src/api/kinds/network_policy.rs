@@ -12,6 +12,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::network,
 };
 
@@ -28,6 +29,7 @@ impl Kind for NetworkPolicyKind {
         ..names::namespaced(names::NETWORKING, "NetworkPolicy", "networkpolicies", "networkpolicy")
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("Pod-Selector", "string", "Labels of the pods that it is for."), cells::AGE];
 
@@ -50,10 +52,33 @@ impl Kind for NetworkPolicyKind {
         validate(&policy.spec.clone().unwrap_or_default(), &Path::new("spec"))
     }
 
+    fn warnings(new: &NetworkPolicy, _old: Option<&NetworkPolicy>) -> Vec<String> {
+        let spec = new.spec.clone().unwrap_or_default();
+        let incoming = spec.ingress.iter().flatten().map(|rule| ("ingress", "from", &rule.from));
+        let outgoing = spec.egress.iter().flatten().map(|rule| ("egress", "to", &rule.to));
+        let rules = incoming.enumerate().chain(outgoing.enumerate());
+        rules
+            .flat_map(|(index, (list, name, peers))| {
+                let path = Path::new("spec").child(list).index(index).child(name);
+                let blocks = peers.iter().flatten().enumerate();
+                blocks.filter_map(move |(index, peer)| {
+                    Some((path.index(index).child("ipBlock"), peer.ip_block.as_ref()?))
+                })
+            })
+            .flat_map(|(path, block)| block_warnings(block, &path))
+            .collect()
+    }
+
     fn cells(policy: &NetworkPolicy, now: Timestamp) -> Vec<Value> {
         let selector = policy.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
         vec![cells::name(&policy.metadata), json!(cells::selector(selector)), cells::age(&policy.metadata, now)]
     }
+}
+
+fn block_warnings(block: &IPBlock, path: &Path) -> Vec<String> {
+    let excepted = block.except.iter().flatten().enumerate();
+    let excepted = excepted.filter_map(|(index, cidr)| network::cidr_warning(cidr, &path.child("except").index(index)));
+    network::cidr_warning(&block.cidr, &path.child("cidr")).into_iter().chain(excepted).collect()
 }
 
 fn validate(spec: &NetworkPolicySpec, path: &Path) -> Vec<Cause> {
@@ -70,6 +95,15 @@ fn validate(spec: &NetworkPolicySpec, path: &Path) -> Vec<Cause> {
         let path = path.child("egress").index(index);
         causes.extend(ports(rule.ports.as_ref(), &path));
         causes.extend(peers(rule.to.as_ref(), &path.child("to")));
+    }
+    let directions = spec.policy_types.as_deref().unwrap_or_default();
+    if directions.len() > DIRECTIONS.len() {
+        causes.push(field::invalid(
+            &path.child("policyTypes"),
+            directions,
+            "may not specify more than two policyTypes",
+        ));
+        return causes;
     }
     for (index, direction) in spec.policy_types.iter().flatten().enumerate() {
         if !DIRECTIONS.contains(&direction.as_str()) {
@@ -94,16 +128,17 @@ fn port(port: &NetworkPolicyPort, path: &Path) -> Vec<Cause> {
     match (&port.port, port.end_port) {
         (Some(IntOrString::Int(first)), end) => {
             causes.extend(field::invalid_each(&path.child("port"), first, &network::port((*first).into())));
-            if let Some(end) = end.filter(|end| end < first) {
-                let detail = "must be greater than or equal to `port`";
-                causes.push(field::invalid(&path.child("endPort"), end, detail));
+            let own = path.child("endPort");
+            if end.is_some_and(|end| end < *first) {
+                // Upstream shows the port.
+                causes.push(field::invalid(&own, first, "must be greater than or equal to `port`"));
             }
+            causes
+                .extend(end.map(|end| field::invalid_each(&own, end, &network::port(end.into()))).unwrap_or_default());
         }
-        (Some(IntOrString::String(_)), Some(end)) => {
+        (Some(IntOrString::String(text)), end) => {
             let detail = "may not be specified when `port` is non-numeric";
-            causes.push(field::invalid(&path.child("endPort"), end, detail));
-        }
-        (Some(IntOrString::String(text)), None) => {
+            causes.extend(end.map(|end| field::invalid(&path.child("endPort"), end, detail)));
             causes.extend(field::invalid_each(&path.child("port"), text, &network::port_name(text)));
         }
         (None, Some(end)) => {

@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, NameRule, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const EVICTION_POLICIES: &[&str] = &["AlwaysAllow", "IfHealthyBudget"];
@@ -31,6 +32,7 @@ impl Kind for PodDisruptionBudgetKind {
     const NAME_RULE: NameRule = NameRule::PathSegment;
     const GENERATION: Generation = Generation::Spec;
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Min Available", "string", "Pods that must stay."),

@@ -9,6 +9,7 @@ use crate::api::{
     field::Path,
     kind::{Column, Generation, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// `v1.PodTemplate`
@@ -18,6 +19,7 @@ impl Kind for PodTemplateKind {
     type Object = PodTemplate;
     const NAMES: Names = names::namespaced(names::CORE, "PodTemplate", "podtemplates", "podtemplate");
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Containers", "string", "Names of the containers."),

@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// Highest value that users may give; what is above belongs to the system.
@@ -30,6 +31,7 @@ impl Kind for PriorityClassKind {
         )
     };
     const GENERATION: Generation = Generation::Once;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Value", "integer", "The priority; higher matters more."),

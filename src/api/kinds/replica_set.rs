@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// `apps/v1.ReplicaSet`
@@ -24,6 +25,7 @@ impl Kind for ReplicaSetKind {
     };
     const GENERATION: Generation = Generation::Spec;
     const FIELDS: &'static [&'static str] = &["status.replicas"];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Desired", "integer", "Pods that should be."),

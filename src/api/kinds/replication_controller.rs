@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// `v1.ReplicationController`
@@ -25,6 +26,7 @@ impl Kind for ReplicationControllerKind {
     const GENERATION: Generation = Generation::Spec;
     const ORPHANS_BY_DEFAULT: bool = true;
     const FIELDS: &'static [&'static str] = &["status.replicas"];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Desired", "integer", "Pods that should be."),
@@ -105,7 +107,8 @@ impl Kind for ReplicationControllerKind {
     }
 
     fn warnings(new: &ReplicationController, old: Option<&ReplicationController>) -> Vec<String> {
-        let template = new.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        // Upstream looks at the older template of one that changes.
+        let template = old.unwrap_or(new).spec.as_ref().and_then(|spec| spec.template.as_ref());
         workload::named_warnings(template, &new.metadata, old.map(|old| &old.metadata))
     }
 

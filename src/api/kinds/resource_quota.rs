@@ -1,6 +1,6 @@
 //! Quotas: how much a namespace may use in all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -9,12 +9,13 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::{cells, names, pod_template::resources};
+use super::{cells, names};
 use crate::api::{
-    field::{self, Path},
+    field::{self, IMMUTABLE, Path},
     kind::{Column, Kind, Names, Subresource},
     status::Cause,
-    validation::name,
+    update_check::{self, UpdateCheck},
+    validation::resource,
 };
 
 const SCOPES: &[&str] = &[
@@ -54,6 +55,7 @@ impl Kind for ResourceQuotaKind {
         subresources: &[Subresource::Status],
         ..names::namespaced(names::CORE, "ResourceQuota", "resourcequotas", "resourcequota")
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Request", "string", "What is used of what may be requested and counted."),
@@ -63,18 +65,7 @@ impl Kind for ResourceQuotaKind {
 
     fn validate(quota: &ResourceQuota) -> Vec<Cause> {
         let path = Path::new("spec.hard");
-        let hard = quota.spec.as_ref().and_then(|spec| spec.hard.as_ref());
-        let mut causes = Vec::new();
-        for (resource, amount) in hard.into_iter().flatten() {
-            let path = path.key(resource);
-            causes.extend(field::invalid_each(&path, resource, &name::qualified_name(resource)));
-            if !resource.contains('/') && !is_standard(resource) {
-                let detail = "must be a standard resource type or fully qualified";
-                causes.push(field::invalid(&path, resource, detail));
-                causes.push(field::invalid(&path, resource, "must be a standard resource for quota"));
-            }
-            causes.extend(resources::quantity(amount, &path));
-        }
+        let mut causes = amounts(quota.spec.as_ref().and_then(|spec| spec.hard.as_ref()), &path);
         if let Some(spec) = &quota.spec {
             causes.extend(scopes(spec, &Path::new("spec.scopes")));
             causes.extend(scope_selector(spec, &Path::new("spec.scopeSelector.matchExpressions")));
@@ -83,8 +74,22 @@ impl Kind for ResourceQuotaKind {
     }
 
     fn validate_update(new: &ResourceQuota, old: &ResourceQuota) -> Vec<Cause> {
-        let scopes = |quota: &ResourceQuota| quota.spec.as_ref().and_then(|spec| spec.scopes.clone());
-        field::immutable(&Path::new("spec.scopes"), &scopes(new), &scopes(old))
+        let scopes = |quota: &ResourceQuota| {
+            let given = quota.spec.as_ref().and_then(|spec| spec.scopes.clone());
+            given.into_iter().flatten().collect::<BTreeSet<String>>()
+        };
+        if scopes(new) == scopes(old) {
+            return Vec::new();
+        }
+        let shown = new.spec.as_ref().and_then(|spec| spec.scopes.as_ref());
+        vec![field::invalid(&Path::new("spec.scopes"), shown, IMMUTABLE)]
+    }
+
+    fn validate_status_update(new: &ResourceQuota, _old: &ResourceQuota) -> Vec<Cause> {
+        let status = new.status.clone().unwrap_or_default();
+        let path = Path::new("status");
+        [amounts(status.hard.as_ref(), &path.child("hard")), amounts(status.used.as_ref(), &path.child("used"))]
+            .concat()
     }
 
     fn cells(quota: &ResourceQuota, now: Timestamp) -> Vec<Value> {
@@ -98,6 +103,20 @@ impl Kind for ResourceQuotaKind {
             cells::age(&quota.metadata, now),
         ]
     }
+}
+
+/// Problems of names and amounts of what a quota counts.
+fn amounts(list: Option<&BTreeMap<String, Quantity>>, path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (name, amount) in list.into_iter().flatten() {
+        let path = path.key(name);
+        causes.extend(resource::resource_name(name, &path));
+        if !name.contains('/') && !is_standard(name) {
+            causes.push(field::invalid(&path, name, "must be a standard resource for quota"));
+        }
+        causes.extend(resource::amount(name, amount, &path));
+    }
+    causes
 }
 
 /// Whether a quota may count a resource of its hard limits within a scope; resources of no standard kind

@@ -8,7 +8,9 @@ use super::{cells, config_map::SIZE_LIMIT_BYTES, names};
 use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
+    schema,
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -29,6 +31,9 @@ pub const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
 /// A private key for SSH.
 pub const SSH_AUTH: &str = "kubernetes.io/ssh-auth";
 
+/// How each block of PEM begins.
+const BLOCK: &[u8] = b"-----BEGIN ";
+
 /// `v1.Secret`
 pub struct SecretKind;
 
@@ -36,6 +41,7 @@ impl Kind for SecretKind {
     type Object = Secret;
     const NAMES: Names = names::namespaced(names::CORE, "Secret", "secrets", "secret");
     const FIELDS: &'static [&'static str] = &["type"];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Type", "string", "What the secret is for."),
@@ -84,6 +90,11 @@ impl Kind for SecretKind {
         vec![secret.type_.clone().unwrap_or_default()]
     }
 
+    fn warnings(new: &Secret, _old: Option<&Secret>) -> Vec<String> {
+        let is_tls = new.type_.as_deref() == Some(TLS);
+        is_tls.then(|| pair_warning(new)).flatten().into_iter().collect()
+    }
+
     fn cells(secret: &Secret, now: Timestamp) -> Vec<Value> {
         vec![
             cells::name(&secret.metadata),
@@ -119,13 +130,24 @@ fn required_content(secret: &Secret, path: &Path) -> Vec<Cause> {
     }
 }
 
+/// What is not there of a certificate and its key, in the words of Go's `tls.X509KeyPair`.
+fn pair_warning(secret: &Secret) -> Option<String> {
+    let lacks_blocks =
+        |key: &str| !value(secret, key).unwrap_or_default().windows(BLOCK.len()).any(|text| text == BLOCK);
+    let missing = [("tls.crt", "certificate"), ("tls.key", "key")].into_iter().find(|(key, _)| lacks_blocks(key));
+    missing.map(|(_, what)| format!("tls: failed to find any PEM data in {what} input"))
+}
+
 /// The content of `key` is never shown, being secret.
 fn json_under(secret: &Secret, path: &Path, key: &str) -> Vec<Cause> {
     match value(secret, key) {
         None => vec![field::required(&path.key(key), "")],
         Some(bytes) => match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
             Ok(_) => Vec::new(),
-            Err(error) => vec![field::invalid(&path.key(key), "<secret contents redacted>", &error.to_string())],
+            Err(error) => {
+                let detail = schema::json_error(bytes, &error);
+                vec![field::invalid(&path.key(key), "<secret contents redacted>", &detail)]
+            }
         },
     }
 }

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::{cells, names, status};
 use crate::api::{
-    field::{self, Path},
+    field::{self, IMMUTABLE, Path},
     kind::{Column, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::network,
 };
 
@@ -22,6 +23,7 @@ impl Kind for ServiceCidrKind {
         subresources: &[Subresource::Status],
         ..names::cluster(names::NETWORKING, "ServiceCIDR", "servicecidrs", "servicecidr")
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("CIDRs", "string", "The networks."), cells::AGE];
 
     fn prepare_for_create(object: &mut ServiceCIDR) {
@@ -36,13 +38,26 @@ impl Kind for ServiceCidrKind {
         networks(cidrs(object), &Path::new("spec").child("cidrs"))
     }
 
-    /// A second address family may be added; nothing else changes.
+    /// Nothing but a second network that is added is looked at.
+    fn validate_again(_new: &ServiceCIDR, _old: &ServiceCIDR) -> Vec<Cause> {
+        Vec::new()
+    }
+
     fn validate_update(new: &ServiceCIDR, old: &ServiceCIDR) -> Vec<Cause> {
+        let path = Path::new("spec").child("cidrs");
+        let given = new.spec.as_ref().and_then(|spec| spec.cidrs.as_ref());
         let (new, old) = (cidrs(new), cidrs(old));
-        if old.len() == 1 && new.len() == 2 && new[0] == old[0] {
-            return Vec::new();
+        let is_added = (old.len(), new.len()) == (1, 2);
+        if !is_added && old.len() != new.len() {
+            return vec![field::invalid(&path, given, IMMUTABLE)];
         }
-        field::immutable(&Path::new("spec").child("cidrs"), &new, &old)
+        let pairs = new.iter().zip(old).enumerate();
+        let mut causes: Vec<Cause> =
+            pairs.flat_map(|(index, (new, old))| field::immutable(&path.index(index), new, old)).collect();
+        if is_added {
+            causes.extend(networks(new, &path));
+        }
+        causes
     }
 
     fn cells(object: &ServiceCIDR, now: Timestamp) -> Vec<Value> {

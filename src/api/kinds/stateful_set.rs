@@ -19,13 +19,14 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, NameRule, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
 const ROLLING_UPDATE: &str = "RollingUpdate";
 const STRATEGIES: &[&str] = &["OnDelete", ROLLING_UPDATE];
 const RETENTIONS: &[&str] = &["Retain", "Delete"];
-const SELECTOR_RULE: SelectorRule = SelectorRule { owner: "statefulset", unusable: Some("") };
+const SELECTOR_RULE: SelectorRule = SelectorRule { is_required: true, unusable: Some("") };
 
 /// `apps/v1.StatefulSet`
 pub struct StatefulSetKind;
@@ -40,6 +41,7 @@ impl Kind for StatefulSetKind {
     };
     const NAME_RULE: NameRule = NameRule::Label;
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Ready", "string", "Ready pods of all that should be."),
@@ -54,9 +56,14 @@ impl Kind for StatefulSetKind {
         spec.revision_history_limit.get_or_insert(10);
         spec.pod_management_policy.get_or_insert_with(|| "OrderedReady".to_owned());
         let strategy = spec.update_strategy.get_or_insert_default();
-        let kind = strategy.type_.get_or_insert_with(|| ROLLING_UPDATE.to_owned());
-        if kind == ROLLING_UPDATE {
-            strategy.rolling_update.get_or_insert_default().partition.get_or_insert(0);
+        if strategy.type_.as_deref().unwrap_or_default().is_empty() {
+            strategy.type_ = Some(ROLLING_UPDATE.to_owned());
+            strategy.rolling_update.get_or_insert_default();
+        }
+        if let Some(update) =
+            strategy.rolling_update.as_mut().filter(|_| strategy.type_.as_deref() == Some(ROLLING_UPDATE))
+        {
+            update.partition.get_or_insert(0);
         }
         let retention = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
         retention.when_deleted.get_or_insert_with(|| "Retain".to_owned());

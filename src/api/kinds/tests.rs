@@ -45,7 +45,9 @@ fn body(kind: &str) -> Value {
         "Job" => job(),
         "CronJob" => json!({"spec": {"schedule": "* * * * *", "jobTemplate": job()}}),
         "EndpointSlice" => json!({"addressType": "IPv4", "endpoints": []}),
-        "Event" => json!({"involvedObject": {"namespace": "b"}, "regarding": {"namespace": "b"}}),
+        "Event" => json!({"involvedObject": {"namespace": "b"}, "regarding": {"namespace": "b"}, "type": "Normal",
+            "eventTime": "2026-01-01T00:00:00.000001Z", "reportingComponent": "c", "reportingController": "c",
+            "reportingInstance": "i", "action": "a", "reason": "r"}),
         "RoleBinding" | "ClusterRoleBinding" => json!({"roleRef": {"kind": "ClusterRole", "name": "r"}}),
         "HorizontalPodAutoscaler" => {
             json!({"spec": {"maxReplicas": 1, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}})

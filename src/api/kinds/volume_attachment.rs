@@ -12,6 +12,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::{name, value},
 };
 
@@ -31,6 +32,7 @@ impl Kind for VolumeAttachmentKind {
     };
     const GENERATION: Generation = Generation::Never;
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Attacher", "string", "The driver that attaches."),

@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -24,6 +25,7 @@ impl Kind for VolumeAttributesClassKind {
         short_names: &["vac"],
         ..names::cluster(names::STORAGE, "VolumeAttributesClass", "volumeattributesclasses", "volumeattributesclass")
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_WHOLE;
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("DriverName", "string", "The driver that knows the parameters."), cells::AGE];
 
@@ -52,7 +54,7 @@ impl Kind for VolumeAttributesClassKind {
         causes
     }
 
-    fn validate_again(new: &VolumeAttributesClass, old: &VolumeAttributesClass) -> Vec<Cause> {
+    fn validate_update(new: &VolumeAttributesClass, old: &VolumeAttributesClass) -> Vec<Cause> {
         let mut causes = Vec::new();
         if new.driver_name != old.driver_name {
             causes.push(field::forbidden(&Path::new("driverName"), "updates to driverName are forbidden."));
@@ -60,7 +62,6 @@ impl Kind for VolumeAttributesClassKind {
         if new.parameters != old.parameters {
             causes.push(field::forbidden(&Path::new("parameters"), "updates to parameters are forbidden."));
         }
-        causes.extend(Self::validate(new));
         causes
     }
 

@@ -25,8 +25,8 @@ use crate::api::{
 /// What a kind says of selectors that do not do.
 #[derive(Debug, Clone, Copy)]
 pub struct SelectorRule {
-    /// Whose selector may not be empty.
-    pub owner: &'static str,
+    /// Whether one that is missing is said to be.
+    pub is_required: bool,
     /// What is said of one that is not valid; the template is not looked at then.
     pub unusable: Option<&'static str>,
 }
@@ -40,18 +40,19 @@ pub fn selector_and_template(
 ) -> Vec<Cause> {
     let own = path.child("selector");
     let mut causes = label_selector::validate(selector, &own);
-    let shown = || label_selector::shown(selector);
-    if label_selector::is_empty(selector) {
-        causes.push(field::invalid(&own, shown(), &format!("empty selector is invalid for {}", rule.owner)));
+    // The types do not tell an empty selector, which finds everything, from a missing one, which finds nothing.
+    let is_missing = label_selector::is_empty(selector);
+    if is_missing && rule.is_required {
+        causes.push(field::required(&own, ""));
     }
     let is_valid = label_selector::is_valid(selector);
     if let Some(detail) = rule.unusable.filter(|_| !is_valid) {
-        causes.push(field::invalid(&own, shown(), detail));
+        causes.push(field::invalid(&own, label_selector::shown(selector), detail));
         return causes;
     }
     let labels = template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
     let none = BTreeMap::new();
-    if is_valid && !label_selector::matches(selector, labels.unwrap_or(&none)) {
+    if is_missing || (is_valid && !label_selector::matches(selector, labels.unwrap_or(&none))) {
         causes.push(unmatched(labels, &path.child("template")));
     }
     causes.extend(pod_template::template(template, &path.child("template")));
@@ -61,7 +62,8 @@ pub fn selector_and_template(
 /// A selector that never changes.
 pub fn fixed_selector(new: &LabelSelector, old: &LabelSelector) -> Option<Cause> {
     let same = label_selector::equal(Some(new), Some(old));
-    (!same).then(|| field::invalid(&Path::new("spec.selector"), label_selector::shown(new), field::IMMUTABLE))
+    let shown = (!label_selector::is_empty(new)).then(|| label_selector::shown(new));
+    (!same).then(|| field::invalid(&Path::new("spec.selector"), shown, field::IMMUTABLE))
 }
 
 /// The problem of a template whose pods the selector does not find.
@@ -190,7 +192,8 @@ pub fn is_zero(count: Option<&IntOrString>) -> bool {
     match count {
         None => true,
         Some(IntOrString::Int(number)) => *number == 0,
-        Some(IntOrString::String(text)) => percent_of(text) == Some(0),
+        // What is neither is none, and its form is told of elsewhere.
+        Some(IntOrString::String(text)) => percent_of(text).or_else(|| text.parse().ok()).unwrap_or_default() == 0,
     }
 }
 

@@ -82,9 +82,6 @@ impl State {
     }
 }
 
-/// Letters of base64 that belong together.
-const BASE64_GROUP: usize = 4;
-
 /// Decodes one value of a known type.
 #[derive(Clone, Copy)]
 pub(super) struct Seed<'a> {
@@ -155,8 +152,8 @@ impl<'a> Seed<'a> {
         match self.kind {
             Type::Any | Type::String | Type::IntOrString => Ok(text.into()),
             Type::Bytes => self.bytes(text),
-            Type::Time => self.time(text, time::format, ""),
-            Type::MicroTime => self.time(text, time::format_micro, ".000000"),
+            Type::Time => self.time(text, time::format, "2006-01-02T15:04:05Z07:00"),
+            Type::MicroTime => self.time(text, time::format_micro, "2006-01-02T15:04:05.000000Z07:00"),
             Type::Quantity => self.quantity(text),
             Type::Boolean if self.state.yaml => {
                 yaml_boolean(text).map(Value::from).ok_or_else(|| self.mismatch("string"))
@@ -179,12 +176,12 @@ impl<'a> Seed<'a> {
         &self,
         text: &str,
         format: fn(jiff::Timestamp) -> String,
-        fraction: &str,
+        layout: &str,
     ) -> Result<Value, E> {
         if let Some(time) = time::parse(text) {
             return Ok(format(time).into());
         }
-        let (shown, layout) = (quoted(text), format!("2006-01-02T15:04:05{fraction}Z07:00"));
+        let shown = time::quoted(text);
         Err(self.state.fail(format!("parsing time {shown} as \"{layout}\": cannot parse {shown} as \"2006\"")))
     }
 
@@ -195,9 +192,9 @@ impl<'a> Seed<'a> {
             Err(DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _)) => {
                 Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
             }
-            // The last group of letters is not whole.
+            // Go points at the end where padding is amiss, and at the last group where there is none at all.
             Err(_) => {
-                let at = text.len() / BASE64_GROUP * BASE64_GROUP;
+                let at = if text.contains('=') { text.len() } else { text.len() / 4 * 4 };
                 Err(self.state.fail(format!("illegal base64 data at input byte {at}")))
             }
         }
@@ -367,20 +364,6 @@ fn zero(kind: &Type, value: Value) -> Value {
         (Type::List(_), Value::Null) => Value::Array(Vec::new()),
         _ => value,
     }
-}
-
-/// A text as errors about times show it: all but plain letters are escaped, byte by byte.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for byte in text.bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
-            b' '..=b'~' => out.push(char::from(byte)),
-            byte => out.push_str(&format!("\\x{byte:02x}")),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// YAML 1.1 writes file modes as `0644`.

@@ -17,6 +17,14 @@ pub const ANNOTATIONS_LIMIT_BYTES: usize = 256 * 1024;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", ORPHAN, FOREGROUND];
+/// Groups whose kinds upstream validates without the finalizers of its core.
+pub const LIBERAL_GROUPS: [&str; 5] = [
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+];
 /// Fields that keep their value for the life of an object.
 const IMMUTABLE: [&str; 6] =
     ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
@@ -29,9 +37,7 @@ pub fn validate(object: &Value, scope: Scope, rule: NameRule) -> Vec<Cause> {
     if meta::generation(object) < 0 {
         causes.push(field::invalid(&path.child("generation"), meta::generation(object), super::value::NEGATIVE));
     }
-    causes.extend(labels(meta::labels(object), &path.child("labels")));
-    causes.extend(annotations(meta::annotations(object), &path.child("annotations")));
-    causes.extend(owner_references(object, &path.child("ownerReferences")));
+    causes.extend(described(object, &path));
     causes.extend(finalizers(object, &path.child("finalizers")));
     causes
 }
@@ -45,7 +51,7 @@ pub fn qualified_finalizers(object: &Value) -> Vec<Cause> {
     bare.map(|(index, name)| field::invalid(&path.index(index), name, detail)).collect()
 }
 
-/// Every problem of a change of metadata.
+/// Every problem of a change of metadata. What an object is called may change at any time and is looked at again.
 pub fn validate_update(new: &Value, old: &Value) -> Vec<Cause> {
     let path = Path::new("metadata");
     let mut causes: Vec<Cause> = new_finalizers(new, old, &path.child("finalizers")).into_iter().collect();
@@ -56,9 +62,15 @@ pub fn validate_update(new: &Value, old: &Value) -> Vec<Cause> {
         let value = |object: &Value| meta::metadata(object).and_then(|all| all.get(immutable).cloned());
         causes.extend(field::immutable(&path.child(immutable), &value(new), &value(old)));
     }
-    causes.extend(labels(meta::labels(new), &path.child("labels")));
-    causes.extend(annotations(meta::annotations(new), &path.child("annotations")));
-    causes.extend(owner_references(new, &path.child("ownerReferences")));
+    causes.extend(described(new, &path));
+    causes
+}
+
+/// Problems of labels, annotations and owners.
+fn described(object: &Value, path: &Path) -> Vec<Cause> {
+    let mut causes = labels(meta::labels(object), &path.child("labels"));
+    causes.extend(annotations(meta::annotations(object), &path.child("annotations")));
+    causes.extend(owner_references(object, &path.child("ownerReferences")));
     causes
 }
 

@@ -6,7 +6,7 @@
 pub mod metadata;
 pub mod name;
 pub mod network;
-pub mod repeats;
+pub mod resource;
 pub mod value;
 pub mod webhook;
 

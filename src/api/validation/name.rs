@@ -36,6 +36,18 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     problems
 }
 
+/// A subdomain that may have underscores where it may have letters (KEP-4427).
+pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
+    let mut problems = longer_than(value, SUBDOMAIN_LIMIT_BYTES);
+    if !value.replace('_', "a").split('.').all(is_dns_label) {
+        let message = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or \
+                       '.', and must start and end with an alphanumeric character";
+        let label = "[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?";
+        problems.push(pattern(message, &format!(r"{label}(\.{label})*"), &["example.com"]));
+    }
+    problems
+}
+
 /// A subdomain whose first label is `*`.
 pub fn wildcard_dns1123_subdomain(value: &str) -> Vec<String> {
     let mut problems = longer_than(value, SUBDOMAIN_LIMIT_BYTES);

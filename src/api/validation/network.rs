@@ -18,7 +18,8 @@ pub fn port_name(name: &str) -> Vec<String> {
     if name.len() > PORT_NAME_LIMIT_BYTES {
         problems.push(too_long_name(PORT_NAME_LIMIT_BYTES));
     }
-    if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || !name.bytes().all(legal) {
         problems.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
     }
     if !name.bytes().any(|byte| byte.is_ascii_lowercase()) {

@@ -14,11 +14,11 @@ use crate::api::{
 pub fn complete(spec: &mut ServiceSpec, configured: &[&str]) -> Vec<Cause> {
     let path = Path::new("spec");
     let free = facts::is_headless(spec) && spec.selector.as_ref().is_none_or(|selector| selector.is_empty());
-    if spec.ip_family_policy.is_none() {
-        let two = count(spec.ip_families.as_ref()) > 1 || count(spec.cluster_ips.as_ref()) > 1;
-        let policy =
-            if two || (free && count(spec.ip_families.as_ref()) == 0) { "RequireDualStack" } else { "SingleStack" };
-        spec.ip_family_policy = Some(policy.to_owned());
+    let policy = if free { "RequireDualStack" } else { "SingleStack" };
+    spec.ip_family_policy.get_or_insert_with(|| policy.to_owned());
+    let causes = single(spec, &path.child("ipFamilyPolicy"));
+    if !causes.is_empty() {
+        return causes;
     }
     let families = spec.ip_families.get_or_insert_default();
     if families.is_empty() {
@@ -36,6 +36,19 @@ pub fn complete(spec: &mut ServiceSpec, configured: &[&str]) -> Vec<Cause> {
     if free { Vec::new() } else { missing(spec, configured, &path) }
 }
 
+/// What is there twice though one is asked for.
+fn single(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
+    let lists = [("cluster IPs", &spec.cluster_ips), ("IP families", &spec.ip_families)];
+    let two = lists.iter().filter(|(_, list)| list.as_ref().is_some_and(|list| list.len() == 2));
+    let is_single = spec.ip_family_policy.as_deref() == Some("SingleStack");
+    two.filter(|_| is_single)
+        .map(|(what, _)| {
+            let detail = format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
+            field::invalid(path, &spec.ip_family_policy, &detail)
+        })
+        .collect()
+}
+
 fn missing(spec: &ServiceSpec, configured: &[&str], path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     if spec.ip_family_policy.as_deref() == Some("RequireDualStack") && configured.len() < 2 {
@@ -49,10 +62,6 @@ fn missing(spec: &ServiceSpec, configured: &[&str], path: &Path) -> Vec<Cause> {
         }
     }
     causes
-}
-
-fn count(list: Option<&Vec<String>>) -> usize {
-    list.map_or(0, Vec::len)
 }
 
 #[cfg(test)]

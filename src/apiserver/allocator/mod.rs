@@ -23,7 +23,7 @@ use crate::{
         Status,
         field::{self, Path},
         kind::GroupResource,
-        kinds::service::facts,
+        kinds::service::{self, facts},
         status::Cause,
     },
     apiserver::reader::Reader,
@@ -130,7 +130,8 @@ impl Allocator {
         if facts::has_cluster_address(spec) {
             let configured: Vec<&str> =
                 state.networks.configured().iter().map(|network| facts::family(network.addr())).collect();
-            let causes = families::complete(spec, &configured);
+            let causes = service::addresses::validate(spec);
+            let causes = if causes.is_empty() { families::complete(spec, &configured) } else { causes };
             if !causes.is_empty() {
                 return Err(Failure::Invalid(causes));
             }
@@ -148,34 +149,51 @@ impl Allocator {
         held: &ServiceSpec,
         taken: &mut Taken,
     ) -> Result<(), Failure> {
-        let held = numbers(held);
-        let (wanted, health) = (facts::needs_node_ports(spec), facts::needs_health_check_node_port(spec));
-        let requested: Vec<Option<u16>> = spec.ports.iter().flatten().map(|port| number(port.node_port)).collect();
-        for (index, port) in requested.iter().enumerate() {
-            let Some(port) = *port else { continue };
-            // One number may serve several protocols of the same service.
-            if held.contains(&port) || taken.ports.contains(&port) {
-                continue;
-            }
+        let wanted = facts::needs_node_ports(spec);
+        let requested: Vec<i32> = spec.ports.iter().flatten().map(|port| port.node_port.unwrap_or_default()).collect();
+        let before = numbers(held);
+        for (index, port) in requested.iter().enumerate().filter(|(_, port)| **port != 0) {
             let path = Path::new("spec").child("ports").index(index).child("nodePort");
-            self.take_port(state, port).map_err(|error| self.port_failure(error, &path, port))?;
-            taken.ports.push(port);
+            // One number may serve several protocols of the same service.
+            self.take_unless(state, *port, &before, taken).map_err(|error| self.port_failure(error, &path, *port))?;
         }
-        let open = requested.iter().enumerate().filter(|(_, port)| wanted && port.is_none());
+        let open = requested.iter().enumerate().filter(|(_, port)| wanted && **port == 0);
         for (index, _) in open {
             let chosen = self.reuse(spec, index).map_or_else(|| self.choose_port(state, taken), Ok)?;
             spec.ports.get_or_insert_default()[index].node_port = Some(chosen.into());
         }
-        let asked = number(spec.health_check_node_port);
-        match asked {
-            _ if !health => {}
-            Some(port) if held.contains(&port) || taken.ports.contains(&port) => {}
-            Some(port) => {
-                let path = Path::new("spec").child("healthCheckNodePort");
-                self.take_port(state, port).map_err(|error| self.port_failure(error, &path, port))?;
-                taken.ports.push(port);
-            }
-            None => spec.health_check_node_port = Some(self.choose_port(state, taken)?.into()),
+        self.allocate_health_check(state, spec, held, taken)
+    }
+
+    /// The port that a balancer asks for the health of a node. A service that has one keeps it.
+    fn allocate_health_check(
+        &self,
+        state: &mut State,
+        spec: &mut ServiceSpec,
+        held: &ServiceSpec,
+        taken: &mut Taken,
+    ) -> Result<(), Failure> {
+        if !facts::needs_health_check_node_port(spec) || facts::needs_health_check_node_port(held) {
+            return Ok(());
+        }
+        match spec.health_check_node_port.unwrap_or_default() {
+            0 => spec.health_check_node_port = Some(self.choose_port(state, taken)?.into()),
+            // No port at all is the validation's business.
+            port if number(Some(port)).is_none() => {}
+            port => self.take_unless(state, port, &numbers(held), taken).map_err(|error| {
+                let why = self.port_problem(error);
+                Failure::Internal(format!("failed to allocate requested HealthCheck NodePort {port}: {why}"))
+            })?,
+        }
+        Ok(())
+    }
+
+    /// Takes a port that this service has not yet.
+    fn take_unless(&self, state: &mut State, port: i32, held: &[u16], taken: &mut Taken) -> Result<(), Error> {
+        let port = number(Some(port)).ok_or(Error::OutOfRange)?;
+        if !held.contains(&port) && !taken.ports.contains(&port) {
+            self.take_port(state, port)?;
+            taken.ports.push(port);
         }
         Ok(())
     }
@@ -204,16 +222,19 @@ impl Allocator {
         state.ports.take(number.into())
     }
 
-    fn port_failure(&self, error: Error, path: &Path, port: u16) -> Failure {
-        let detail = match error {
+    fn port_failure(&self, error: Error, path: &Path, port: i32) -> Failure {
+        Failure::Invalid(vec![field::invalid(path, port, &self.port_problem(error))])
+    }
+
+    fn port_problem(&self, error: Error) -> String {
+        match error {
             Error::Taken => "provided port is already allocated".to_owned(),
             _ => format!(
                 "provided port is not in the valid range. The range of valid ports is {}-{}",
                 self.ports.start(),
                 self.ports.end()
             ),
-        };
-        Failure::Invalid(vec![field::invalid(path, port, &detail)])
+        }
     }
 
     fn give_back(&self, state: &mut State, taken: Taken) {
@@ -262,6 +283,7 @@ struct Taken {
 enum Failure {
     Invalid(Vec<Cause>),
     Exhausted(&'static str, Error),
+    Internal(String),
 }
 
 impl Failure {
@@ -269,6 +291,7 @@ impl Failure {
         match self {
             Self::Invalid(causes) => Status::invalid("", "Service", name, causes),
             Self::Exhausted(what, error) => Status::internal(format!("failed to allocate a {what}: {error}")),
+            Self::Internal(why) => Status::internal(why),
         }
     }
 }

@@ -30,7 +30,11 @@ fn allocator() -> Allocator {
     Allocator::new(&["10.43.0.0/24".parse().unwrap()], 30000..=30099)
 }
 
-fn service(spec: Value) -> Value {
+/// A service as it is prepared: the list of addresses says what the one address does.
+fn service(mut spec: Value) -> Value {
+    if let (Some(one), None) = (spec.get("clusterIP").cloned(), spec.get("clusterIPs")) {
+        spec["clusterIPs"] = json!([one]);
+    }
     json!({"metadata": {"name": "a"}, "spec": spec})
 }
 

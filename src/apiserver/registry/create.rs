@@ -61,7 +61,7 @@ impl Registry {
         let claim = self.claim(call, &mut object, None)?;
         let causes = strategy.validate(&object);
         if !causes.is_empty() {
-            return Err(Status::invalid(&call.kind.group, &call.kind.kind, &name, causes));
+            return Err(call.invalid(causes));
         }
         call.warnings.extend(strategy.warnings(&object, None));
         let _reserved = self.admit(call, Operation::Create, &object, None).await?;

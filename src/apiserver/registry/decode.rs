@@ -1,6 +1,6 @@
 //! From a body or a patch to an object of a kind, by the kind's schema.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -69,7 +69,8 @@ impl Decoder {
             Err(patch::makes_nothing(kind, patch, shown, &problem))
         })?;
         // A patch is applied again when it met somebody else's write.
-        call.warnings.replace(warnings);
+        let deprecation = call.kind.strategy.deprecation().map(Cow::into_owned);
+        call.warnings.replace(deprecation.into_iter().chain(warnings).collect());
         Ok(object)
     }
 

@@ -16,7 +16,7 @@ use crate::{
         kind::{Descriptor, Scope},
         kinds, meta,
         schema::FieldValidation,
-        status::Reason,
+        status::{Cause, Reason},
     },
     apiserver::{
         admission::{self, Operation, Reservation},
@@ -45,6 +45,7 @@ mod expiry;
 pub mod finalize;
 pub mod list;
 pub mod own;
+mod owners;
 pub mod ownership;
 pub mod scale;
 pub mod update;
@@ -300,6 +301,13 @@ impl<'a> Call<'a> {
 
     fn not_found(&self) -> Status {
         Status::not_found(&self.kind.group, &self.kind.plural, &self.attributes.name)
+    }
+
+    /// 422. Upstream names the group that the object is stored in.
+    fn invalid(&self, causes: Vec<Cause>) -> Status {
+        let stored = kinds::shared_storage(self.kind).map(|shared| shared.stored.group);
+        let group = stored.unwrap_or(&self.kind.group);
+        Status::invalid(group, &self.kind.kind, &self.attributes.name, causes)
     }
 
     fn conflict(&self, why: &str) -> Status {

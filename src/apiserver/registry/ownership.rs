@@ -17,7 +17,7 @@ use crate::{
         patch::apply::{Applied, Elsewhere, Set, Tracker, Update},
         schema::{self, FieldValidation, Schema, Type, Wording},
     },
-    apiserver::registry::{Call, Registry, update::Endpoint},
+    apiserver::registry::{Call, Registry, owners, update::Endpoint},
 };
 
 const MANAGED_FIELDS: &str = "managedFields";
@@ -80,6 +80,7 @@ impl Registry {
         if applied {
             return Ok((object, sent));
         }
+        call.warnings.extend(owners::dedup(&mut object).into_iter().collect());
         let schema = self.decoder().schema(call.kind);
         let stored = old.map_or(&Value::Null, |(_, stored)| stored);
         let update = Update { old: old.map(|(old, _)| old), stored, new: &object, sent: &sent, manager: call.manager };

@@ -103,12 +103,16 @@ impl Registry {
         let causes = match endpoint {
             Endpoint::Main => strategy.validate_change(&new, old),
             Endpoint::Status => strategy.validate_status_update(&new, old),
-            Endpoint::Part(part) => without_repetition(strategy.validate_part_update(part, &new, old)),
+            Endpoint::Part(part) => {
+                let mut causes = strategy.validate_again(&new, old);
+                causes.extend(strategy.validate_part_update(part, &new, old));
+                without_repetition(causes)
+            }
         };
         let (tolerated, causes): (Vec<Cause>, Vec<Cause>) = causes.into_iter().partition(|cause| cause.is_tolerated);
         call.warnings.extend(tolerated.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect());
         if !causes.is_empty() {
-            return Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.attributes.name, causes));
+            return Err(call.invalid(causes));
         }
         if endpoint == Endpoint::Main {
             call.warnings.extend(strategy.warnings(&new, Some(old)));
@@ -197,7 +201,7 @@ fn check_version(call: &Call<'_>, given: &str, current: &str) -> Result<(), Stat
     }
 }
 
-/// Update checks repeat what the checks of a new object have found.
+/// Checks of a part repeat what the checks of the whole object have found.
 fn without_repetition(causes: Vec<Cause>) -> Vec<Cause> {
     let mut kept: Vec<Cause> = Vec::with_capacity(causes.len());
     for cause in causes {

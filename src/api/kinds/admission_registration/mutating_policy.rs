@@ -10,6 +10,7 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names},
     kinds::{cells, names, pod_template::chosen},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const PATCH_TYPES: &[&str] = &["ApplyConfiguration", "JSONPatch"];
@@ -30,6 +31,7 @@ impl Kind for MutatingAdmissionPolicyKind {
     };
     const GENERATION: Generation = Generation::Spec;
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Mutations", "integer", "How many changes it makes."),

@@ -10,6 +10,7 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names},
     kinds::names,
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// `admissionregistration.k8s.io/v1.MutatingWebhookConfiguration`
@@ -28,6 +29,7 @@ impl Kind for MutatingWebhookConfigurationKind {
     };
     const GENERATION: Generation = Generation::Spec;
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = webhook::COLUMNS;
 
     fn default(configuration: &mut MutatingWebhookConfiguration) {

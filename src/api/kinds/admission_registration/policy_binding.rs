@@ -12,6 +12,7 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names},
     kinds::{cells, label_selector, names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -40,6 +41,7 @@ impl Kind for ValidatingAdmissionPolicyBindingKind {
     };
     const GENERATION: Generation = Generation::Spec;
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = COLUMNS;
 
     fn default(binding: &mut ValidatingAdmissionPolicyBinding) {
@@ -81,6 +83,7 @@ impl Kind for MutatingAdmissionPolicyBindingKind {
     };
     const GENERATION: Generation = Generation::Spec;
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = COLUMNS;
 
     fn default(binding: &mut MutatingAdmissionPolicyBinding) {

@@ -13,6 +13,7 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names, Subresource},
     kinds::{cells, names, status},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -38,6 +39,7 @@ impl Kind for ValidatingAdmissionPolicyKind {
     };
     const GENERATION: Generation = Generation::Spec;
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Validations", "integer", "How many rules it has."),

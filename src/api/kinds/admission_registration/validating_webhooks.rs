@@ -9,6 +9,7 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names},
     kinds::names,
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// `admissionregistration.k8s.io/v1.ValidatingWebhookConfiguration`
@@ -27,6 +28,7 @@ impl Kind for ValidatingWebhookConfigurationKind {
     };
     const GENERATION: Generation = Generation::Spec;
     const UPDATES_UNCONDITIONALLY: bool = false;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = webhook::COLUMNS;
 
     fn default(configuration: &mut ValidatingWebhookConfiguration) {

@@ -13,6 +13,7 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names, Subresource},
     status::Cause,
     time,
+    update_check::{self, UpdateCheck},
     validation::webhook,
 };
 
@@ -46,6 +47,7 @@ impl Kind for CustomResourceDefinitionKind {
     const GENERATION: Generation = Generation::Spec;
     const UPDATES_UNCONDITIONALLY: bool = false;
     const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Created At", "date", cells::CREATED)];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
 
     fn default(definition: &mut CustomResourceDefinition) {
         let spec = &mut definition.spec;

@@ -7,16 +7,16 @@ use k8s_openapi::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::api::Status;
+use crate::api::{Status, protobuf};
 
 /// [`to_core`] for untyped objects. Errors with 400 when the object is no event.
 pub fn value_to_core(event: Value) -> Result<Value, Status> {
-    convert(event, to_core)
+    convert(event, to_core, "v1")
 }
 
 /// [`from_core`] for untyped objects. Errors with 400 when the object is no event.
 pub fn value_from_core(event: Value) -> Result<Value, Status> {
-    convert(event, from_core)
+    convert(event, from_core, "events.k8s.io/v1")
 }
 
 /// The stored shape of an `events.k8s.io/v1` event.
@@ -68,9 +68,16 @@ pub fn from_core(event: core::Event) -> events::Event {
     }
 }
 
-fn convert<A: DeserializeOwned, B: Serialize>(event: Value, conversion: fn(A) -> B) -> Result<Value, Status> {
+/// The event in the other shape, with what is always there in that one.
+fn convert<A, B>(event: Value, conversion: fn(A) -> B, api_version: &str) -> Result<Value, Status>
+where
+    A: DeserializeOwned,
+    B: Serialize,
+{
     let event: A = serde_json::from_value(event).map_err(|error| Status::bad_request(error.to_string()))?;
-    serde_json::to_value(conversion(event)).map_err(Status::internal)
+    let mut event = serde_json::to_value(conversion(event)).map_err(Status::internal)?;
+    protobuf::settle(api_version, "Event", &mut event);
+    Ok(event)
 }
 
 #[cfg(test)]

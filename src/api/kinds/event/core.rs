@@ -3,15 +3,15 @@
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, EventSource},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
+    apimachinery::pkg::apis::meta::v1::Time,
 };
 use serde_json::{Value, json};
 
 use crate::api::{
-    field::{self, Path},
-    kind::{Column, Kind, Names},
-    kinds::{cells, names},
+    kind::{Column, Kind, NameRule, Names},
+    kinds::{cells, event::validation, names},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// Columns of events in either shape.
@@ -34,6 +34,7 @@ pub struct EventKind;
 impl Kind for EventKind {
     type Object = Event;
     const NAMES: Names = Names { short_names: &["ev"], ..names::namespaced(names::CORE, "Event", "events", "event") };
+    const NAME_RULE: NameRule = NameRule::PathSegment;
     const FIELDS: &'static [&'static str] = &[
         "involvedObject.kind",
         "involvedObject.namespace",
@@ -47,10 +48,11 @@ impl Kind for EventKind {
         "source",
         "type",
     ];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::OBJECT;
     const COLUMNS: &'static [Column] = COLUMNS;
 
     fn validate(event: &Event) -> Vec<Cause> {
-        validate(event)
+        validation::validate(event, "reportingComponent")
     }
 
     fn field_values(event: &Event) -> Vec<String> {
@@ -103,24 +105,6 @@ pub fn cells(event: &Event, now: Timestamp) -> Vec<Value> {
         json!(count.to_string()),
         cells::name(&event.metadata),
     ]
-}
-
-/// Problems of an event: it lives in the namespace of its object, those of cluster-wide objects in
-/// `default`.
-pub fn validate(event: &Event) -> Vec<Cause> {
-    let object = event.involved_object.namespace.as_deref().unwrap_or_default();
-    let own = event.metadata.namespace.as_deref().unwrap_or_default();
-    let path = Path::new("involvedObject.namespace");
-    match object {
-        "" if own.is_empty() || own == "default" || own == "kube-system" || is_new_style(event) => Vec::new(),
-        namespace if namespace == own => Vec::new(),
-        namespace => vec![field::invalid(&path, namespace, "does not match event.namespace")],
-    }
-}
-
-/// Whether the event was reported through the newer API, which fills `eventTime`.
-fn is_new_style(event: &Event) -> bool {
-    event.event_time.as_ref().is_some_and(|MicroTime(time)| *time != Timestamp::UNIX_EPOCH)
 }
 
 /// `component, host`

@@ -5,3 +5,4 @@
 pub mod convert;
 pub mod core;
 pub mod regarding;
+mod validation;

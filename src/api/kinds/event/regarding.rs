@@ -4,17 +4,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use serde_json::Value;
 
-use super::{convert, core};
+use super::{convert, core, validation};
 use crate::api::{
-    field::{self, Path},
     kind::{Column, Kind, Names},
     kinds::names,
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
-const REASON_LIMIT_BYTES: usize = 128;
-const NOTE_LIMIT_BYTES: usize = 1024;
-const TYPES: &[&str] = &["Normal", "Warning"];
+/// What this version calls who reports an event.
+const CONTROLLER: &str = "reportingController";
 
 /// `events.k8s.io/v1.Event`
 pub struct EventKind;
@@ -37,36 +36,20 @@ impl Kind for EventKind {
         "reportingController",
         "type",
     ];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = core::COLUMNS;
 
     fn validate(event: &Event) -> Vec<Cause> {
-        let mut causes = core::validate(&convert::to_core(event.clone()));
-        if event.event_time.is_none() {
-            return causes;
-        }
-        let texts = [
-            ("reportingController", &event.reporting_controller),
-            ("reportingInstance", &event.reporting_instance),
-            ("action", &event.action),
-            ("reason", &event.reason),
-        ];
-        for (name, text) in texts {
-            let text = text.as_deref().unwrap_or_default();
-            if text.is_empty() {
-                causes.push(field::required(&Path::new(name), ""));
-            } else if text.len() > REASON_LIMIT_BYTES {
-                causes.push(field::invalid(&Path::new(name), "", "can have at most 128 characters"));
-            }
-        }
-        let note = event.note.as_deref().unwrap_or_default();
-        if note.len() > NOTE_LIMIT_BYTES {
-            causes.push(field::invalid(&Path::new("message"), "", "can have at most 1024 characters"));
-        }
-        let kind = event.type_.as_deref().unwrap_or_default();
-        if !TYPES.contains(&kind) {
-            causes.push(field::invalid(&Path::new("type"), "", "has invalid value: "));
-        }
-        causes
+        let event = convert::to_core(event.clone());
+        [validation::validate(&event, CONTROLLER), validation::validate_new_style(&event)].concat()
+    }
+
+    fn validate_again(new: &Event, _old: &Event) -> Vec<Cause> {
+        validation::validate(&convert::to_core(new.clone()), CONTROLLER)
+    }
+
+    fn validate_update(new: &Event, old: &Event) -> Vec<Cause> {
+        validation::validate_change(&convert::to_core(new.clone()), &convert::to_core(old.clone()))
     }
 
     fn field_values(event: &Event) -> Vec<String> {

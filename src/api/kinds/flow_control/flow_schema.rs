@@ -10,6 +10,7 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names, Subresource},
     kinds::{cells, names, status},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -27,6 +28,7 @@ impl Kind for FlowSchemaKind {
         ..names::cluster(GROUP_VERSION, "FlowSchema", "flowschemas", "flowschema")
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("PriorityLevel", "string", "The level its requests go to."),

@@ -13,6 +13,7 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names, Subresource},
     kinds::{cells, names, status},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const TYPES: &[&str] = &["Exempt", "Limited"];
@@ -42,6 +43,7 @@ impl Kind for PriorityLevelConfigurationKind {
         )
     };
     const GENERATION: Generation = Generation::Spec;
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::WHOLE;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Type", "string", "Whether its requests are limited."),

@@ -9,6 +9,7 @@ use crate::api::{
     kind::{Column, Kind, Names},
     kinds::names,
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// `autoscaling/v1.HorizontalPodAutoscaler`
@@ -30,6 +31,7 @@ impl Kind for HorizontalPodAutoscalerKind {
             )
         }
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = v2::HorizontalPodAutoscalerKind::COLUMNS;
 
     /// What is measured by default depends on what the annotations say.

@@ -16,6 +16,7 @@ use crate::api::{
     kind::{Column, Kind, Names, Subresource},
     kinds::{cells, names},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// Most metrics that a table's cell lists.
@@ -38,6 +39,7 @@ impl Kind for HorizontalPodAutoscalerKind {
             "horizontalpodautoscaler",
         )
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Reference", "string", "The workload that is scaled."),

@@ -81,7 +81,12 @@ impl Kind for JobKind {
     }
 
     fn validate_update(new: &Job, old: &Job) -> Vec<Cause> {
-        update::validate(new, old)
+        let (spec, path) = (new.spec.clone().unwrap_or_default(), Path::new("spec"));
+        // Upstream looks at the spec once more with a change.
+        let mut causes = validate_spec(&spec, &path);
+        causes.extend(selector::validate(&spec, &path));
+        causes.extend(update::validate(new, old));
+        causes
     }
 
     fn validate_status_update(new: &Job, old: &Job) -> Vec<Cause> {

@@ -1,6 +1,7 @@
 //! Pods: containers that live and die together on one node.
 
 pub mod columns;
+mod gated;
 mod label_keys;
 pub mod qos;
 mod shown;
@@ -8,7 +9,10 @@ mod status;
 pub mod update;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::{
+    api::core::v1::{Pod, PodCondition, PodStatus},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use serde_json::Value;
 
 use super::{names, pod_template, status::keep_metadata};
@@ -61,11 +65,12 @@ impl Kind for PodKind {
     }
 
     fn prepare_for_create(pod: &mut Pod) {
+        let created = pod.metadata.creation_timestamp.clone();
         let spec = pod.spec.get_or_insert_default();
         pod.status = Some(PodStatus {
             phase: Some("Pending".to_owned()),
             qos_class: Some(qos::class(spec).to_owned()),
-            conditions: spec.scheduling_gates.as_ref().filter(|gates| !gates.is_empty()).map(|_| vec![gated()]),
+            conditions: spec.scheduling_gates.as_ref().filter(|gates| !gates.is_empty()).map(|_| vec![gated(created)]),
             ..PodStatus::default()
         });
         pod_template::disabled::drop(spec, None);
@@ -181,8 +186,9 @@ impl Kind for PodKind {
 }
 
 /// A pod with scheduling gates says from its creation why it is not scheduled (KEP-3521).
-fn gated() -> PodCondition {
+fn gated(since: Option<Time>) -> PodCondition {
     PodCondition {
+        last_transition_time: since,
         type_: "PodScheduled".to_owned(),
         status: "False".to_owned(),
         reason: Some("SchedulingGated".to_owned()),

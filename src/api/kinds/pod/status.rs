@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::api::{
     field::{self, Path},
     status::Cause,
-    validation::{name, network},
+    validation::{name, network, value},
 };
 
 /// Conditions of upstream's own, whose names are not looked at.
@@ -68,10 +68,35 @@ pub fn validate(new: &Pod, old: &Pod) -> Vec<Cause> {
     let ips =
         |list: Option<&Vec<HostIP>>| -> Vec<String> { list.into_iter().flatten().map(|ip| ip.ip.clone()).collect() };
     let (hosts, path) = (ips(new.host_ips.as_ref()), path.child("hostIPs"));
-    if let Some(first) = hosts.first().filter(|first| **first != new.host_ip.unwrap_or_default()) {
+    if let Some(first) = hosts.first().filter(|first| first.as_str() != new.host_ip.as_deref().unwrap_or_default()) {
         causes.push(field::invalid(&path.index(0).child("ip"), first, "must be equal to `hostIP`"));
     }
     causes.extend(addresses(&hosts, &ips(old.host_ips.as_ref()), &path));
+    causes.extend(users(&new));
+    causes
+}
+
+/// Whom containers run as, as far as their node says so (KEP-3619).
+fn users(status: &PodStatus) -> Vec<Cause> {
+    let lists = [
+        ("containerStatuses", &status.container_statuses),
+        ("initContainerStatuses", &status.init_container_statuses),
+        ("ephemeralContainerStatuses", &status.ephemeral_container_statuses),
+    ];
+    let mut causes = Vec::new();
+    for (name, list) in lists {
+        for (index, container) in list.iter().flatten().enumerate() {
+            let Some(user) = container.user.as_ref().and_then(|user| user.linux.as_ref()) else { continue };
+            let path = Path::new("status").child(name).index(index).child("user").child("linux");
+            for (name, id) in [("uid", user.uid), ("gid", user.gid)] {
+                causes.extend(field::invalid_each(&path.child(name), id, &value::user_id(id)));
+            }
+            for (index, id) in user.supplemental_groups.iter().flatten().enumerate() {
+                let path = path.child("supplementalGroups").index(index);
+                causes.extend(field::invalid_each(&path, id, &value::user_id(*id)));
+            }
+        }
+    }
     causes
 }
 

@@ -8,9 +8,10 @@ use crate::api::{
     field::{self, Path},
     kinds::pod_template::{app_armor, scheduling},
     status::Cause,
+    validation,
 };
 
-use super::{columns::is_sidecar, qos};
+use super::{columns::is_sidecar, gated, qos};
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
                          `spec.tolerations` (only additions to existing tolerations),\
@@ -36,9 +37,20 @@ fn spec_alone(new: &Pod, old: &Pod) -> Vec<Cause> {
     if length(new.init_containers.as_ref()) != length(old.init_containers.as_ref()) {
         return vec![field::forbidden(&path.child("initContainers"), "pod updates may not add or remove containers")];
     }
-    let mut causes = deadline(&new, &old, &path);
+    let mut causes = images(&new.containers, &path.child("containers"));
+    causes.extend(images(new.init_containers.as_deref().unwrap_or_default(), &path.child("initContainers")));
+    match deadline(&new, &old, &path) {
+        Ok(problem) => causes.extend(problem),
+        Err(problem) => {
+            causes.push(problem);
+            return causes;
+        }
+    }
     causes.extend(tolerations(&new, &old, &path));
     causes.extend(scheduling_gates(&new, &old, &path));
+    if old.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
+        causes.extend(gated::spec(&mut new, &old, &path));
+    }
     forgive(&mut new, &old);
     if new != old {
         let detail = format!("pod updates may not change fields other than {UPDATABLE}\n{}", difference(&new, &old));
@@ -145,17 +157,36 @@ fn resurrections(
     causes
 }
 
-/// A deadline may be set or brought forward.
-fn deadline(new: &PodSpec, old: &PodSpec, path: &Path) -> Vec<Cause> {
+/// Images are looked at again: they may change.
+fn images(containers: &[Container], path: &Path) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (index, container) in containers.iter().enumerate() {
+        let image = container.image.as_deref().unwrap_or_default();
+        let path = path.index(index).child("image");
+        if image.is_empty() {
+            causes.push(field::required(&path, ""));
+        }
+        if image != image.trim() {
+            causes.push(field::invalid(&path, image, "must not have leading or trailing whitespace"));
+        }
+    }
+    causes
+}
+
+/// A deadline may be set or brought forward. After an error upstream looks at nothing else.
+fn deadline(new: &PodSpec, old: &PodSpec, path: &Path) -> Result<Option<Cause>, Cause> {
     let path = path.child("activeDeadlineSeconds");
     match (new.active_deadline_seconds, old.active_deadline_seconds) {
+        (Some(new), _) if !(0..=i64::from(i32::MAX)).contains(&new) => {
+            Err(field::invalid(&path, new, &validation::between(0, i32::MAX.into())))
+        }
         (Some(new), Some(old)) if new > old => {
-            vec![field::invalid(&path, new, "must be less than or equal to previous value")]
+            Err(field::invalid(&path, new, "must be less than or equal to previous value"))
         }
         (None, Some(_)) => {
-            vec![field::invalid(&path, Value::Null, "must not update from a positive integer to nil value")]
+            Ok(Some(field::invalid(&path, Value::Null, "must not update from a positive integer to nil value")))
         }
-        _ => Vec::new(),
+        _ => Ok(None),
     }
 }
 
@@ -189,9 +220,6 @@ fn forgive(new: &mut PodSpec, old: &PodSpec) {
     new.active_deadline_seconds = old.active_deadline_seconds;
     new.tolerations.clone_from(&old.tolerations);
     new.scheduling_gates.clone_from(&old.scheduling_gates);
-    if old.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
-        new.node_selector.clone_from(&old.node_selector);
-    }
     if old.termination_grace_period_seconds.is_some_and(|period| period < 0)
         && new.termination_grace_period_seconds == Some(1)
     {

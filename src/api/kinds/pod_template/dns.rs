@@ -68,9 +68,8 @@ fn searches(searches: &[String], path: &Path) -> Vec<Cause> {
         causes.push(field::invalid(path, searches, &detail));
     }
     for (index, search) in searches.iter().enumerate().filter(|(_, search)| *search != ".") {
-        // Underscores are legal in search domains (KEP-4427), though not in other names.
-        let plain = search.strip_suffix('.').unwrap_or(search).replace('_', "a");
-        causes.extend(field::invalid_each(&path.index(index), search, &name::dns1123_subdomain(&plain)));
+        let plain = search.strip_suffix('.').unwrap_or(search);
+        causes.extend(field::invalid_each(&path.index(index), plain, &name::dns1123_subdomain_with_underscore(plain)));
     }
     causes
 }

@@ -15,6 +15,8 @@ use crate::api::{
 };
 
 const SCHEMES: &[&str] = &["HTTP", "HTTPS"];
+/// What a negative grace period is taken for.
+const LEAST_GRACE_SECONDS: i64 = 1;
 
 /// Problems of a container's probes and hooks.
 pub fn of_container(container: &Container, spec: &PodSpec, path: &Path) -> Vec<Cause> {
@@ -141,7 +143,9 @@ fn http_get(action: &HTTPGetAction, path: &Path) -> Vec<Cause> {
 }
 
 fn sleep(action: &SleepAction, grace: Option<i64>, path: &Path) -> Vec<Cause> {
-    let Some(grace) = grace else { return Vec::new() };
+    let Some(grace) = grace.map(|grace| if grace < 0 { LEAST_GRACE_SECONDS } else { grace }) else {
+        return Vec::new();
+    };
     if (0..=grace).contains(&action.seconds) {
         return Vec::new();
     }

@@ -30,7 +30,8 @@ pub fn requirements(resources: &ResourceRequirements, name_rule: NameRule, path:
     let path = path.child("requests");
     for (resource, request) in resources.requests.iter().flatten() {
         let limit = resources.limits.as_ref().and_then(|limits| limits.get(resource));
-        let may_exceed = NATIVE.contains(&resource.as_str());
+        let is_native = !resource.contains('/') || resource.contains("kubernetes.io/");
+        let may_exceed = is_native && !resource.starts_with(HUGE_PAGES);
         match (amount(request), limit.map(amount)) {
             (Some(request), Some(Some(limit))) if !may_exceed && request != limit => {
                 let detail = format!("must be equal to {resource} limit of {limit}");

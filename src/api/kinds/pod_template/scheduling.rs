@@ -285,7 +285,7 @@ fn topology_spread(all: &[TopologySpreadConstraint], path: &Path) -> Vec<Cause> 
         let path = path.index(index);
         causes.extend(spread(constraint, &path));
         let key = |one: &TopologySpreadConstraint| (one.topology_key.clone(), one.when_unsatisfiable.clone());
-        if all[..index].iter().any(|other| key(other) == key(constraint)) {
+        if all[index + 1..].iter().any(|other| key(other) == key(constraint)) {
             let pair = format!("{{{}, {}}}", constraint.topology_key, constraint.when_unsatisfiable);
             causes.push(field::duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), pair));
         }

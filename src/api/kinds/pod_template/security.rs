@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, SeccompProfile, Se
 
 use serde::Serialize;
 
-use super::{app_armor, mounts::local_descending, windows};
+use super::{app_armor, containers, mounts::local_descending, windows};
 use crate::api::{
     field::{self, Path},
     status::Cause,
@@ -15,6 +15,7 @@ const SECCOMP_TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 const FS_GROUP_POLICIES: &[&str] = &["Always", "OnRootMismatch"];
 const GROUPS_POLICIES: &[&str] = &["Merge", "Strict"];
 const PROC_MOUNTS: &[&str] = &["Default", "Unmasked"];
+const WITH_OWN_USERS: &str = "when `hostUsers` is false";
 const SYSCTL_LIMIT_BYTES: usize = 253;
 
 /// Problems of a container's context.
@@ -41,12 +42,12 @@ pub fn container(context: &SecurityContext, path: &Path) -> Vec<Cause> {
 /// Problems of a pod's context, with the host namespaces beside it.
 pub fn pod(spec: &PodSpec, path: &Path) -> Vec<Cause> {
     let mut causes = host_users(spec, path);
+    let path = path.child("securityContext");
     if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         causes.push(field::invalid(&path.child("shareProcessNamespace"), true, detail));
     }
     let Some(context) = &spec.security_context else { return causes };
-    let path = path.child("securityContext");
     let numbers =
         [("fsGroup", context.fs_group), ("runAsUser", context.run_as_user), ("runAsGroup", context.run_as_group)];
     causes.extend(ids(&numbers, &path));
@@ -104,7 +105,13 @@ fn host_users(spec: &PodSpec, path: &Path) -> Vec<Cause> {
     }
     let shared = [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)];
     let given = shared.iter().filter(|(_, shared)| *shared == Some(true));
-    given.map(|(name, _)| field::forbidden(&path.child(name), "when `pod.Spec.HostUsers` is false")).collect()
+    let mut causes: Vec<Cause> = given.map(|(name, _)| field::forbidden(&path.child(name), WITH_OWN_USERS)).collect();
+    for (path, container) in containers::with_paths(spec, path) {
+        if container.volume_devices.as_ref().is_some_and(|devices| !devices.is_empty()) {
+            causes.push(field::forbidden(&path.child("volumeDevices"), WITH_OWN_USERS));
+        }
+    }
+    causes
 }
 
 fn ids(numbers: &[(&str, Option<i64>)], path: &Path) -> Vec<Cause> {

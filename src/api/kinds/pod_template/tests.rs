@@ -92,7 +92,7 @@ fn mounts_name_volumes() {
     );
     assert_eq!(
         of_container(json!({"volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a/../b"}]})),
-        ["spec.containers[0].volumeMounts[0].subPath: Invalid value: \"a/../b\": must not contain '..'"]
+        ["spec.containers[0].volumeMounts.subPath: Invalid value: \"a/../b\": must not contain '..'"]
     );
 }
 
@@ -104,7 +104,7 @@ fn an_environment_variable_has_one_source() {
         env(json!({"name": "A", "valueFrom": {}})),
         [
             "spec.containers[0].env[0].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, \
-          `configMapKeyRef` or `secretKeyRef`"
+          `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
         ]
     );
     assert_eq!(

@@ -159,7 +159,7 @@ fn scheduling(spec: &PodSpec, path: &Path) -> Vec<String> {
 }
 
 /// Preferred terms may name labels that cannot be; they are warned of alone.
-fn node_term(term: &NodeSelectorTerm, check_values: bool, path: &Path) -> Vec<String> {
+pub fn node_term(term: &NodeSelectorTerm, check_values: bool, path: &Path) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, expression) in term.match_expressions.iter().flatten().enumerate() {
         let path = path.child("matchExpressions").index(index);

@@ -10,6 +10,7 @@ use crate::api::{
     kind::{Column, Kind, Names, Subresource},
     kinds::{cells, names, status},
     status::Cause,
+    update_check::UpdateCheck,
 };
 
 /// `resource.k8s.io/v1.ResourceClaim`
@@ -21,6 +22,13 @@ impl Kind for ResourceClaimKind {
         subresources: &[Subresource::Status],
         ..names::namespaced(GROUP_VERSION, "ResourceClaim", "resourceclaims", "resourceclaim")
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = &[
+        UpdateCheck::MetadataChange,
+        UpdateCheck::Metadata,
+        UpdateCheck::Object,
+        UpdateCheck::MetadataChange,
+        UpdateCheck::Change,
+    ];
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("State", "string", "Whether it has devices, and users."), cells::AGE];
 

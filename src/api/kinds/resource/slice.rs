@@ -13,6 +13,7 @@ use crate::api::{
     kind::{Column, Generation, Kind, Names},
     kinds::{cells, names, pod_template::scheduling},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 const DEVICES_LIMIT: usize = 128;
@@ -28,6 +29,7 @@ impl Kind for ResourceSliceKind {
     const NAMES: Names = names::cluster(GROUP_VERSION, "ResourceSlice", "resourceslices", "resourceslice");
     const GENERATION: Generation = Generation::Spec;
     const FIELDS: &'static [&'static str] = &["spec.nodeName", "spec.driver"];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Node", "string", "The node that has the devices."),

@@ -1,10 +1,13 @@
 //! Services: a stable address and name for a set of pods. Cluster addresses and node ports are
 //! given out by the server's allocator; [`facts`] says what a service needs of it.
 
+pub mod addresses;
 pub mod facts;
 pub mod ports;
+pub mod status;
 pub mod transition;
 pub mod validation;
+mod warnings;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -17,6 +20,7 @@ use super::{cells, names};
 use crate::api::{
     kind::{Column, Kind, NameRule, Names, Subresource},
     status::Cause,
+    update_check::{self, UpdateCheck},
 };
 
 /// Seconds for which a client sticks to a pod under session affinity, when the service does not say.
@@ -37,6 +41,7 @@ impl Kind for ServiceKind {
     };
     const NAME_RULE: NameRule = NameRule::Label;
     const FIELDS: &'static [&'static str] = &["spec.clusterIP", "spec.type"];
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_OBJECT;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Type", "string", "ClusterIP, NodePort, LoadBalancer or ExternalName."),
@@ -50,7 +55,6 @@ impl Kind for ServiceKind {
     fn default(service: &mut Service) {
         let spec = service.spec.get_or_insert_default();
         default_spec(spec);
-        normalize_cluster_ips(spec);
         let load_balancer = service.status.get_or_insert_default().load_balancer.get_or_insert_default();
         for ingress in load_balancer.ingress.iter_mut().flatten().filter(|ingress| ingress.ip.is_some()) {
             ingress.ip_mode.get_or_insert_with(|| "VIP".to_owned());
@@ -59,6 +63,12 @@ impl Kind for ServiceKind {
 
     fn prepare_for_create(service: &mut Service) {
         service.status = Some(ServiceStatus { load_balancer: Some(LoadBalancerStatus::default()), conditions: None });
+        let spec = service.spec.get_or_insert_default();
+        // Clients that know the list say both.
+        let one = spec.cluster_ip.clone().filter(|ip| !ip.is_empty());
+        if spec.cluster_ips.as_ref().is_none_or(Vec::is_empty) {
+            spec.cluster_ips = one.map(|ip| vec![ip]);
+        }
     }
 
     fn prepare_for_update(new: &mut Service, old: &Service) {
@@ -73,6 +83,14 @@ impl Kind for ServiceKind {
 
     fn validate_update(new: &Service, old: &Service) -> Vec<Cause> {
         transition::validate(new, old)
+    }
+
+    fn validate_status_update(new: &Service, _old: &Service) -> Vec<Cause> {
+        status::validate(new)
+    }
+
+    fn warnings(new: &Service, _old: Option<&Service>) -> Vec<String> {
+        warnings::of(new)
     }
 
     fn field_values(service: &Service) -> Vec<String> {
@@ -95,17 +113,6 @@ impl Kind for ServiceKind {
             cells::age(&service.metadata, now),
             json!(cells::labels(spec.selector.as_ref())),
         ]
-    }
-}
-
-/// Keeps `clusterIP` and the first of `clusterIPs` equal, whichever of them was given (KEP-563).
-pub fn normalize_cluster_ips(spec: &mut ServiceSpec) {
-    let one = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty());
-    let many = spec.cluster_ips.as_deref().filter(|ips| !ips.is_empty());
-    match (one, many) {
-        (Some(ip), None) => spec.cluster_ips = Some(vec![ip.to_owned()]),
-        (None, Some(ips)) => spec.cluster_ip = ips.first().cloned(),
-        _ => {}
     }
 }
 
@@ -173,7 +180,7 @@ mod tests {
 
     fn decoded(spec: Value) -> Decoded {
         let service = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec});
-        descriptor::<ServiceKind>().strategy.decode(service).unwrap()
+        descriptor::<ServiceKind>().strategy.prepare_for_create(service).unwrap()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Ports of a service: their rules and their cell.
 
 use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::api::{
     field::{self, Path},
@@ -25,35 +25,69 @@ pub fn shown(ports: &[ServicePort]) -> String {
     cells::list(all.iter().map(String::as_str))
 }
 
-/// Problems of all ports.
+/// Problems of each port.
 pub fn validate(ports: &[ServicePort], path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (index, port) in ports.iter().enumerate() {
         let path = path.index(index);
-        causes.extend(one(port, ports.len() > 1, &path));
-        let earlier = &ports[..index];
-        if port.name.as_ref().is_some_and(|name| !name.is_empty())
-            && earlier.iter().any(|other| other.name == port.name)
-        {
-            causes.push(field::duplicate(&path.child("name"), &port.name));
+        let has_name = |port: &ServicePort| port.name.as_ref().is_some_and(|name| !name.is_empty());
+        let is_again = has_name(port) && ports[..index].iter().any(|other| other.name == port.name);
+        causes.extend(one(port, ports.len() > 1, is_again, &path));
+    }
+    causes
+}
+
+/// Node ports of a service whose type has none.
+pub fn no_node_ports(ports: &[ServicePort], path: &Path) -> Vec<Cause> {
+    let set = ports.iter().enumerate().filter(|(_, port)| port.node_port.unwrap_or_default() != 0);
+    let detail = "may not be used when `type` is 'ClusterIP'";
+    set.map(|(index, _)| field::forbidden(&path.index(index).child("nodePort"), detail)).collect()
+}
+
+/// Numbers that are there twice for one protocol.
+pub fn distinct(ports: &[ServicePort], path: &Path) -> Vec<Cause> {
+    let of = |port: &ServicePort| port.protocol.clone().unwrap_or_default();
+    let mut causes = Vec::new();
+    for (index, port) in ports.iter().enumerate().filter(|(_, port)| port.node_port.unwrap_or_default() != 0) {
+        if ports[..index].iter().any(|other| (other.node_port, of(other)) == (port.node_port, of(port))) {
+            causes.push(field::duplicate(&path.index(index).child("nodePort"), port.node_port));
         }
-        if earlier.iter().any(|other| (other.port, &other.protocol) == (port.port, &port.protocol)) {
-            causes.push(field::duplicate(&path, json!({"port": port.port, "protocol": port.protocol})));
-        }
-        let node = port.node_port.unwrap_or_default();
-        if node != 0 && earlier.iter().any(|other| (other.node_port, &other.protocol) == (Some(node), &port.protocol)) {
-            causes.push(field::duplicate(&path.child("nodePort"), node));
+    }
+    for (index, port) in ports.iter().enumerate() {
+        if ports[..index].iter().any(|other| (other.port, of(other)) == (port.port, of(port))) {
+            causes.push(field::duplicate(&path.index(index), Shown::new(&of(port), port.port)));
         }
     }
     causes
 }
 
-fn one(port: &ServicePort, must_have_name: bool, path: &Path) -> Vec<Cause> {
+/// A port as upstream shows it: its internal type, of which nothing but the key is set.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    name: &'static str,
+    protocol: &'a str,
+    app_protocol: Option<&'static str>,
+    port: i32,
+    target_port: i32,
+    node_port: i32,
+}
+
+impl<'a> Shown<'a> {
+    fn new(protocol: &'a str, port: i32) -> Self {
+        Self { name: "", protocol, app_protocol: None, port, target_port: 0, node_port: 0 }
+    }
+}
+
+fn one(port: &ServicePort, must_have_name: bool, is_again: bool, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     match port.name.as_deref().unwrap_or_default() {
         "" if must_have_name => causes.push(field::required(&path.child("name"), "")),
         "" => {}
         text => causes.extend(field::invalid_each(&path.child("name"), text, &name::dns1123_label(text))),
+    }
+    if is_again {
+        causes.push(field::duplicate(&path.child("name"), &port.name));
     }
     causes.extend(field::invalid_each(&path.child("port"), port.port, &network::port(port.port.into())));
     let protocol = port.protocol.as_deref().unwrap_or_default();

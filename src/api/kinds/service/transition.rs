@@ -3,10 +3,11 @@
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
-use super::{facts, normalize_cluster_ips};
+use super::facts;
 use crate::api::{
     field::{self, Path},
     status::Cause,
+    validation::name,
 };
 
 /// Fills what was allocated into an update that leaves it out, and drops what the type no longer has.
@@ -31,10 +32,17 @@ pub fn validate(new: &Service, old: &Service) -> Vec<Cause> {
         causes.extend(kept_first(&path.child("clusterIPs"), new.cluster_ips.as_ref(), old.cluster_ips.as_ref()));
         causes.extend(kept_first(&path.child("ipFamilies"), new.ip_families.as_ref(), old.ip_families.as_ref()));
     }
+    let checked = facts::needs_health_check_node_port(new) && facts::needs_health_check_node_port(old);
+    if checked && new.health_check_node_port != old.health_check_node_port {
+        causes.push(field::forbidden(&path.child("healthCheckNodePort"), "field is immutable"));
+    }
     let balanced = facts::is_type(new, "LoadBalancer") && facts::is_type(old, "LoadBalancer");
     if balanced && new.load_balancer_class != old.load_balancer_class {
         let detail = "may not change once set";
         causes.push(field::invalid(&path.child("loadBalancerClass"), &new.load_balancer_class, detail));
+    }
+    if let Some(class) = new.load_balancer_class.as_deref().filter(|_| facts::is_type(new, "LoadBalancer")) {
+        causes.extend(field::invalid_each(&path.child("loadBalancerClass"), class, &name::qualified_name(class)));
     }
     causes
 }
@@ -50,25 +58,40 @@ fn carry_cluster_ips(new: &mut ServiceSpec, old: &ServiceSpec) {
     if !facts::has_cluster_address(new) || !facts::has_cluster_address(old) {
         return;
     }
-    let unset = |value: Option<&String>| value.is_none_or(String::is_empty);
-    let none = new.cluster_ips.as_ref().is_none_or(Vec::is_empty);
-    match (unset(new.cluster_ip.as_ref()), none) {
-        (true, true) => {
-            new.cluster_ip.clone_from(&old.cluster_ip);
-            new.cluster_ips.clone_from(&old.cluster_ips);
-        }
-        // A client that knows `clusterIP` alone changed it, or left it: the list follows.
-        _ if new.cluster_ip != old.cluster_ip && new.cluster_ips == old.cluster_ips => {
-            new.cluster_ips = new.cluster_ip.clone().map(|ip| vec![ip]);
-        }
-        (false, true) if new.cluster_ip == old.cluster_ip => new.cluster_ips.clone_from(&old.cluster_ips),
-        _ => normalize_cluster_ips(new),
+    follow_one_address(new, old);
+    if new.cluster_ip.as_ref().is_none_or(String::is_empty) {
+        new.cluster_ip.clone_from(&old.cluster_ip);
+    }
+    if new.cluster_ips.as_ref().is_none_or(Vec::is_empty) {
+        new.cluster_ips.clone_from(&old.cluster_ips);
     }
     if new.ip_families.as_ref().is_none_or(Vec::is_empty) {
         new.ip_families.clone_from(&old.ip_families);
     }
     if new.ip_family_policy.is_none() {
         new.ip_family_policy.clone_from(&old.ip_family_policy);
+    }
+    // Who wants a single stack and leaves the rest keeps the first of each.
+    if new.ip_family_policy.as_deref() == Some("SingleStack") {
+        for (list, before) in [(&mut new.cluster_ips, &old.cluster_ips), (&mut new.ip_families, &old.ip_families)] {
+            if *list == *before {
+                list.iter_mut().for_each(|list| list.truncate(1));
+            }
+        }
+    }
+}
+
+/// What a client that knows `clusterIP` alone means for the list (`normalizeClusterIPs` upstream).
+fn follow_one_address(new: &mut ServiceSpec, old: &ServiceSpec) {
+    let text = |ip: &Option<String>| ip.clone().unwrap_or_default();
+    let (now, before) = (text(&new.cluster_ip), text(&old.cluster_ip));
+    let list = |spec: &ServiceSpec| spec.cluster_ips.clone().unwrap_or_default();
+    if now == before {
+        if list(new).is_empty() {
+            new.cluster_ips.clone_from(&old.cluster_ips);
+        }
+    } else if list(new) == list(old) {
+        new.cluster_ips = (!now.is_empty()).then(|| vec![now]);
     }
 }
 
@@ -130,15 +153,16 @@ mod tests {
     }
 
     fn service(spec: Value) -> Decoded {
-        strategy().decode(json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec})).unwrap()
+        strategy().prepare_for_create(json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec})).unwrap()
     }
 
     #[test]
     fn an_update_keeps_what_was_allocated() {
         let old = service(json!({"type": "NodePort", "clusterIP": "10.43.0.9", "ipFamilies": ["IPv4"],
             "ipFamilyPolicy": "SingleStack", "ports": [{"port": 80, "nodePort": 30080}]}));
-        let new = service(json!({"type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}]}));
-        let new = strategy().prepare_for_update(new.into_value(), &old).unwrap();
+        let new = json!({"metadata": {"name": "a", "namespace": "b"},
+            "spec": {"type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}]}});
+        let new = strategy().prepare_for_update(new, &old).unwrap();
         assert_eq!(new["spec"]["clusterIPs"], json!(["10.43.0.9"]));
         assert_eq!(new["spec"]["ipFamilies"], json!(["IPv4"]));
         assert_eq!(new["spec"]["ports"][0]["nodePort"], 30080);

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
-use super::{HEADLESS, facts, ports};
+use super::{HEADLESS, addresses, facts, ports};
 use crate::api::{
     field::{self, Path},
     kinds::endpoints::non_special_ip,
@@ -13,8 +13,6 @@ use crate::api::{
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const AFFINITIES: &[&str] = &["ClientIP", "None"];
 const POLICIES: &[&str] = &["Cluster", "Local"];
-const FAMILIES: &[&str] = &["IPv4", "IPv6"];
-const FAMILY_POLICIES: &[&str] = &["PreferDualStack", "RequireDualStack", "SingleStack"];
 const DISTRIBUTIONS: &[&str] = &["PreferClose", "PreferSameZone", "PreferSameNode"];
 /// Longest affinity: a day.
 const MOST_AFFINITY_SECONDS: i32 = 86_400;
@@ -23,20 +21,25 @@ const MOST_AFFINITY_SECONDS: i32 = 86_400;
 pub fn service(service: &Service) -> Vec<Cause> {
     let path = Path::new("spec");
     let Some(spec) = &service.spec else { return vec![field::required(&path.child("ports"), "")] };
+    let all = spec.ports.as_deref().unwrap_or_default();
     let mut causes = by_type(spec, &path);
+    causes.extend(ports::validate(all, &path.child("ports")));
     let pairs = spec.selector.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
     causes.extend(metadata::labels(pairs, &path.child("selector")));
     causes.extend(affinity(spec, &path));
-    causes.extend(cluster_ips(spec, &path));
-    causes.extend(families(spec, &path));
+    causes.extend(addresses::validate(spec));
     for (index, ip) in spec.external_ips.iter().flatten().enumerate() {
-        causes.extend(field::invalid_each(&path.child("externalIPs").index(index), ip, &non_special_ip(ip)));
+        let problems = network::ip(ip);
+        let problems = if problems.is_empty() { non_special_ip(ip) } else { problems };
+        causes.extend(field::invalid_each(&path.child("externalIPs").index(index), ip, &problems));
     }
     causes.extend(chosen(spec.type_.as_deref(), TYPES, &path.child("type")));
-    causes.extend(ports::validate(spec.ports.as_deref().unwrap_or_default(), &path.child("ports")));
-    causes.extend(node_ports(spec, &path));
-    causes.extend(traffic(spec, &path));
+    if facts::is_type(spec, "ClusterIP") {
+        causes.extend(ports::no_node_ports(all, &path.child("ports")));
+    }
+    causes.extend(ports::distinct(all, &path.child("ports")));
     causes.extend(load_balancer(spec, &path));
+    causes.extend(traffic(spec, &path));
     causes
 }
 
@@ -53,10 +56,15 @@ fn by_type(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
             causes.push(field::invalid(&first, HEADLESS, &detail));
         }
         Some("ExternalName") => {
-            if spec.cluster_ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
-                let detail = "may not be set for ExternalName services";
-                causes.push(field::forbidden(&path.child("clusterIPs"), detail));
-            }
+            let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+            let unused = [
+                ("clusterIPs", some(&spec.cluster_ips)),
+                ("ipFamilies", some(&spec.ip_families)),
+                ("ipFamilyPolicy", spec.ip_family_policy.is_some()),
+            ];
+            let set = unused.iter().filter(|(_, is_set)| *is_set);
+            let detail = "may not be set for ExternalName services";
+            causes.extend(set.map(|(name, _)| field::forbidden(&path.child(name), detail)));
             let external = spec.external_name.as_deref().unwrap_or_default();
             let external = external.strip_suffix('.').unwrap_or(external);
             let path = path.child("externalName");
@@ -91,88 +99,6 @@ fn affinity(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
     causes
 }
 
-fn cluster_ips(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
-    let list = path.child("clusterIPs");
-    let all = spec.cluster_ips.as_deref().unwrap_or_default();
-    let mut causes = Vec::new();
-    if let (Some(one), Some(first)) = (spec.cluster_ip.as_deref(), all.first())
-        && one != first
-    {
-        causes.push(field::invalid(&list, all, "first value must match `clusterIP`"));
-    }
-    if all.len() > 2 {
-        causes.push(field::invalid(&list, all, "may only hold up to 2 values"));
-    }
-    let headless = all.iter().any(|ip| ip == HEADLESS);
-    if headless && all.len() > 1 {
-        causes.push(field::invalid(&list, all, "'None' must be the first and only value"));
-        return causes;
-    }
-    for (index, ip) in all.iter().enumerate().filter(|(_, ip)| *ip != HEADLESS) {
-        causes.extend(field::invalid_each(&list.index(index), ip, &network::ip(ip)));
-        if all[..index].contains(ip) {
-            causes.push(field::duplicate(&list.index(index), ip));
-        }
-    }
-    let parsed = facts::cluster_ips(spec);
-    if let [first, second] = parsed.as_slice()
-        && first.is_ipv4() == second.is_ipv4()
-    {
-        causes.push(field::invalid(&list, all, "may specify no more than one IP for each IP family"));
-    }
-    for (index, (ip, family)) in parsed.iter().zip(spec.ip_families.iter().flatten()).enumerate() {
-        if facts::family(*ip) != family {
-            let detail = format!("expected an {family} value as indicated by `ipFamilies[{index}]`");
-            causes.push(field::invalid(&list.index(index), ip.to_string(), &detail));
-        }
-    }
-    causes
-}
-
-fn families(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
-    let list = path.child("ipFamilies");
-    let all = spec.ip_families.as_deref().unwrap_or_default();
-    let mut causes = Vec::new();
-    if all.len() > 2 {
-        causes.push(field::invalid(&list, all, "may only hold up to 2 values"));
-    }
-    for (index, family) in all.iter().enumerate() {
-        if !FAMILIES.contains(&family.as_str()) {
-            causes.push(field::unsupported(&list.index(index), family, FAMILIES));
-        }
-        if all[..index].contains(family) {
-            causes.push(field::duplicate(&list.index(index), family));
-        }
-    }
-    let policy = path.child("ipFamilyPolicy");
-    if let Some(chosen) = spec.ip_family_policy.as_deref() {
-        if !FAMILY_POLICIES.contains(&chosen) {
-            causes.push(field::unsupported(&policy, chosen, FAMILY_POLICIES));
-        }
-        if chosen == "SingleStack" && all.len() > 1 {
-            causes.push(field::invalid(
-                &list,
-                all,
-                "may only hold up to 1 value when `ipFamilyPolicy` is 'SingleStack'",
-            ));
-        }
-    }
-    causes
-}
-
-fn node_ports(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
-    let allowed = facts::is_type(spec, "NodePort") || facts::is_type(spec, "LoadBalancer");
-    let named = |node: Option<i32>| node.is_some_and(|node| node != 0);
-    let ports = spec.ports.iter().flatten().enumerate().filter(|(_, port)| !allowed && named(port.node_port));
-    let kind = spec.type_.as_deref().unwrap_or_default();
-    ports
-        .map(|(index, _)| {
-            let detail = format!("may not be used when `type` is '{kind}'");
-            field::forbidden(&path.child("ports").index(index).child("nodePort"), &detail)
-        })
-        .collect()
-}
-
 fn traffic(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     let external = path.child("externalTrafficPolicy");
@@ -184,46 +110,49 @@ fn traffic(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
         None if facts::is_externally_accessible(spec) => causes.push(field::required(&external, "")),
         None => {}
     }
+    causes.extend(health_check(spec, &path.child("healthCheckNodePort")));
     let internal = path.child("internalTrafficPolicy");
-    if facts::has_cluster_address(spec) || spec.internal_traffic_policy.is_some() {
-        causes.extend(chosen(spec.internal_traffic_policy.as_deref(), POLICIES, &internal));
-    }
-    let health = path.child("healthCheckNodePort");
-    match spec.health_check_node_port.unwrap_or_default() {
-        0 => {}
-        port if port < 0 => causes.push(field::invalid(&health, port, "must be greater than or equal to 0")),
-        port if !facts::needs_health_check_node_port(spec) => {
-            let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
-            causes.push(field::invalid(&health, port, detail));
-        }
-        _ => {}
-    }
-    if let Some(distribution) = spec.traffic_distribution.as_deref() {
-        causes.extend(chosen(Some(distribution), DISTRIBUTIONS, &path.child("trafficDistribution")));
-    }
+    causes.extend(match spec.internal_traffic_policy.as_deref() {
+        None => facts::has_cluster_address(spec).then(|| field::required(&internal, "")),
+        Some(policy) => field::one_of(&internal, policy, POLICIES),
+    });
+    let distribution = spec.traffic_distribution.as_deref();
+    causes.extend(
+        distribution
+            .and_then(|distribution| field::one_of(&path.child("trafficDistribution"), distribution, DISTRIBUTIONS)),
+    );
     causes
+}
+
+fn health_check(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
+    match (spec.health_check_node_port.unwrap_or_default(), facts::needs_health_check_node_port(spec)) {
+        (0, true) => vec![field::required(path, "")],
+        (0, false) => Vec::new(),
+        (port, true) => field::invalid_each(path, port, &network::port(port.into())),
+        (port, false) => {
+            let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+            vec![field::invalid(path, port, detail)]
+        }
+    }
 }
 
 fn load_balancer(spec: &ServiceSpec, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     let is_balanced = facts::is_type(spec, "LoadBalancer");
-    let detail = "may only be used when `type` is 'LoadBalancer'";
-    for (index, range) in spec.load_balancer_source_ranges.iter().flatten().enumerate() {
-        let path = path.child("loadBalancerSourceRanges");
-        causes.extend(field::invalid_each(&path.index(index), range, &network::cidr(range.trim())));
-    }
-    let ranges = spec.load_balancer_source_ranges.as_ref().is_some_and(|ranges| !ranges.is_empty());
+    let ranges = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
+    // Upstream spells it like this.
+    let own = path.child("LoadBalancerSourceRanges");
     let only_there = [
-        ("loadBalancerSourceRanges", ranges),
-        ("allocateLoadBalancerNodePorts", spec.allocate_load_balancer_node_ports.is_some()),
-        ("loadBalancerClass", spec.load_balancer_class.is_some()),
+        (&own, !ranges.is_empty()),
+        (&path.child("allocateLoadBalancerNodePorts"), spec.allocate_load_balancer_node_ports.is_some()),
+        (&path.child("loadBalancerClass"), spec.load_balancer_class.is_some()),
     ];
-    for (name, given) in only_there {
-        if given && !is_balanced {
-            causes.push(field::forbidden(&path.child(name), detail));
-        }
+    let elsewhere = only_there.iter().filter(|(_, given)| *given && !is_balanced);
+    causes.extend(elsewhere.map(|(path, _)| field::forbidden(path, "may only be used when `type` is 'LoadBalancer'")));
+    for (index, range) in ranges.iter().map(|range| range.trim()).enumerate() {
+        causes.extend(field::invalid_each(&own.index(index), range, &network::cidr(range)));
     }
-    if let Some(class) = spec.load_balancer_class.as_deref() {
+    if let Some(class) = spec.load_balancer_class.as_deref().filter(|_| is_balanced) {
         causes.extend(field::invalid_each(&path.child("loadBalancerClass"), class, &name::qualified_name(class)));
     }
     causes
@@ -247,7 +176,7 @@ mod tests {
     fn problems(spec: Value) -> Vec<String> {
         let strategy = descriptor::<ServiceKind>().strategy;
         let service = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec});
-        let causes = strategy.validate(&strategy.decode(service).unwrap());
+        let causes = strategy.validate(&strategy.prepare_for_create(service).unwrap());
         causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
     }
 
@@ -265,7 +194,8 @@ mod tests {
             problems(json!({"ports": [{"port": 80, "name": "a"}, {"port": 80}]})),
             [
                 "spec.ports[1].name: Required value",
-                "spec.ports[1]: Duplicate value: {\"port\":80,\"protocol\":\"TCP\"}"
+                "spec.ports[1]: Duplicate value: {\"Name\":\"\",\"Protocol\":\"TCP\",\"AppProtocol\":null,\"Port\":80,\
+                 \"TargetPort\":0,\"NodePort\":0}"
             ]
         );
         assert_eq!(

@@ -68,6 +68,18 @@ pub fn of(place: Place<'_>, value: &Value) -> Set {
     }
 }
 
+/// Whether all items of sets and keyed lists have what tells them apart.
+pub fn are_trackable(place: Place<'_>, value: &Value) -> bool {
+    match place.shape(value) {
+        Shape::Leaf => true,
+        Shape::Map => shape::fields(Some(value)).iter().all(|(name, value)| are_trackable(place.field(name).0, value)),
+        Shape::List => {
+            let mut items = shape::items(Some(value)).iter();
+            items.all(|item| place.element(item).is_ok() && are_trackable(place.item(), item))
+        }
+    }
+}
+
 /// In which fields `new` differs from `old`.
 pub fn compare(place: Place<'_>, old: Option<&Value>, new: Option<&Value>) -> Comparison {
     let shape = match (old, new) {

@@ -118,8 +118,9 @@ pub struct Applied<'a> {
 }
 
 impl Tracker<'_> {
-    /// `metadata.managedFields` after a write; null if nobody is known to own anything. Managed
-    /// fields that were sent count unless they are malformed or a subresource is written.
+    /// `metadata.managedFields` after a write; null if nobody is known to own anything, or if lists have items
+    /// that nothing tells apart. Managed fields that were sent count unless they are malformed or a subresource
+    /// is written.
     pub fn update(&self, update: &Update<'_>) -> Value {
         let (known, sent) = self.known(update);
         let blank;
@@ -128,10 +129,14 @@ impl Tracker<'_> {
             Some(_) if known.as_array().is_none_or(Vec::is_empty) => return Value::Null,
             Some(old) => old,
             None => {
-                blank = self.blank(update.new);
+                blank = self.blank();
                 &blank
             }
         };
+        let root = Place::root(self.schema);
+        if !(fields::are_trackable(root, old) && fields::are_trackable(root, update.new)) {
+            return Value::Null;
+        }
         let comparison = self.compare(old, update.new);
         let manager = self.manager(update.manager, Operation::Update);
         if !sent && let Some(same) = unchanged::with_time(known, &manager, &comparison, &time::format(self.now)) {
@@ -157,7 +162,7 @@ impl Tracker<'_> {
         let mut live = live.cloned().unwrap_or_else(|| json!({}));
         meta::set(&mut live, "managedFields", Value::Null);
         if managers.is_empty() {
-            let here = self.compare(&self.blank(&live), &live);
+            let here = self.compare(&self.blank(), &live);
             let change = Change { here, elsewhere: BTreeMap::new() };
             self.take(&mut managers, self.manager(BEFORE_FIRST_APPLY, Operation::Update), &change);
         }
@@ -245,10 +250,11 @@ impl Tracker<'_> {
             }
         });
         let api_version = self.schema.api_version.to_string();
-        // Who changes nothing keeps its time, or has none.
+        // Who changes nothing keeps its time, and has none if it comes to own what is there already.
         let time = match before {
             _ if object != *live => time::format(self.now),
-            before => before.map(|before| before.time).unwrap_or_default(),
+            Some(before) => before.time,
+            None => String::new(),
         };
         managers.set(manager.clone(), Owned { fields, api_version, time });
         Ok((object, managers))
@@ -290,9 +296,9 @@ impl Tracker<'_> {
         Change { here, elsewhere }
     }
 
-    /// What is there in every object of upstream's type, so that nobody adds it, as far as `object` has it.
-    fn blank(&self, object: &Value) -> Value {
-        shared(&protobuf::blank(&self.schema.api_version, &self.schema.kind), object)
+    /// An object of which nobody has said anything: what is always there in upstream's type, so that nobody adds it.
+    fn blank(&self) -> Value {
+        protobuf::blank(&self.schema.api_version, &self.schema.kind)
     }
 
     fn compare(&self, old: &Value, new: &Value) -> Comparison {
@@ -324,19 +330,6 @@ fn managers_with(managers: &Managers, manager: &Manager, fields: &Set) -> Set {
 fn managed_fields(object: &Value) -> &Value {
     const NONE: &Value = &Value::Null;
     meta::metadata(object).and_then(|metadata| metadata.get("managedFields")).unwrap_or(NONE)
-}
-
-/// What of `always` is in `object` as well. A list or map that nothing is in is there all the same.
-fn shared(always: &Value, object: &Value) -> Value {
-    match (always, object) {
-        (Value::Object(always), Value::Object(object)) => {
-            let both = always.iter().filter_map(|(name, below)| Some((name.clone(), shared(below, object.get(name)?))));
-            Value::Object(both.collect())
-        }
-        (Value::Null, Value::Array(_)) => json!([]),
-        (Value::Null, Value::Object(_)) => json!({}),
-        _ => always.clone(),
-    }
 }
 
 /// The group and version as upstream shows them: with a slash even without a group.

@@ -382,3 +382,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_comes_to_own_what_is_there_already_has_no_time() {
+    let mut map = Object::config_map();
+    map.update_at("a", "", map.typed(json!({"data": {"x": "1"}})));
+    map.apply("b", json!({"data": {"x": "1"}}));
+    let entries = managed_fields(map.live.as_ref().unwrap()).as_array().unwrap();
+    let time = |manager: &str| entries.iter().find(|entry| entry["manager"] == manager).unwrap().get("time").cloned();
+    assert_eq!((time("a"), time("b")), (Some(TIMES[0].into()), None));
+}
+
+#[test]
+fn nobody_adds_what_is_always_there() {
+    let mut slice =
+        Object { schema: Library::default().schema_of("discovery.k8s.io/v1", "EndpointSlice"), ..Object::config_map() };
+    slice.update_at("a", "", slice.typed(json!({"addressType": "IPv4", "endpoints": null, "ports": null})));
+    let entries = managed_fields(slice.live.as_ref().unwrap());
+    assert_eq!(entries[0]["fieldsV1"], json!({"f:addressType": {}}));
+}
+
+#[test]
+fn items_that_nothing_tells_apart_end_the_tracking() {
+    let mut account = Object { schema: Library::default().schema_of("v1", "ServiceAccount"), ..Object::config_map() };
+    account.update_at("a", "", account.typed(json!({"secrets": [{"name": "s"}]})));
+    assert!(managed_fields(account.live.as_ref().unwrap()).is_array());
+    account.update_at("a", "", account.typed(json!({"secrets": [{}]})));
+    assert!(!managed_fields(account.live.as_ref().unwrap()).is_array());
+}

@@ -1,5 +1,8 @@
 //! Claims: a wish for storage, and once bound the volume that fulfils it.
 
+mod sources;
+mod transition;
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus},
@@ -13,12 +16,15 @@ use crate::api::{
     kind::{Column, Kind, Names, Subresource},
     quantity,
     status::Cause,
+    update_check::UpdateCheck,
     validation::name,
 };
 
 /// Ways in which a volume can be mounted.
 pub const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
+/// How a claim named its class before there was a field for it.
+const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 /// The way that only one pod of the cluster may use.
 const ONE_POD: &str = "ReadWriteOncePod";
 const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
@@ -33,6 +39,8 @@ impl Kind for PersistentVolumeClaimKind {
         subresources: &[Subresource::Status],
         ..names::namespaced(names::CORE, "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim")
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] =
+        &[UpdateCheck::MetadataChange, UpdateCheck::Metadata, UpdateCheck::Object, UpdateCheck::Change];
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Status", "string", "Pending, Bound, Lost or Terminating."),
@@ -54,31 +62,53 @@ impl Kind for PersistentVolumeClaimKind {
             phase: Some("Pending".to_owned()),
             ..PersistentVolumeClaimStatus::default()
         });
+        sources::prepare(claim.spec.get_or_insert_default(), None);
+    }
+
+    fn prepare_for_update(new: &mut PersistentVolumeClaim, old: &PersistentVolumeClaim) {
+        sources::prepare(new.spec.get_or_insert_default(), old.spec.as_ref());
     }
 
     fn validate(claim: &PersistentVolumeClaim) -> Vec<Cause> {
         validate(&claim.spec.clone().unwrap_or_default(), &Path::new("spec"))
     }
 
+    fn validate_again(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim) -> Vec<Cause> {
+        let mut causes = Self::validate(new);
+        if old.spec.as_ref().is_some_and(has_group) {
+            causes.retain(|cause| !cause.field.ends_with(".apiGroup"));
+        }
+        causes
+    }
+
     fn validate_update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim) -> Vec<Cause> {
-        let (mut new, before) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
-        if before.volume_name.as_ref().is_none_or(String::is_empty) {
-            new.volume_name.clone_from(&before.volume_name);
+        transition::validate(new, old)
+    }
+
+    fn validate_status_update(new: &PersistentVolumeClaim, _old: &PersistentVolumeClaim) -> Vec<Cause> {
+        transition::validate_status(&new.status.clone().unwrap_or_default())
+    }
+
+    fn warnings(new: &PersistentVolumeClaim, _old: Option<&PersistentVolumeClaim>) -> Vec<String> {
+        let class = new.metadata.annotations.as_ref().and_then(|all| all.get_key_value(CLASS_ANNOTATION));
+        let mut warnings: Vec<String> = class
+            .map(|(key, _)| {
+                format!(
+                    "metadata.annotations[{key}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
+                )
+            })
+            .into_iter()
+            .collect();
+        let resources = new.spec.as_ref().and_then(|spec| spec.resources.clone()).unwrap_or_default();
+        for (name, list) in [("requests", &resources.requests), ("limits", &resources.limits)] {
+            let size = list.as_ref().and_then(|list| list.get("storage")?.0.parse::<quantity::Quantity>().ok());
+            if let Some(size) = size.filter(|size| size.milli_value() % 1000 != 0) {
+                warnings.push(format!(
+                    "spec.resources.{name}[storage]: fractional byte value \"{size}\" is invalid, must be an integer"
+                ));
+            }
         }
-        let bound = old.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
-        if bound {
-            new.resources.clone_from(&before.resources);
-        }
-        if before.storage_class_name.is_none() {
-            new.storage_class_name = None;
-        }
-        new.volume_attributes_class_name.clone_from(&before.volume_attributes_class_name);
-        if new == before {
-            return Vec::new();
-        }
-        let detail =
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-        vec![field::forbidden(&Path::new("spec"), detail)]
+        warnings
     }
 
     fn cells(claim: &PersistentVolumeClaim, now: Timestamp) -> Vec<Value> {
@@ -120,10 +150,16 @@ pub fn validate(spec: &PersistentVolumeClaimSpec, path: &Path) -> Vec<Cause> {
     if let Some(mode) = spec.volume_mode.as_deref().filter(|mode| !VOLUME_MODES.contains(mode)) {
         causes.push(field::unsupported(&path.child("volumeMode"), mode, VOLUME_MODES));
     }
-    causes.extend(sources(spec, path));
+    causes.extend(sources::validate(spec, path));
     let class = spec.volume_attributes_class_name.as_deref();
     causes.extend(class_name(class, &path.child("volumeAttributesClassName")));
     causes
+}
+
+/// Whether a group of the API says what the content is of. What older versions have let in may stay.
+fn has_group(spec: &PersistentVolumeClaimSpec) -> bool {
+    spec.data_source.as_ref().is_some_and(|source| source.api_group.is_some())
+        || spec.data_source_ref.as_ref().is_some_and(|source| source.api_group.is_some())
 }
 
 /// Ways in which a volume may be used: known ones, and one that excludes all others only alone.
@@ -151,53 +187,6 @@ pub fn positive(amount: &Quantity, path: &Path) -> Option<Cause> {
         }
         _ => resources::quantity(amount, path),
     }
-}
-
-/// Where the content of the new volume comes from.
-fn sources(spec: &PersistentVolumeClaimSpec, path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if let Some(source) = &spec.data_source {
-        let own = path.child("dataSource");
-        causes.extend(reference(source.api_group.as_deref(), &source.kind, &source.name, &own));
-    }
-    if let Some(source) = &spec.data_source_ref {
-        let own = path.child("dataSourceRef");
-        causes.extend(reference(source.api_group.as_deref(), &source.kind, &source.name, &own));
-        if let Some(text) = source.namespace.as_deref().filter(|text| !text.is_empty()) {
-            causes.extend(field::invalid_each(&own.child("namespace"), text, &name::dns1123_label(text)));
-        }
-    }
-    if let (Some(source), Some(other)) = (&spec.data_source, &spec.data_source_ref) {
-        let elsewhere = other.namespace.as_ref().is_some_and(|namespace| !namespace.is_empty());
-        let same = (&source.api_group, &source.kind, &source.name) == (&other.api_group, &other.kind, &other.name);
-        // Upstream shows the path in the place of a value, which has no JSON.
-        let nothing = serde_json::json!({});
-        if elsewhere {
-            let detail = "may not be specified when dataSourceRef.namespace is specified";
-            causes.push(field::invalid(path, nothing, detail));
-        } else if !same {
-            causes.push(field::invalid(path, nothing, "must match dataSourceRef"));
-        }
-    }
-    causes
-}
-
-fn reference(group: Option<&str>, kind: &str, name: &str, path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    for (field_name, text) in [("name", name), ("kind", kind)] {
-        if text.is_empty() {
-            causes.push(field::required(&path.child(field_name), ""));
-        }
-    }
-    let group = group.unwrap_or_default();
-    if group.is_empty() && kind != "PersistentVolumeClaim" {
-        let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
-        causes.push(field::invalid(path, kind, detail));
-    }
-    if !group.is_empty() {
-        causes.extend(field::invalid_each(&path.child("apiGroup"), group, &name::dns1123_subdomain(group)));
-    }
-    causes
 }
 
 /// Defaults of a claim, also as a template within a stateful set.

@@ -1,18 +1,16 @@
 //! Nodes: the machines. The kubelet writes their status and renews a Lease beside them; the
 //! controllers give them their pod network and taint them when they fall silent.
 
-use std::net::IpAddr;
+mod validation;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, NodeStatus, NodeSystemInfo, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeStatus, NodeSystemInfo};
 use serde_json::{Value, json};
 
 use super::{cells, names};
 use crate::api::{
-    field::{self, Path},
     kind::{Column, Kind, Names, Subresource},
     status::Cause,
-    validation::{name, network},
 };
 
 /// Labels of this prefix name a node's roles.
@@ -21,8 +19,6 @@ pub const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 pub const SECRET_NAMESPACE: &str = "kube-system";
 /// The older label that names a node's role.
 pub const ROLE_LABEL: &str = "kubernetes.io/role";
-
-const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 /// The Secret that keeps a node's name for the machine that joined under it first.
 pub fn secret_name(node: &str) -> String {
@@ -40,6 +36,8 @@ impl Kind for NodeKind {
         ..names::cluster(names::CORE, "Node", "nodes", "node")
     };
     const FIELDS: &'static [&'static str] = &["spec.unschedulable"];
+    /// Machines register themselves with what they are.
+    const STATUS_ON_CREATE: bool = true;
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Status", "string", "Ready or not, and whether new pods are kept away."),
@@ -53,13 +51,15 @@ impl Kind for NodeKind {
         cells::wide("Container-Runtime", "string", "Name and version of the container runtime."),
     ];
 
+    /// Of the two fields of the pod network, the older one decides where both are given.
     fn default(node: &mut Node) {
         let spec = node.spec.get_or_insert_default();
         spec.pod_cidr = spec.pod_cidr.take().filter(|cidr| !cidr.is_empty());
-        match (&spec.pod_cidr, &spec.pod_cidrs) {
-            (Some(cidr), None) => spec.pod_cidrs = Some(vec![cidr.clone()]),
-            (None, Some(cidrs)) => spec.pod_cidr = cidrs.first().cloned(),
-            _ => {}
+        let first = spec.pod_cidrs.iter().flatten().next();
+        match &spec.pod_cidr {
+            None => spec.pod_cidr = first.cloned().filter(|cidr| !cidr.is_empty()),
+            Some(cidr) if first != Some(cidr) => spec.pod_cidrs = Some(vec![cidr.clone()]),
+            Some(_) => {}
         }
         let status = node.status.get_or_insert_default();
         if status.allocatable.is_none() {
@@ -67,32 +67,38 @@ impl Kind for NodeKind {
         }
     }
 
+    /// Kubelets are no longer configured through their nodes.
     fn prepare_for_create(node: &mut Node) {
         node.spec.get_or_insert_default().config_source = None;
-        node.status.get_or_insert_with(NodeStatus::default);
+        node.status.get_or_insert_default().config = None;
+    }
+
+    fn prepare_for_update(new: &mut Node, old: &Node) {
+        if old.spec.as_ref().is_none_or(|spec| spec.config_source.is_none()) {
+            new.spec.get_or_insert_default().config_source = None;
+        }
+    }
+
+    fn prepare_for_status_update(new: &mut Node, old: &Node) {
+        if old.status.as_ref().is_none_or(|status| status.config.is_none()) {
+            new.status.get_or_insert_default().config = None;
+        }
     }
 
     fn validate(node: &Node) -> Vec<Cause> {
-        let path = Path::new("spec");
-        let Some(spec) = &node.spec else { return Vec::new() };
-        let mut causes = taints(spec.taints.as_deref().unwrap_or_default(), &path.child("taints"));
-        causes.extend(pod_cidrs(spec.pod_cidrs.as_deref().unwrap_or_default(), &path.child("podCIDRs")));
-        causes
+        validation::validate(node)
     }
 
     fn validate_update(new: &Node, old: &Node) -> Vec<Cause> {
-        let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
-        let path = Path::new("spec");
-        let mut causes = Vec::new();
-        if old.pod_cidrs.as_ref().is_some_and(|cidrs| !cidrs.is_empty()) && new.pod_cidrs != old.pod_cidrs {
-            let detail = "node updates may not change podCIDR except from \"\" to valid";
-            causes.push(field::forbidden(&path.child("podCIDRs"), detail));
-        }
-        if old.provider_id.as_ref().is_some_and(|id| !id.is_empty()) && new.provider_id != old.provider_id {
-            let detail = "node updates may not change providerID except from \"\" to valid";
-            causes.push(field::forbidden(&path.child("providerID"), detail));
-        }
-        causes
+        validation::validate_update(new, old)
+    }
+
+    fn validate_status_update(new: &Node, old: &Node) -> Vec<Cause> {
+        validation::validate_update(new, old)
+    }
+
+    fn warnings(new: &Node, _old: Option<&Node>) -> Vec<String> {
+        validation::warnings(new)
     }
 
     fn field_values(node: &Node) -> Vec<String> {
@@ -114,45 +120,6 @@ impl Kind for NodeKind {
         row.extend(system(&info).into_iter().map(|text| json!(text)));
         row
     }
-}
-
-/// Problems of a list of taints.
-pub fn taints(taints: &[Taint], path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    for (index, taint) in taints.iter().enumerate() {
-        let path = path.index(index);
-        causes.extend(field::invalid_each(&path.child("key"), &taint.key, &name::qualified_name(&taint.key)));
-        let value = taint.value.as_deref().unwrap_or_default();
-        causes.extend(field::invalid_each(&path.child("value"), value, &name::label_value(value)));
-        if taint.effect.is_empty() {
-            causes.push(field::required(&path.child("effect"), ""));
-        } else if !EFFECTS.contains(&taint.effect.as_str()) {
-            causes.push(field::unsupported(&path.child("effect"), &taint.effect, EFFECTS));
-        }
-        if taints[..index].iter().any(|other| (&other.key, &other.effect) == (&taint.key, &taint.effect)) {
-            causes.push(field::duplicate(&path, taint));
-        }
-    }
-    causes
-}
-
-/// One network, or one of each family.
-fn pod_cidrs(cidrs: &[String], path: &Path) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    for (index, cidr) in cidrs.iter().enumerate() {
-        causes.extend(field::invalid_each(&path.index(index), cidr, &network::cidr(cidr)));
-    }
-    let families: Vec<bool> = cidrs.iter().filter_map(|cidr| family(cidr)).collect();
-    let dual = matches!(families.as_slice(), [] | [_] | [true, false] | [false, true]);
-    if causes.is_empty() && !dual {
-        let detail = "may specify no more than one CIDR for each IP family";
-        causes.push(field::invalid(path, cidrs, detail));
-    }
-    causes
-}
-
-fn family(cidr: &str) -> Option<bool> {
-    cidr.split('/').next().and_then(|address| address.parse::<IpAddr>().ok()).map(|address| address.is_ipv4())
 }
 
 fn unschedulable(node: &Node) -> bool {
@@ -231,10 +198,20 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_registers_with_its_status_and_without_a_configuration() {
+        let strategy = descriptor::<NodeKind>().strategy;
+        let node = json!({"metadata": {"name": "n"}, "status": {"phase": "Running", "config": {"error": "x"}}});
+        let created = strategy.prepare_for_create(node).unwrap();
+        assert_eq!((&created["status"]["phase"], &created["status"]["config"]), (&json!("Running"), &Value::Null));
+    }
+
+    #[test]
     fn a_pod_network_is_given_once() {
         let strategy = descriptor::<NodeKind>().strategy;
         let node = |cidr: &str| strategy.decode(json!({"metadata": {"name": "n"}, "spec": {"podCIDR": cidr}})).unwrap();
         assert_eq!(node("10.42.0.0/24")["spec"]["podCIDRs"], json!(["10.42.0.0/24"]));
+        let both = json!({"metadata": {"name": "n"}, "spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": ["fd00::/64"]}});
+        assert_eq!(strategy.decode(both).unwrap()["spec"]["podCIDRs"], json!(["10.0.0.0/24"]));
         assert!(strategy.validate_update(&node("10.42.0.0/24"), &node("")).is_empty());
         let causes = strategy.validate_update(&node("10.42.1.0/24"), &node("10.42.0.0/24"));
         assert_eq!(causes[0].message, "Forbidden: node updates may not change podCIDR except from \"\" to valid");
