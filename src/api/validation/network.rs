@@ -53,6 +53,19 @@ pub fn ip_warning(value: &str, path: &Path) -> Option<String> {
         .then(|| format!("{path}: IPv6 address {value:?} should be in RFC 5952 canonical format ({canonical:?})"))
 }
 
+/// A warning about a network that is valid but not written as networks are.
+pub fn cidr_warning(value: &str, path: &Path) -> Option<String> {
+    let network: ipnet::IpNet = value.parse().ok()?;
+    let (whole, one) = (network.trunc(), ipnet::IpNet::from(network.addr()));
+    if network.addr() != whole.addr() {
+        let either = format!("should be \"{whole}\" or \"{one}\"?");
+        return Some(format!("{path}: CIDR value {value:?} is ambiguous in this context ({either})"));
+    }
+    let canonical = whole.to_string();
+    (network.addr().is_ipv6() && canonical != value)
+        .then(|| format!("{path}: IPv6 CIDR value {value:?} should be in RFC 5952 canonical format ({canonical:?})"))
+}
+
 /// An IPv4 or IPv6 network, `10.0.0.0/8`.
 pub fn cidr(value: &str) -> Vec<String> {
     if value.parse::<ipnet::IpNet>().is_ok() {
@@ -72,6 +85,17 @@ mod tests {
         assert!(port_name("http-2").is_empty());
         assert_eq!(port_name("80"), ["must contain at least one letter (a-z)"]);
         assert_eq!(port_name("a--b"), ["must not contain consecutive hyphens"]);
+    }
+
+    #[test]
+    fn networks_are_warned_of_by_how_they_are_written() {
+        let path = Path::new("a");
+        assert_eq!(cidr_warning("10.0.0.0/8", &path), None);
+        assert_eq!(
+            cidr_warning("10.0.0.1/8", &path).unwrap(),
+            "a: CIDR value \"10.0.0.1/8\" is ambiguous in this context (should be \"10.0.0.0/8\" or \"10.0.0.1/32\"?)"
+        );
+        assert!(cidr_warning("2001:DB8::/64", &path).unwrap().ends_with("canonical format (\"2001:db8::/64\")"));
     }
 
     #[test]
