@@ -220,9 +220,14 @@ fn identify<K: Kind>(object: &mut Value) -> Result<(), Status> {
         kind if kind == K::NAMES.kind => {}
         kind => {
             let (version, wanted) = (K::NAMES.version, K::NAMES.kind);
+            // Upstream's internal types are in packages that are called as groups begin.
+            let package = match K::NAMES.group.split('.').next() {
+                None | Some("") => "core",
+                Some(package) => package,
+            };
             return Err(Status::bad_request(format!(
                 "{kind} in version \"{version}\" cannot be handled as a {wanted}: converting ({version}.{kind}) to \
-                 ({version}.{wanted}): unknown conversion"
+                 ({package}.{wanted}): unknown conversion"
             )));
         }
     }

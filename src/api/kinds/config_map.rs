@@ -24,7 +24,7 @@ impl Kind for ConfigMapKind {
     const NAMES: Names =
         Names { short_names: &["cm"], ..names::namespaced(names::CORE, "ConfigMap", "configmaps", "configmap") };
     const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_WHOLE;
-    const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Data", "integer", "Number of keys."), cells::AGE];
+    const COLUMNS: &'static [Column] = &[cells::NAME, cells::column("Data", "string", "Number of keys."), cells::AGE];
 
     fn validate(map: &ConfigMap) -> Vec<Cause> {
         let mut causes = Vec::new();

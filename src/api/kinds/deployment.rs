@@ -39,8 +39,8 @@ impl Kind for DeploymentKind {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Ready", "string", "Ready pods of all that should be."),
-        cells::column("Up-to-date", "integer", "Pods made from the current template."),
-        cells::column("Available", "integer", "Pods that have been ready for long enough."),
+        cells::column("Up-to-date", "string", "Pods made from the current template."),
+        cells::column("Available", "string", "Pods that have been ready for long enough."),
         cells::AGE,
         cells::wide("Containers", "string", "Names of the template's containers."),
         cells::wide("Images", "string", "Images of the template's containers."),

@@ -45,7 +45,7 @@ impl Kind for SecretKind {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("Type", "string", "What the secret is for."),
-        cells::column("Data", "integer", "Number of keys."),
+        cells::column("Data", "string", "Number of keys."),
         cells::AGE,
     ];
 

@@ -24,7 +24,7 @@ impl Kind for ServiceAccountKind {
     };
     const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_WHOLE;
     const COLUMNS: &'static [Column] =
-        &[cells::NAME, cells::column("Secrets", "integer", "Number of secrets named by the account."), cells::AGE];
+        &[cells::NAME, cells::column("Secrets", "string", "Number of secrets named by the account."), cells::AGE];
 
     /// Of secrets, their names alone are kept.
     fn prepare_for_create(account: &mut ServiceAccount) {

@@ -1,5 +1,7 @@
 //! Storage classes: kinds of storage that claims can ask for by name.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::TopologySelectorTerm, storage::v1::StorageClass};
 use serde_json::{Value, json};
@@ -53,10 +55,7 @@ impl Kind for StorageClassKind {
             Some(mode) => causes.extend(field::one_of(&path, mode, modes)),
             None => causes.push(field::required(&path, "")),
         }
-        let path = Path::new("allowedTopologies");
-        for (index, term) in class.allowed_topologies.iter().flatten().enumerate() {
-            causes.extend(topology(term, &path.index(index).child("matchLabelExpressions")));
-        }
+        causes.extend(topologies(class.allowed_topologies.as_deref().unwrap_or_default()));
         causes
     }
 
@@ -88,6 +87,24 @@ impl Kind for StorageClassKind {
         ]
     }
 }
+/// Problems of all that is said about where volumes of a class may be.
+fn topologies(terms: &[TopologySelectorTerm]) -> Vec<Cause> {
+    let (mut causes, mut all) = (Vec::new(), Vec::new());
+    for (index, term) in terms.iter().enumerate() {
+        let path = Path::new("allowedTopologies").index(index).child("matchLabelExpressions");
+        causes.extend(topology(term, &path));
+        let requirements = term.match_label_expressions.iter().flatten();
+        let places: BTreeMap<&str, BTreeSet<&str>> =
+            requirements.map(|one| (one.key.as_str(), one.values.iter().map(String::as_str).collect())).collect();
+        // Upstream's list of what was there before begins with as many empty ones as there are terms.
+        let blank = if places.is_empty() { terms.len() } else { 0 };
+        let same = blank + all.iter().filter(|other| **other == places).count();
+        causes.extend((0..same).map(|_| field::duplicate(&path, "")));
+        all.push(places);
+    }
+    causes
+}
+
 /// Problems of where volumes of a class may be.
 fn topology(term: &TopologySelectorTerm, path: &Path) -> Vec<Cause> {
     let requirements = term.match_label_expressions.as_deref().unwrap_or_default();

@@ -167,6 +167,6 @@ mod tests {
         );
         let fields: Vec<String> = from(json!({"inlineVolumeSpec": {}})).into_iter().map(|cause| cause.field).collect();
         let inline = "source.inlineVolumeSpec";
-        assert_eq!(fields, [&format!("{inline}.accessModes"), &format!("{inline}.csi"), inline]);
+        assert_eq!(fields, [&format!("{inline}.csi"), &format!("{inline}.accessModes"), inline]);
     }
 }

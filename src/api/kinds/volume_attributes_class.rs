@@ -9,6 +9,7 @@ use crate::api::{
     field::{self, Path},
     kind::{Column, Kind, Names},
     status::Cause,
+    update_check::{self, UpdateCheck},
     validation::name,
 };
 
@@ -24,6 +25,7 @@ impl Kind for VolumeAttributesClassKind {
         short_names: &["vac"],
         ..names::cluster(names::STORAGE, "VolumeAttributesClass", "volumeattributesclasses", "volumeattributesclass")
     };
+    const UPDATE_CHECKS: &'static [UpdateCheck] = update_check::CHANGE_THEN_WHOLE;
     const COLUMNS: &'static [Column] =
         &[cells::NAME, cells::column("DriverName", "string", "The driver that knows the parameters."), cells::AGE];
 

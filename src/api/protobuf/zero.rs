@@ -124,7 +124,7 @@ fn is_zero(field: &Field, value: &Value, way: Way) -> bool {
             let is_number = matches!(field.kind, Kind::Int32 | Kind::Int64 | Kind::Double);
             number.as_f64() == Some(0.0) && (is_number || (field.always && field.kind == Kind::IntOrString))
         }
-        Value::String(text) => text.is_empty() && matches!(field.kind, Kind::Text | Kind::Bytes),
+        Value::String(text) => text.is_empty() && matches!(field.kind, Kind::Text | Kind::Bytes | Kind::Quantity),
     }
 }
 

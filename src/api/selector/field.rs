@@ -32,9 +32,9 @@ impl FieldSelector {
         Ok(Self { terms })
     }
 
-    /// Fields that must have these values.
-    pub fn exactly(values: impl Iterator<Item = (String, String)>) -> Self {
-        Self { terms: values.map(|(field, value)| Term { field, value, equal: true }).collect() }
+    /// These conditions.
+    pub fn of(terms: Vec<Term>) -> Self {
+        Self { terms }
     }
 
     /// The conditions.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::api::{
     field::{self, Path},
+    status::Cause,
     validation::name,
 };
 
@@ -188,6 +189,9 @@ impl<'a> Parser<'a> {
             Token::Word(key) => key,
             other => return Err(format!("found '{}', expected: identifier", other.text())),
         };
+        if let Some(cause) = wrong_key(key, &Path::new("<nil>")) {
+            return Err(format!("{}: {}", cause.field, cause.message));
+        }
         let alone = matches!(self.peek(), Token::End | Token::Symbol(","));
         match (alone, negated) {
             (true, true) => return requirement(key, Operator::DoesNotExist),
@@ -213,10 +217,6 @@ impl<'a> Parser<'a> {
             other => return Err(format!("found '{}' expected: '('", other.text())),
         }
         let mut values = Vec::new();
-        if self.peek() == Token::Symbol(")") {
-            self.take();
-            return Ok(values);
-        }
         loop {
             let value = match self.peek() {
                 Token::Word(value) => {
@@ -252,7 +252,11 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<i64, String> {
         let text = self.exact()?;
-        text.parse().map_err(|_| "for 'Gt', 'Lt' operators, the value must be an integer".to_owned())
+        text.parse().map_err(|_| {
+            let detail = "for 'Gt', 'Lt' operators, the value must be an integer";
+            let cause = field::invalid(&Path::new("values").index(0), &text, detail);
+            format!("{}: {}", cause.field, cause.message)
+        })
     }
 
     fn peek(&self) -> Token<'a> {
@@ -266,16 +270,25 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// What is wrong with a key, all at once.
+fn wrong_key(key: &str, path: &Path) -> Option<Cause> {
+    let problems = name::label_key(key);
+    (!problems.is_empty()).then(|| field::invalid(path, key, &problems.join("; ")))
+}
+
 /// Checks key and values as labels.
 fn requirement(key: &str, operator: Operator) -> Result<Requirement, String> {
-    let mut causes = field::invalid_each(&Path::new("key"), key, &name::qualified_name(key));
+    let mut causes: Vec<Cause> = wrong_key(key, &Path::new("key")).into_iter().collect();
     let path = Path::new("values");
     if let Operator::In(values) | Operator::NotIn(values) = &operator {
         if values.is_empty() {
             causes.push(field::invalid(&path, values, "for 'in', 'notin' operators, values set can't be empty"));
         }
         for (index, value) in values.iter().enumerate() {
-            causes.extend(field::invalid_each(&path.index(index).key(key), value, &name::label_value(value)));
+            let problems = name::label_value(value);
+            if !problems.is_empty() {
+                causes.push(field::invalid(&path.index(index).key(key), value, &problems.join("; ")));
+            }
         }
     }
     let messages: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();

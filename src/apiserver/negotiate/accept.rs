@@ -82,6 +82,22 @@ impl Accept {
         Self(values.join(","))
     }
 
+    /// Refuses, as upstream's router does, what no route of a verb of a built-in kind writes. Types are compared by
+    /// their text here, and patterns are not understood other than `*/*`.
+    pub fn check_route(&self, verb: &str) -> Result<(), Status> {
+        let types = Encoding::ALL.map(Encoding::media_type);
+        let mut given = self.0.split(',').map(|clause| clause.split(';').next().unwrap_or_default().trim());
+        if self.0.is_empty() || given.any(|given| given == "*/*" || types.contains(&given)) {
+            return Ok(());
+        }
+        let mut available = types.map(str::to_owned).to_vec();
+        if matches!(verb, "list" | "watch") {
+            available.extend(streams());
+        }
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {}", available.join(", "));
+        Err(Status { reason: Reason::NotAcceptable, message, details: Some(Box::default()) })
+    }
+
     /// How objects of a kind are to be shown; 406 if nothing that is acceptable can be served.
     pub fn objects(&self, kind: &Descriptor, query: &Query) -> Result<Accepted, Status> {
         let offer =
@@ -99,9 +115,7 @@ impl Accept {
     pub fn events(&self, kind: &Descriptor, query: &Query) -> Result<Accepted, Status> {
         let accepted = self.objects(kind, query)?;
         if accepted.encoding == Encoding::Yaml {
-            let streams =
-                [Encoding::Json, Encoding::Protobuf].map(|encoding| format!("{};stream=watch", encoding.media_type()));
-            return Err(not_acceptable(&streams));
+            return Err(not_acceptable(&streams()));
         }
         Ok(accepted)
     }
@@ -175,6 +189,11 @@ fn serves(form: Form, encoding: Encoding, kind: &Descriptor) -> bool {
         (Form::Object, Encoding::Protobuf) => protobuf::is_known(&kind.api_version(), &kind.kind),
         _ => true,
     }
+}
+
+/// What watches may be written as.
+fn streams() -> [String; 2] {
+    [Encoding::Json, Encoding::Protobuf].map(|encoding| format!("{};stream=watch", encoding.media_type()))
 }
 
 fn not_acceptable(offered: &[impl AsRef<str>]) -> Status {

@@ -6,17 +6,28 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    api::Status,
+    api::{
+        Status, meta,
+        patch::apply::{Set, Tracker, Update},
+        protobuf,
+        schema::{self, Library, Schema},
+        time,
+    },
     apiserver::{
         attributes::Attributes,
         authn::Bearers,
         authz::{Authorizer, node::node_name},
+        field_manager,
         handler::Handler,
         handlers::Handlers,
-        negotiate, payload, respond,
+        negotiate, payload,
+        query::Query,
+        registry::{create::OTHER_NAMESPACE, ownership},
+        respond,
     },
     http::{
         body::Body,
@@ -25,6 +36,7 @@ use crate::{
 };
 
 mod access;
+mod validation;
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
@@ -40,7 +52,7 @@ pub fn register(handlers: &mut Handlers, authorizer: &Arc<Authorizer>, bearers: 
         (AUTHORIZATION, "selfsubjectrulesreviews", Question::OwnRules),
     ];
     for (group, resource, question) in questions {
-        let review = Review { question, authorizer: authorizer.clone(), bearers: bearers.clone() };
+        let review = Review::new(question, authorizer.clone(), bearers.clone());
         handlers.resource(group, resource, "", Arc::new(review));
     }
 }
@@ -56,19 +68,48 @@ enum Question {
     OwnRules,
 }
 
+impl Question {
+    /// The API version and kind of the review that asks it.
+    fn kind(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Token => ("authentication.k8s.io/v1", "TokenReview"),
+            Self::Identity => ("authentication.k8s.io/v1", "SelfSubjectReview"),
+            Self::Access => ("authorization.k8s.io/v1", "SubjectAccessReview"),
+            Self::LocalAccess => ("authorization.k8s.io/v1", "LocalSubjectAccessReview"),
+            Self::OwnAccess => ("authorization.k8s.io/v1", "SelfSubjectAccessReview"),
+            Self::OwnRules => ("authorization.k8s.io/v1", "SelfSubjectRulesReview"),
+        }
+    }
+
+    /// Whether the answer is an object of its own, which has nothing of the question.
+    fn is_answered_apart(self) -> bool {
+        matches!(self, Self::Identity | Self::OwnRules)
+    }
+}
+
 struct Review {
     question: Question,
+    schema: Schema,
     authorizer: Arc<Authorizer>,
     bearers: Arc<Bearers>,
 }
 
 impl Review {
+    fn new(question: Question, authorizer: Arc<Authorizer>, bearers: Arc<Bearers>) -> Self {
+        let (api_version, kind) = question.kind();
+        Self { question, schema: Library::default().schema_of(api_version, kind), authorizer, bearers }
+    }
+
     async fn answer(&self, attributes: &Attributes, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
-        let mut object = payload::parse(&payload::read(body).await?, payload::format(&parts.headers)?)?;
-        if !object.is_object() {
-            return Err(Status::bad_request("the review must be an object"));
-        }
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let (validation, manager) =
+            (query.field_validation("create")?, field_manager::of(&query, &parts.headers, "create")?);
+        let bytes = payload::read(body).await?;
+        let (mut object, warnings) =
+            schema::decode(&bytes, payload::format(&parts.headers)?, &self.schema, validation)?;
+        self.place(attributes, &mut object)?;
+        self.own(&mut object, &manager);
         if self.question == Question::Token {
             let token = object["spec"]["token"].as_str().filter(|token| !token.is_empty());
             let token =
@@ -77,11 +118,45 @@ impl Review {
                 prepared.await;
             }
         }
-        object["status"] = self.status(attributes, &object)?;
-        if !object["metadata"].is_object() {
-            object["metadata"] = json!({});
+        let status = self.status(attributes, &object)?;
+        let (api_version, kind) = self.question.kind();
+        if self.question.is_answered_apart() {
+            object = json!({"apiVersion": api_version, "kind": kind});
         }
-        negotiate::reply(&parts.headers, StatusCode::CREATED, &object)
+        if self.question == Question::Identity {
+            object["metadata"] = json!({"creationTimestamp": time::format(Timestamp::now())});
+        }
+        object["status"] = status;
+        protobuf::settle(api_version, kind, &mut object);
+        let mut response = negotiate::reply(&parts.headers, StatusCode::CREATED, &object)?;
+        respond::warn(&mut response, &warnings);
+        Ok(response)
+    }
+
+    /// Makes the review agree with the URL.
+    fn place(&self, attributes: &Attributes, object: &mut Value) -> Result<(), Status> {
+        let is_local = self.question == Question::LocalAccess;
+        let given = meta::namespace(object);
+        if is_local && !given.is_empty() && given != attributes.namespace {
+            return Err(Status::bad_request(OTHER_NAMESPACE));
+        }
+        let namespace = if is_local { attributes.namespace.clone().into() } else { Value::Null };
+        meta::set(object, "namespace", namespace);
+        let (api_version, kind) = self.question.kind();
+        protobuf::unset(api_version, kind, object);
+        protobuf::settle(api_version, kind, object);
+        Ok(())
+    }
+
+    /// Whoever asks owns the question.
+    fn own(&self, object: &mut Value, manager: &str) {
+        let sent = ownership::take(object);
+        let elsewhere = |_: &Value, _: &str| None;
+        let (schema, now) = (&self.schema, Timestamp::now());
+        let tracker = Tracker { schema, subresource: "", reset: Set::default(), elsewhere: &elsewhere, now };
+        let update = Update { old: None, stored: &Value::Null, new: object, sent: &sent, manager };
+        let managed = tracker.update(&update);
+        ownership::put(object, managed);
     }
 
     fn status(&self, attributes: &Attributes, object: &Value) -> Result<Value, Status> {
@@ -89,17 +164,18 @@ impl Review {
         match self.question {
             Question::Token => Ok(self.token(&object["spec"])),
             Question::Identity => Ok(json!({"userInfo": user_info(user)})),
-            Question::Access => self.access(access::user(&object["spec"])?, object),
-            Question::LocalAccess => {
-                let namespace = object["spec"]["resourceAttributes"]["namespace"].as_str().unwrap_or_default();
-                if namespace != attributes.namespace {
-                    return Err(Status::bad_request(
-                        "spec.resourceAttributes.namespace must match the namespace of the review",
-                    ));
-                }
-                self.access(access::user(&object["spec"])?, object)
+            Question::Access => {
+                validation::check(object, validation::About::Somebody)?;
+                Ok(self.access(access::user(&object["spec"]), object))
             }
-            Question::OwnAccess => self.access(user.clone(), object),
+            Question::LocalAccess => {
+                validation::check(object, validation::About::SomebodyIn(&attributes.namespace))?;
+                Ok(self.access(access::user(&object["spec"]), object))
+            }
+            Question::OwnAccess => {
+                validation::check(object, validation::About::Oneself)?;
+                Ok(self.access(user.clone(), object))
+            }
             Question::OwnRules => {
                 let namespace = object["spec"]["namespace"].as_str().unwrap_or_default();
                 if namespace.is_empty() {
@@ -119,20 +195,24 @@ impl Review {
                 json!({"authenticated": true, "user": user_info(&user), "audiences": audiences})
             }
             Err(error) => {
-                // The token itself is in no error, so the whole of it may be told.
-                json!({"user": {}, "error": format!("[invalid bearer token, {error}]")})
+                tracing::debug!(%error, "a token that is asked about is none");
+                json!({"user": {}, "error": "invalid bearer token"})
             }
         }
     }
 
-    fn access(&self, user: User, object: &Value) -> Result<Value, Status> {
-        let attributes = access::attributes(user, &object["spec"])?;
+    fn access(&self, user: User, object: &Value) -> Value {
+        let attributes = access::attributes(user, &object["spec"]);
         let mut status = json!({"allowed": self.authorizer.allows(&attributes)});
         let reason = self.authorizer.reason(&attributes);
         if !reason.is_empty() {
             status["reason"] = reason.into();
         }
-        Ok(status)
+        let ignored = access::ignored(&object["spec"]["resourceAttributes"]);
+        if !ignored.is_empty() {
+            status["evaluationError"] = ignored.into();
+        }
+        status
     }
 
     fn rules(&self, user: &User, namespace: &str) -> Value {
@@ -208,12 +288,12 @@ mod tests {
         );
         let reader: Arc<dyn Reader> = Arc::new(reader);
         let issuers = Arc::new(Issuers::new("https://issuer", Supervisor::new()));
-        let review = Review {
-            question,
-            authorizer: Arc::new(Authorizer::new(reader.clone())),
-            bearers: Arc::new(Bearers::new(pki, "https://issuer".into(), reader, issuers)),
-        };
+        let authorizer = Arc::new(Authorizer::new(reader.clone()));
+        let bearers = Arc::new(Bearers::new(pki, "https://issuer".into(), reader, issuers));
+        let review = Review::new(question, authorizer, bearers);
         let attributes = Attributes { user, verb: "create".into(), namespace: "a".into(), ..Attributes::default() };
+        let mut object = object;
+        (object["apiVersion"], object["kind"]) = (question.kind().0.into(), question.kind().1.into());
         let request = Request::post("/").body(body::full(object.to_string())).unwrap();
         let response = review.handle(&attributes, request).await?;
         let bytes = body::read(response.into_body(), 100_000).await.unwrap();
@@ -232,7 +312,7 @@ mod tests {
         let admin = || User::component("admin");
         assert_eq!(ask(Question::Access, admin(), question("a", "get")).await.unwrap()["allowed"], true);
         assert_eq!(ask(Question::Access, admin(), question("a", "delete")).await.unwrap()["allowed"], false);
-        assert_eq!(ask(Question::LocalAccess, admin(), question("b", "get")).await.unwrap_err().code(), 400);
+        assert_eq!(ask(Question::LocalAccess, admin(), question("b", "get")).await.unwrap_err().code(), 422);
         assert!(ask(Question::Access, admin(), json!({"spec": {"user": "jane"}})).await.is_err());
     }
 

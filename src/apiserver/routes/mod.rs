@@ -9,7 +9,9 @@ use crate::{
         aggregator,
         attributes::Attributes,
         fairness::dump,
-        field_manager, payload,
+        field_manager,
+        negotiate::Accept,
+        payload,
         query::Query,
         registry::{Call, Warnings},
         respond,
@@ -59,6 +61,9 @@ pub(super) async fn route(
         return path(server, attributes, query, &parts);
     }
     let kind = kind.ok_or_else(respond::no_such_path)?;
+    if kind.strategy.custom().is_none() {
+        Accept::of(request.headers()).check_route(&attributes.verb)?;
+    }
     let dry_run = query.dry_run(&attributes.verb)?;
     let field_validation = query.field_validation(&attributes.verb)?;
     let manager = field_manager::of(query, request.headers(), &attributes.verb)?;

@@ -46,13 +46,24 @@ pub(super) fn kind(exchange: &Exchange<'_>, request: &Request<Body>) -> Result<P
     let custom = exchange.call.kind.strategy.custom().is_some();
     let usable = |kind: &PatchType| !(custom && *kind == PatchType::Strategic);
     let Some(kind) = PatchType::from_content_type(given).filter(usable) else {
-        let accepted = patch::content_types(custom).join(", ");
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
-        return Err(Status::new(Reason::UnsupportedMediaType, message));
+        return Err(if custom { unknown_format() } else { no_such_route() });
     };
     field_manager::check_patch(exchange.query, kind == PatchType::Apply)?;
     Ok(kind)
+}
+
+/// As upstream's handler of custom resources refuses a patch.
+fn unknown_format() -> Status {
+    let accepted = patch::content_types(true).join(", ");
+    let message =
+        format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+    Status::new(Reason::UnsupportedMediaType, message)
+}
+
+/// As upstream's router refuses a patch, before any handler sees it.
+fn no_such_route() -> Status {
+    let message = "415: Unsupported Media Type".to_owned();
+    Status { reason: Reason::UnsupportedMediaType, message, details: Some(Box::default()) }
 }
 
 /// The configuration in the body of an apply: YAML, of which JSON is a part.

@@ -84,17 +84,18 @@ impl Kind for CustomResourceDefinitionKind {
     fn validate(definition: &CustomResourceDefinition) -> Vec<Cause> {
         let mut causes = name(definition);
         causes.extend(Self::validate_again(definition, definition));
-        causes
-    }
-
-    fn validate_again(definition: &CustomResourceDefinition, _old: &CustomResourceDefinition) -> Vec<Cause> {
-        let mut causes = spec::validate(&definition.spec, &Path::new("spec"));
         causes.extend(stored_versions(definition));
         causes
     }
 
+    fn validate_again(definition: &CustomResourceDefinition, _old: &CustomResourceDefinition) -> Vec<Cause> {
+        spec::validate(&definition.spec, &Path::new("spec"))
+    }
+
     fn validate_update(new: &CustomResourceDefinition, old: &CustomResourceDefinition) -> Vec<Cause> {
-        spec::validate_update(&new.spec, &old.spec, is_established(old), &Path::new("spec"))
+        let mut causes = spec::validate_update(&new.spec, &old.spec, is_established(old), &Path::new("spec"));
+        causes.extend(stored_versions(new));
+        causes
     }
 
     fn validate_status_update(new: &CustomResourceDefinition, _old: &CustomResourceDefinition) -> Vec<Cause> {

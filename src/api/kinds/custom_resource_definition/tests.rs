@@ -133,7 +133,7 @@ fn what_openapi_has_beyond_structural_schemas_is_refused() {
             "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object"}}}})
         ),
         [
-            "properties[a].x-kubernetes-list-map-keys[0]: Invalid value: \"k\": entries must all be names of item properties"
+            "properties[a].x-kubernetes-list-map-keys: Invalid value: [\"k\"]: entries must all be names of item properties"
         ]
     );
 }
@@ -161,7 +161,7 @@ fn versions_columns_and_scale_are_checked() {
     version["subresources"] = json!({"scale": {"specReplicasPath": ".status.x", "statusReplicasPath": ""}});
     let found = problems(object);
     // What is wrong with the first version's name is said of the definition, too.
-    let (own, found) = found.split_first().unwrap();
+    let (own, found) = found.split_last().unwrap();
     assert!(own.starts_with("spec.version: Invalid value: \"1\": a DNS-1035 label"), "{own}");
     let under = "spec.versions[0].";
     let found: Vec<&str> = found.iter().map(|problem| problem.strip_prefix(under).unwrap()).collect();

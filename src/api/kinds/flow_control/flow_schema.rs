@@ -32,7 +32,7 @@ impl Kind for FlowSchemaKind {
     const COLUMNS: &'static [Column] = &[
         cells::NAME,
         cells::column("PriorityLevel", "string", "The level its requests go to."),
-        cells::column("MatchingPrecedence", "integer", "Schemas with lower numbers are asked first."),
+        cells::column("MatchingPrecedence", "string", "Schemas with lower numbers are asked first."),
         cells::column("DistinguisherMethod", "string", "What tells its flows apart."),
         cells::AGE,
         cells::column("MissingPL", "string", "Whether the level is not there."),

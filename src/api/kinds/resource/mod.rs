@@ -8,6 +8,7 @@ pub mod claim;
 pub mod class;
 mod device;
 mod request;
+mod selector;
 pub mod slice;
 pub mod template;
 

@@ -8,7 +8,7 @@ use k8s_openapi::api::resource::v1::{
 };
 use serde_json::Value;
 
-use super::{LIST_LIMIT, driver, each, raw, repeated};
+use super::{LIST_LIMIT, driver, each, raw, repeated, selector};
 use crate::api::{
     field::{self, Path},
     status::Cause,
@@ -81,7 +81,7 @@ pub fn selectors(selectors: &[DeviceSelector], path: &Path) -> Vec<Cause> {
         Some(cel) if cel.expression.len() > EXPRESSION_LIMIT_BYTES => {
             vec![field::too_long(&path.child("cel").child("expression"), EXPRESSION_LIMIT_BYTES)]
         }
-        Some(_) => Vec::new(),
+        Some(cel) => selector::validate(&cel.expression, &path.child("cel").child("expression")).into_iter().collect(),
     })
 }
 

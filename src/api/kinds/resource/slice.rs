@@ -185,7 +185,7 @@ mod tests {
                  required",
             ]
         );
-        assert!(found[4].starts_with("spec.devices[0].attributes[1]: Invalid value: \"1\": a valid C identifier"));
+        assert!(found[4].starts_with("spec.devices[0].attributes: Invalid value: \"1\": a valid C identifier"));
         assert_eq!(found[5], "spec.devices[0].attributes[1]: Invalid value: \"\": exactly one value must be specified");
     }
 }
