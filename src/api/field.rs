@@ -56,7 +56,7 @@ pub fn invalid(path: &Path, value: impl Serialize, detail: &str) -> Cause {
 }
 
 /// [`invalid`], the value being shown as upstream's internal type of a message, such as `core.v1.PodSpec`.
-pub fn invalid_internal(path: &Path, message: &str, value: impl Serialize, detail: &str) -> Cause {
+pub fn invalid_internal(path: &Path, message: &'static str, value: impl Serialize, detail: &str) -> Cause {
     let value = serde_json::to_value(value).unwrap_or_default();
     let shown = go::internal(message, &value);
     cause(path, "FieldValueInvalid", with_detail(format!("Invalid value: {shown}"), detail))
@@ -68,7 +68,7 @@ pub fn invalid_shown(path: &Path, shown: &str, detail: &str) -> Cause {
 }
 
 /// [`duplicate`], the value being shown as by [`invalid_internal`].
-pub fn duplicate_internal(path: &Path, message: &str, value: impl Serialize) -> Cause {
+pub fn duplicate_internal(path: &Path, message: &'static str, value: impl Serialize) -> Cause {
     let value = serde_json::to_value(value).unwrap_or_default();
     cause(path, "FieldValueDuplicate", format!("Duplicate value: {}", go::internal(message, &value)))
 }
@@ -97,7 +97,7 @@ pub fn unsupported(path: &Path, value: impl Serialize, supported: &[&str]) -> Ca
 }
 
 /// [`unsupported`], the value being shown as by [`invalid_internal`].
-pub fn unsupported_internal(path: &Path, message: &str, value: impl Serialize, supported: &[&str]) -> Cause {
+pub fn unsupported_internal(path: &Path, message: &'static str, value: impl Serialize, supported: &[&str]) -> Cause {
     let quoted: Vec<String> = supported.iter().map(shown).collect();
     let value = serde_json::to_value(value).unwrap_or_default();
     let detail = format!("supported values: {}", quoted.join(", "));
@@ -150,7 +150,12 @@ pub fn immutable<T: Serialize + PartialEq>(path: &Path, new: &T, old: &T) -> Vec
 }
 
 /// [`immutable`], the value being shown as by [`invalid_internal`].
-pub fn immutable_internal<T: Serialize + PartialEq>(path: &Path, message: &str, new: &T, old: &T) -> Vec<Cause> {
+pub fn immutable_internal<T: Serialize + PartialEq>(
+    path: &Path,
+    message: &'static str,
+    new: &T,
+    old: &T,
+) -> Vec<Cause> {
     if new == old { Vec::new() } else { vec![invalid_internal(path, message, new, IMMUTABLE)] }
 }
 

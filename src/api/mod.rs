@@ -9,7 +9,6 @@ pub mod decoded;
 pub mod encode;
 pub mod field;
 pub mod go;
-pub mod go_form;
 pub mod intstr;
 pub mod kind;
 pub mod kinds;

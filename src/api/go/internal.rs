@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{put_entries, put_items, put_ordered, put_plain, put_text};
+use super::{Form, put_entries, put_items, put_ordered, put_plain, put_text, structs};
 use crate::api::protobuf::facts::{self, Field, Instead, Kind, Message, Shape};
 
 /// Parts of names that Go writes in another way than with a capital letter in front.
@@ -61,11 +61,16 @@ const FIRST: [(&str, &[&str]); 2] = [
 ];
 /// The prefix of extensions of schemas.
 const EXTENSION: &str = "x-kubernetes-";
+/// The package of types that [`structs`] knows.
+const CORE: &str = "core.v1.";
 /// The package of types that have JSON names inside as well.
 const META: &str = "meta.v1.";
 
 /// `value` as Go writes upstream's internal type of a `message`, such as `resource.v1.ResourceClaimSpec`.
-pub fn internal(message: &str, value: &Value) -> String {
+pub fn internal(message: &'static str, value: &Value) -> String {
+    if let Some(name) = message.strip_prefix(CORE).filter(|name| !structs::fields(name).is_empty()) {
+        return serde_json::to_string(&Form::new(name, value)).unwrap_or_default();
+    }
     let mut out = String::new();
     let found = facts::messages().iter().find(|known| known.name == message);
     match found {

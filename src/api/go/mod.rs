@@ -2,15 +2,25 @@
 //! declared, which is that of their numbers in the wire form.
 //!
 //! What validation quotes are upstream's [`internal`] types. They have no JSON names, so that Go writes each
-//! field by its own name, and fields without a value as well.
+//! field by its own name, and fields without a value as well. [`structs`] knows those of pods and volumes, whose order
+//! is another one, and a [`Form`] is a value as one of them. Refusals of an update end with what differs in it
+//! ([`unified_diff`]; `util/diff` of apimachinery).
 
+mod form;
 mod internal;
+mod structs;
+mod unified_diff;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::api::protobuf::facts::{self, Field, Kind, Message, Shape};
 
+pub use form::Form;
 pub use internal::{internal, internal_field};
+
+/// Stands for a difference of objects that are too large to be shown.
+const TOO_LARGE: &str = "the objects are too large to be compared\n";
 
 /// `value`, of a kind, as JSON with its fields in Go's order. What differs from `before` is in the order of its
 /// names: a JSON patch or merge patch has made another document of it.
@@ -32,6 +42,15 @@ pub fn printed(value: &Value) -> String {
             format!("map[{}]", entries.join(" "))
         }
         other => other.to_string(),
+    }
+}
+
+/// What differs between two values of a Go type, such as `PodSpec` or `[]Container`: a unified diff of their forms
+/// with a line feed behind each line.
+pub fn difference(go_type: &'static str, old: &impl Serialize, new: &impl Serialize) -> String {
+    match (Form::new(go_type, old).lines(), Form::new(go_type, new).lines()) {
+        (Some(old), Some(new)) => unified_diff::unified_diff(&old, &new),
+        _ => TOO_LARGE.to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use x509_parser::{pem::Pem, prelude::FromDer};
 use super::{APPROVED, DENIED, FAILED, certificate, conditions, request::Request};
 use crate::api::{
     field::{self, Path},
-    go_form,
+    go,
     status::Cause,
     validation::name,
 };
@@ -113,7 +113,7 @@ pub fn approval(new: &CertificateSigningRequest, old: &CertificateSigningRequest
         };
         let mut detail = format!("updates may not {action} a condition of type {kind:?}");
         if action == "modify" {
-            let difference = go_form::difference("[]CertificateSigningRequestCondition", &before, &after);
+            let difference = go::difference("[]CertificateSigningRequestCondition", &before, &after);
             detail.push_str(&format!("\n{difference}"));
         }
         causes.push(field::forbidden(&Path::new("status").child("conditions"), &detail));

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{
     field::{self, IMMUTABLE, Path},
-    go_form,
+    go,
     status::Cause,
 };
 
@@ -40,7 +40,7 @@ pub fn validate(mut new: PersistentVolumeSpec, old: &PersistentVolumeSpec) -> Ve
     }
     let mut causes = Vec::new();
     if sources(&new) != sources(old) {
-        let difference = go_form::difference("PersistentVolumeSource", old, &new);
+        let difference = go::difference("PersistentVolumeSource", old, &new);
         let detail = format!("spec.persistentvolumesource is immutable after creation\n{difference}");
         causes.push(field::forbidden(&Path::new("spec.persistentvolumesource"), &detail));
     }

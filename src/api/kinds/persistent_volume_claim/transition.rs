@@ -8,7 +8,7 @@ use k8s_openapi::{
 
 use crate::api::{
     field::{self, Path},
-    go_form,
+    go,
     quantity::Quantity,
     status::Cause,
     validation::{name, resource},
@@ -29,7 +29,7 @@ pub fn validate(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim) -> Vec
     let mut causes = Vec::new();
     let (alike, kept) = like_before(now.clone(), before.clone(), status.phase.as_deref() == Some("Bound"));
     if alike != kept {
-        let difference = go_form::difference("PersistentVolumeClaimSpec", &kept, &alike);
+        let difference = go::difference("PersistentVolumeClaimSpec", &kept, &alike);
         let detail = format!(
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
              claims\n{difference}"

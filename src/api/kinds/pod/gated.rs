@@ -4,11 +4,9 @@ use k8s_openapi::api::core::v1::{Affinity, NodeAffinity, NodeSelectorRequirement
 
 use crate::api::{
     field::{self, Path},
-    go_form::Form,
+    go::Form,
     status::Cause,
 };
-
-const TERM: &str = "core.v1.NodeSelectorTerm";
 
 /// Problems of a change of node selector and node affinity, which are as before in `new` afterwards.
 pub fn spec(new: &mut PodSpec, old: &PodSpec, path: &Path) -> Vec<Cause> {

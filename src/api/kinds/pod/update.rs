@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::api::{
     field::{self, Path},
-    go_form,
+    go,
     kinds::pod_template::{app_armor, scheduling},
     status::Cause,
     validation,
@@ -60,7 +60,7 @@ fn spec_alone(new: &Pod, old: &Pod) -> Vec<Cause> {
     if new != old {
         let detail = format!(
             "pod updates may not change fields other than {UPDATABLE}\n{}",
-            go_form::difference("PodSpec", &old, &new)
+            go::difference("PodSpec", &old, &new)
         );
         causes.push(field::forbidden(&path, &detail));
     }
@@ -79,7 +79,7 @@ pub fn ephemeral_containers(new: &Pod, old: &Pod) -> Vec<Cause> {
                 causes.push(field::forbidden(&path, &detail));
             }
             Some(other) if other != container => {
-                let difference = go_form::difference("EphemeralContainer", container, other);
+                let difference = go::difference("EphemeralContainer", container, other);
                 let detail =
                     format!("existing ephemeral containers {:?} may not be changed\n{difference}", container.name);
                 causes.push(field::forbidden(&path, &detail));
