@@ -8,6 +8,7 @@ use k8s_openapi::api::{
 use super::status::holds;
 use crate::api::{
     field::{self, IMMUTABLE, Path},
+    go_form::Form,
     kinds::label_selector,
     status::Cause,
 };
@@ -60,7 +61,16 @@ fn template(new: &JobSpec, old: &JobSpec, status: &JobStatus, path: &Path) -> Ve
     take_over_resources(&mut allowed.containers, &new.containers);
     let inits = new.init_containers.as_deref().unwrap_or_default();
     take_over_resources(allowed.init_containers.as_deref_mut().unwrap_or_default(), inits);
-    field::immutable_internal(&path.child("spec"), "core.v1.PodSpec", &new, &allowed)
+    if new == allowed {
+        return Vec::new();
+    }
+    let path = path.child("spec");
+    let form = Form::new("PodSpec", &new);
+    match form.lines() {
+        Some(_) => vec![field::invalid(&path, form, IMMUTABLE)],
+        // It grows when it is written out, so what is long already is not shown.
+        None => vec![field::invalid_hidden(&path, IMMUTABLE)],
+    }
 }
 
 fn take_over_scheduling(to: &mut PodTemplateSpec, from: &PodTemplateSpec) {
