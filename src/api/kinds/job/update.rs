@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 use super::status::holds;
 use crate::api::{
     field::{self, IMMUTABLE, Path},
-    go_form::Form,
+    go::Form,
     kinds::label_selector,
     status::Cause,
 };
