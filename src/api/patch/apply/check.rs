@@ -211,6 +211,16 @@ mod tests {
     }
 
     #[test]
+    fn anything_may_stand_in_the_place_of_a_schema() {
+        let definition = Library::default().schema_of("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        let properties = json!({"a": {"items": {"type": "string"}, "additionalProperties": false},
+                                "b": {"items": [{"type": "string"}], "additionalProperties": {"nullable": true}}});
+        let schema = json!({"openAPIV3Schema": {"properties": properties}});
+        let mut config = json!({"spec": {"versions": [{"name": "v1", "schema": schema}]}});
+        assert_eq!(check(Place::root(&definition), &mut config), Ok(()));
+    }
+
+    #[test]
     fn nulls_are_fine_anywhere() {
         assert!(check(Place::root(&deployment()), &mut json!({"spec": {"replicas": null, "template": null}})).is_ok());
     }

@@ -32,15 +32,18 @@ impl<'s> Place<'s> {
         Self { kind: &schema.root, fact: facts::NONE }
     }
 
-    /// The type there.
+    /// The type there. Where a schema or something else may stand, upstream's schema says nothing.
     pub fn kind(&self) -> &'s Type {
-        self.kind
+        match self.kind {
+            Type::SchemaOr(..) => &Type::Any,
+            kind => kind,
+        }
     }
 
     /// How `value` is owned there. What has no declared type is owned by its fields as far as it
     /// has fields.
     pub fn shape(&self, value: &Value) -> Shape {
-        let by_type = match self.kind {
+        let by_type = match self.kind() {
             Type::Struct(structure) if structure.atomic && self.fact.map != Some(MapType::Granular) => Shape::Leaf,
             Type::Struct(_) | Type::Map(_) | Type::Any if self.fact.map == Some(MapType::Atomic) => Shape::Leaf,
             Type::Struct(_) | Type::Map(_) => Shape::Map,
