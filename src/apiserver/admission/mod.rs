@@ -27,6 +27,7 @@ mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
 pub mod describe;
+mod device_admin;
 pub mod expressions;
 mod limit_ranger;
 pub mod matching;
@@ -208,6 +209,7 @@ impl Admission {
                 Box::new(runtime_class::RuntimeClass::new(reader.clone())),
                 Box::new(certificates::Certificates::new(authorizer.clone())),
                 Box::new(default_ingress_class::DefaultIngressClass::new(reader.clone())),
+                Box::new(device_admin::DeviceAdmin::new(reader.clone())),
                 Box::new(rbac_escalation::RbacEscalation::new(authorizer)),
                 Box::new(resource_quota::ResourceQuota::new(reader)),
             ],

@@ -3,6 +3,7 @@
 use super::{Tour, with_each_kubectl};
 use crate::harness::{PATIENCE, eventually};
 
+/// Its category is its own: other scenarios delete all of what is in the usual one.
 const BARGES: &str = "
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -10,7 +11,7 @@ metadata: {name: barges.GROUP}
 spec:
   group: GROUP
   scope: Namespaced
-  names: {plural: barges, singular: barge, kind: Barge, shortNames: [bg], categories: [all]}
+  names: {plural: barges, singular: barge, kind: Barge, shortNames: [bg], categories: [fleet]}
   versions:
   - name: v1
     served: true
@@ -70,13 +71,13 @@ fn shown(tour: &Tour, group: &str) {
     tour.says(&format!("get barges.{group}"), "NAME CREW AGE\nargo 49 AGE");
     tour.says("get bg", "NAME CREW AGE\nargo 49 AGE");
     tour.says(&format!("get barges.{group} -o wide"), "NAME CREW COLOUR AGE\nargo 49 white AGE");
-    tour.shows("get all", &[&format!("NAME CREW AGE\nbarge.{group}/argo 49 AGE")]);
+    tour.shows("get fleet", &[&format!("NAME CREW AGE\nbarge.{group}/argo 49 AGE")]);
     tour.shows(
         &format!("describe barges.{group} argo"),
         &[&format!("API Version: {group}/v1\nKind: Barge\n"), "Spec:\nColour: white\nCrew: 49\n"],
     );
     tour.shows(&format!("describe crd barges.{group}"), &["Reason: InitialNamesAccepted\n", "Stored Versions:\nv1\n"]);
-    tour.shows("api-resources --categories=all", &[&format!("\nbarges bg {group}/v1 true Barge")]);
+    tour.shows("api-resources --categories=fleet", &[&format!("\nbarges bg {group}/v1 true Barge")]);
 }
 
 fn explained(tour: &Tour, group: &str) {
