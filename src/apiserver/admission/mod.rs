@@ -23,6 +23,7 @@ use crate::{
 
 mod certificates;
 mod claim_resize;
+mod claim_status;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
@@ -210,6 +211,7 @@ impl Admission {
                 Box::new(certificates::Certificates::new(authorizer.clone())),
                 Box::new(default_ingress_class::DefaultIngressClass::new(reader.clone())),
                 Box::new(device_admin::DeviceAdmin::new(reader.clone())),
+                Box::new(claim_status::ClaimStatus::new(authorizer.clone())),
                 Box::new(rbac_escalation::RbacEscalation::new(authorizer)),
                 Box::new(resource_quota::ResourceQuota::new(reader)),
             ],

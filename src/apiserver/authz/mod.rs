@@ -62,7 +62,7 @@ impl Authorizer {
 }
 
 /// `User "x" cannot list resource "pods" in API group "" in the namespace "default"`.
-fn denial(attributes: &Attributes) -> String {
+pub fn denial(attributes: &Attributes) -> String {
     let (user, verb) = (&attributes.user.name, &attributes.verb);
     if !attributes.is_resource() {
         return format!("User \"{user}\" cannot {verb} path \"{}\"", attributes.path);
